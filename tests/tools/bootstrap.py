@@ -47,10 +47,15 @@ LANES = {
     )
 }
 MAIN = "core2.19"
+NO_PYTHON = 77  # exit status: the lane cannot be run on this machine
 
 
 class SetupError(Exception):
     """Something that the user must install or correct; the text says what and how."""
+
+
+class NoPythonError(SetupError):
+    """This machine has no interpreter that the lane supports."""
 
 
 def python_version(executable: str) -> Optional[str]:
@@ -84,6 +89,11 @@ def find_python(lane: Lane) -> Optional[str]:
             if python_version(executable) == version:
                 return executable
     return None
+
+
+def folder(lane: Lane) -> Path:
+    """Where the lane's environment lies: ``.venv`` for the main one."""
+    return ROOT / ".venv" if lane.name == MAIN else ROOT / "build" / "lanes" / lane.name
 
 
 def check_venv_module(executable: str) -> None:
@@ -139,7 +149,7 @@ def create(lane: Lane, target: Path) -> None:
     """Make an empty environment with an interpreter that the lane supports."""
     executable = find_python(lane)
     if executable is None:
-        raise SetupError(
+        raise NoPythonError(
             "No Python %s found on PATH or below ~/.pyenv/versions. Install one (Debian and Ubuntu: apt-get install"
             " python3 python3-venv), or name one: make PYTHON=/path/to/python3" % " or ".join(lane.pythons)
         )
@@ -161,15 +171,18 @@ def install(lane: Lane, python: Path) -> None:
 
 
 def main(argv: List[str]) -> int:
-    """Make the environment of one lane and print its interpreter."""
+    """Make the environment of one lane; exit status 77 says that no interpreter fits."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lane", default=MAIN, choices=sorted(LANES))
     parser.add_argument("--target", type=Path, help="folder of the environment")
     options = parser.parse_args(argv)
     lane = LANES[options.lane]
-    target = options.target or (ROOT / ".venv" if lane.name == MAIN else ROOT / "build" / "lanes" / lane.name)
+    target = options.target or folder(lane)
     try:
         make(lane, target)
+    except NoPythonError as error:
+        print("%s: %s" % (lane.name, error), file=sys.stderr)
+        return NO_PYTHON
     except SetupError as error:
         print("set-up failed: %s" % error, file=sys.stderr)
         return 1

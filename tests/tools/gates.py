@@ -10,15 +10,20 @@ each test, every other gate counts as one.
 from __future__ import annotations
 
 import argparse
+import functools
 import os
+import secrets
 import subprocess
 import sys
 import time
-import xml.etree.ElementTree as ElementTree
+import typing as t
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
+
+from tests.tools import bootstrap, leftovers
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BUILD = ROOT / "build"
@@ -32,10 +37,11 @@ class Gate:
 
     Attributes:
         name: What ``--only`` takes.
-        group: What belongs together: ``lint``, ``test`` or ``bench``.
+        group: What belongs together: ``lint`` or ``test``.
         command: Program and arguments, run in the repository's root.
         tests: Whether it is pytest and counts its tests.
         sandbox: Whether it runs in a network of its own.
+        setup: What must run before, with the network at hand; exit status 77 means that this machine cannot.
     """
 
     name: str
@@ -43,6 +49,7 @@ class Gate:
     command: tuple[str, ...]
     tests: bool = False
     sandbox: bool = False
+    setup: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,13 +75,43 @@ def suite(name: str, *paths: str, sandbox: bool = False) -> Gate:
     return Gate(name, "test", command, tests=True, sandbox=sandbox)
 
 
+def in_lane(name: str, what: str, *paths: str, sandbox: bool = False) -> Gate:
+    """A gate that is a pytest run with another ansible-core and Python."""
+    lane = bootstrap.LANES[name]
+    report = BUILD / "results" / f"{name}-{what}.xml"
+    command = (str(bootstrap.folder(lane) / "bin" / "python"), "-m", "pytest", "-q", f"--junitxml={report}", *paths)
+    setup = (sys.executable, str(ROOT / "tests" / "tools" / "bootstrap.py"), "--lane", name)
+    return Gate(f"{name}-{what}", "test", command, tests=True, sandbox=sandbox, setup=setup)
+
+
+# The slow ones first, so that two workers end together.
 GATES = (
+    Gate("sanity", "lint", tool("python", "-m", "tests.tools.sanity")),
     Gate("ruff", "lint", tool("ruff", "check", ".")),
     Gate("format", "lint", tool("ruff", "format", "--check", ".")),
     Gate("mypy", "lint", tool("python", "-m", "tests.tools.typecheck")),
     Gate("yamllint", "lint", tool("yamllint", "--strict", ".")),
     suite("unit", "tests/unit"),
+    in_lane("core2.16", "unit", "tests/unit/plugins"),
+    suite("packaging", "tests/packaging"),
 )
+
+
+def plain_environment(run_id: str) -> dict[str, str]:
+    """What set-up and linters see: the caller's own environment and the mark of this run."""
+    path = f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return {**os.environ, "PATH": path, leftovers.MARK: run_id}
+
+
+def test_environment(run_id: str) -> dict[str, str]:
+    """What tests see: a home and a temporary folder inside ``build``, and no proxy."""
+    home, temporary = BUILD / "home", BUILD / "tmp"
+    for folder in (home, temporary):
+        folder.mkdir(parents=True, exist_ok=True)
+    # pywinrm obeys proxies and certificate bundles of the environment, which know nothing of the lab.
+    hidden = {"http_proxy", "https_proxy", "all_proxy", "requests_ca_bundle", "curl_ca_bundle"}
+    kept = {name: value for name, value in plain_environment(run_id).items() if name.lower() not in hidden}
+    return {**kept, "HOME": str(home), "TMPDIR": str(temporary), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def read_report(gate: Gate, status: int, seconds: float) -> Outcome:
@@ -93,25 +130,42 @@ def read_report(gate: Gate, status: int, seconds: float) -> Outcome:
     return Outcome(gate, total - bad - len(skipped), failed, tuple(skipped), seconds)
 
 
-def run(gate: Gate) -> Outcome:
+def run(gate: Gate, run_id: str) -> Outcome:
     """Run one gate to its end and say how it went."""
     log = BUILD / "logs" / f"{gate.name}.log"
-    command = gate.command
-    if gate.sandbox:
-        command = (sys.executable, str(ROOT / "tests" / "tools" / "sandbox.py"), *command)
     (BUILD / "results" / f"{gate.name}.xml").unlink(missing_ok=True)
     started = time.monotonic()
     with log.open("wb") as handle:
-        status = subprocess.run(
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=handle, stderr=subprocess.STDOUT, check=False
-        ).returncode
-    seconds = time.monotonic() - started
-    if gate.tests:
-        outcome = read_report(gate, status, seconds)
-    else:
-        outcome = Outcome(gate, int(status == 0), int(status != 0), (), seconds)
+        outcome = judge(gate, *execute(gate, run_id, handle), started, log)
     tell(outcome, log)
     return outcome
+
+
+def execute(gate: Gate, run_id: str, log: t.BinaryIO) -> tuple[bool, int]:
+    """Run set-up and command; whether the command was reached, and the last exit status."""
+    call = functools.partial(
+        subprocess.run, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, check=False
+    )
+    if gate.setup:
+        status = call(gate.setup, env=plain_environment(run_id)).returncode
+        if status:
+            return False, status
+    command = gate.command
+    if gate.sandbox:
+        command = (sys.executable, str(ROOT / "tests" / "tools" / "sandbox.py"), *command)
+    environment = test_environment(run_id) if gate.tests else plain_environment(run_id)
+    return True, call(command, env=environment).returncode
+
+
+def judge(gate: Gate, reached: bool, status: int, started: float, log: Path) -> Outcome:
+    """Turn an exit status, and the report of a pytest gate, into counts."""
+    seconds = time.monotonic() - started
+    if not reached and status == bootstrap.NO_PYTHON:
+        reason = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1]
+        return Outcome(gate, 0, 0, (reason,), seconds)
+    if gate.tests and reached:
+        return read_report(gate, status, seconds)
+    return Outcome(gate, int(status == 0), int(status != 0), (), seconds)
 
 
 def tell(outcome: Outcome, log: Path) -> None:
@@ -135,6 +189,17 @@ def closing(outcomes: Sequence[Outcome]) -> str:
     return f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else "")
 
 
+def check_leftovers(run_id: str, before: frozenset[Path]) -> Outcome:
+    """A gate of its own: the run has left no process and no file outside the work tree."""
+    gate = Gate("leftovers", "test", ())
+    left = leftovers.processes(run_id) + [str(path) for path in sorted(leftovers.files() - before)]
+    log = BUILD / "logs" / "leftovers.log"
+    log.write_text("".join(f"left behind: {line}\n" for line in left), encoding="utf-8")
+    outcome = Outcome(gate, int(not left), int(bool(left)), (), 0.0)
+    tell(outcome, log)
+    return outcome
+
+
 def main(argv: Sequence[str]) -> int:
     """Run the chosen gates, two at a time, and print the closing line; 0 only when every one passed."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -149,8 +214,11 @@ def main(argv: Sequence[str]) -> int:
     ]
     for folder in ("logs", "results"):
         (BUILD / folder).mkdir(parents=True, exist_ok=True)
+    run_id, before = secrets.token_hex(8), leftovers.files()
     with ThreadPoolExecutor(max_workers=options.jobs) as pool:
-        outcomes = list(pool.map(run, chosen))
+        outcomes = list(pool.map(functools.partial(run, run_id=run_id), chosen))
+    if not options.only:
+        outcomes.append(check_leftovers(run_id, before))
     line = closing(outcomes)
     (BUILD / "results" / "closing").write_text(line + "\n", encoding="ascii")
     print(line, flush=True)

@@ -1,0 +1,57 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The requirement files: each direct requirement has a reason, a lower bound and a pin in every lock that uses it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.tools.bootstrap import LANES, REQUIREMENTS, ROOT, Lane
+
+LINE = re.compile(r"(?P<name>[A-Za-z0-9._-]+)>=[0-9][0-9A-Za-z.]*(?: *;[^#]*)?  # \S.*")
+
+
+def normal(name: str) -> str:
+    """A distribution's name as PyPI compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def lines(path: Path) -> list[str]:
+    """Lines of a requirement file that are no comment."""
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+
+
+def direct(path: Path) -> set[str]:
+    """Names that a requirement file asks for, those of included files too."""
+    found: set[str] = set()
+    for line in lines(path):
+        if line.startswith("-r "):
+            found |= direct(path.parent / line[3:])
+            continue
+        match = LINE.fullmatch(line)
+        assert match, f"{path.name}: {line!r} has no lower bound or no reason"
+        found.add(normal(match["name"]))
+    return found
+
+
+@pytest.mark.parametrize("lane", LANES.values(), ids=lambda lane: lane.name)
+def test_lock_pins_every_direct_requirement(lane: Lane) -> None:
+    pinned = {normal(line.split("==")[0]) for line in lines(REQUIREMENTS / f"lock-{lane.name}.txt")}
+    wanted = direct(REQUIREMENTS / lane.requirements)
+    assert wanted <= pinned, sorted(wanted - pinned)
+
+
+@pytest.mark.parametrize("lane", LANES.values(), ids=lambda lane: lane.name)
+def test_lock_holds_the_core_that_its_lane_is_named_after(lane: Lane) -> None:
+    wanted = f"ansible-core=={lane.name[len('core') :]}."
+    assert [line for line in lines(REQUIREMENTS / f"lock-{lane.name}.txt") if line.startswith(wanted)]
+
+
+def test_what_users_install_has_reasons_and_no_ansible() -> None:
+    names = direct(ROOT / "requirements.txt")
+    assert "pywinrm" in names
+    assert not names & {"ansible", "ansible-core"}

@@ -1,0 +1,37 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Finds what a run left behind: processes, network namespaces, files outside the work tree."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+MARK = "WSP_GATES_RUN"
+PLACES = (Path("/tmp"), Path("/run/netns"), Path.home(), Path.home() / ".cache", Path.home() / ".config")
+# Only what the tools that run here are known to make; anything else in these folders belongs to somebody else.
+NAMES = ("ansible*", ".ansible*", "pytest-of-*", "tmp*", ".wine*", "wine*", "molecule*", "wsp*", "hypothesis*", "pip-*")
+
+
+def files() -> frozenset[Path]:
+    """Files and folders outside the work tree that look like ours."""
+    found = {path for place in PLACES if place.is_dir() for pattern in NAMES for path in place.glob(pattern)}
+    namespaces = Path("/run/netns")
+    return frozenset(found | set(namespaces.iterdir() if namespaces.is_dir() else ()))
+
+
+def processes(run: str) -> list[str]:
+    """Processes whose environment says that they descend from the run, except this one, as ``pid command``."""
+    wanted = f"{MARK}={run}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                found.append(f"{entry.name} {command[:200]}")
+        except OSError:  # ended meanwhile, or another user's
+            continue
+    return found
