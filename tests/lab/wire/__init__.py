@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The lab's wire: WS-Management, WinRS shells and PSRP over HTTP and HTTPS on loopback addresses.
 
-It speaks to unmodified clients (pywinrm, pypsrp, Ansible's winrm and psrp connections, testinfra) and hands each command
-to a :class:`tests.lab.wire.api.CommandHandler`. **It executes no PowerShell and no other command**: it decodes what
-arrived, and what is answered is the handler's business.
+It speaks to unmodified clients (pywinrm, pypsrp, Ansible's winrm and psrp connections, testinfra) and hands each
+command to a :class:`tests.lab.wire.api.CommandHandler`. **It executes no PowerShell and no other command**: it decodes
+what arrived, and what is answered is the handler's business.
 """

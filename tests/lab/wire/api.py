@@ -9,9 +9,12 @@ The wire implements ``tests.lab.wire.server.WireServer``::
     await server.start([Binding("127.0.3.1"), Binding("127.0.3.2", http_port=0, https_port=None)])
     server.endpoints["127.0.3.2"].http_port     # the port chosen for 0
     server.counters["127.0.3.2"].requests       # see HostCounters
-    server.ca_pem                               # the authority that signed every host's certificate
+    server.ca_file                              # the authority that signed every host's certificate, a PEM file
+    server.authority.identity("127.0.3.9")      # TLS context and certificate for a listener of another address
+    server.failures                             # mistakes of the handler; a test should find none
     await server.stop()
 
+``tests.lab.wire.threaded.running`` does the same on a thread of its own, for code that is not asynchronous.
 The simulation implements :class:`CommandHandler` and, to inject faults, :class:`Gate`.
 """
 
@@ -73,7 +76,7 @@ class CommandHandler(t.Protocol):
         """Execute one command and return its exit code.
 
         The task is cancelled when the client sends a terminate Signal, deletes the shell, or lets it idle out; what the
-        command has detached by then must live in tasks of the handler's own. A dropped TCP connection does not cancel it.
+        command has detached by then must live in tasks of the handler's own. A dropped TCP connection cancels nothing.
         An exception is answered as exit code 1 with its text on standard error, and kept in ``WireServer.failures``.
         """
         ...
