@@ -1,27 +1,17 @@
 # Copyright (c) 2026, the msexchange.winsock_proxy authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sessions for those who use nox; each is the target of the Makefile with the same name."""
+"""Sessions for those who use nox: those of antsibull-nox.toml, and the Makefile's own tests."""
 
 from __future__ import annotations
 
+import antsibull_nox
 import nox
 
-nox.options.sessions = ["lint", "test"]
+antsibull_nox.load_antsibull_nox_toml()
 
 
-def make(session: nox.Session, target: str) -> None:
-    """Run a target of the Makefile with the interpreter that runs nox."""
-    session.run("make", target, f"PYTHON={session.python or 'python3'}", external=True)
-
-
-@nox.session(venv_backend="none")
-def lint(session: nox.Session) -> None:
-    """Every static check."""
-    make(session, "lint")
-
-
-@nox.session(venv_backend="none")
+@nox.session(venv_backend="none", default=True)
 def test(session: nox.Session) -> None:
-    """Every gate and every test."""
-    make(session, "test")
+    """Every gate and every test of the Makefile, with the interpreter that runs nox."""
+    session.run("make", "test", external=True)

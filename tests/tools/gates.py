@@ -87,6 +87,7 @@ def in_lane(name: str, what: str, *paths: str, sandbox: bool = False) -> Gate:
 # The slow ones first, so that two workers end together.
 GATES = (
     Gate("sanity", "lint", tool("python", "-m", "tests.tools.sanity")),
+    Gate("ansible-lint", "lint", tool("python", "-m", "tests.tools.ansiblelint")),
     Gate("ruff", "lint", tool("ruff", "check", ".")),
     Gate("format", "lint", tool("ruff", "format", "--check", ".")),
     Gate("mypy", "lint", tool("python", "-m", "tests.tools.typecheck")),

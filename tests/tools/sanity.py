@@ -49,7 +49,7 @@ def pip_settings() -> str:
     """
     command = [sys.executable, "-m", "pip", "config", "list"]
     listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    lines = ["[global]"]
+    lines = ["[global]", "quiet = 1"]
     for line in listing.splitlines():
         found = re.fullmatch(r"(?::env:|global|user|site)\.([a-z-]+)=(.*)", line)
         if found:

@@ -9,6 +9,7 @@ ansible-test, which resolves it.
 
 from __future__ import annotations
 
+import fcntl
 import filecmp
 import shutil
 import subprocess
@@ -38,15 +39,25 @@ def tracked(root: Path = ROOT) -> list[str]:
 
 
 def stage() -> Path:
-    """Make the staged copy equal to the tracked files; return its folder."""
+    """Make the staged copy equal to the tracked files, one caller at a time; return its folder."""
     STAGE.mkdir(parents=True, exist_ok=True)
-    wanted = tracked()
+    with (COLLECTIONS / ".stage.lock").open("w", encoding="ascii") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        copy(tracked())
+        track()
+    return STAGE
+
+
+def copy(wanted: list[str]) -> None:
+    """Copy the files that differ and remove those that are tracked no more."""
     for name in wanted:
         source, target = ROOT / name, STAGE / name
-        if target.exists() and filecmp.cmp(source, target, shallow=False):
+        if target.is_symlink() or source.is_symlink():
+            target.unlink(missing_ok=True)
+        elif target.exists() and filecmp.cmp(source, target, shallow=False):
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(source, target)
+        shutil.copy2(source, target, follow_symlinks=False)
     keep = set(wanted)
     for path in sorted(STAGE.rglob("*"), reverse=True):
         name = path.relative_to(STAGE).as_posix()
@@ -57,8 +68,6 @@ def stage() -> Path:
                 path.rmdir()
         elif name not in keep:
             path.unlink()
-    track()
-    return STAGE
 
 
 def track() -> None:
