@@ -10,8 +10,9 @@ PYTHON ?= $(shell command -v python3 || command -v python3.13 || command -v pyth
 export PYTHON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_CACHE_DIR ?= $(CURDIR)/build/pip-cache
-VENV := $(CURDIR)/.venv
-RUN := $(VENV)/bin/python -m tests.tools
+VENV := $(CURDIR)/.venv/bin
+TOOLS := $(VENV)/python -m tests.tools
+ISOLATE := $(TOOLS).isolate $(VENV)/python -m
 
 .PHONY: help
 help:  ## list the targets
@@ -22,18 +23,56 @@ venv:  ## make .venv with the pinned tools
 	@[ -n "$(PYTHON)" ] || { echo "No python3 on PATH. On Debian and Ubuntu: apt-get install python3 python3-venv" >&2; exit 1; }
 	@"$(PYTHON)" tests/tools/bootstrap.py
 
-.PHONY: lint
-lint: venv  ## ruff, mypy --strict, yamllint
-	@$(RUN).gates --group lint
+.PHONY: demo
+demo: venv  ## publish, break, audit and repair seven simulated servers, with what was expected and seen
+	@$(ISOLATE) tests.demo.demo
 
 .PHONY: test
 test: venv  ## every gate and every test, with a closing line of totals
-	@$(RUN).gates
+	@$(TOOLS).gates
+
+.PHONY: lint
+lint: venv  ## ruff, mypy --strict, yamllint, ansible-lint, ansible-test sanity
+	@$(TOOLS).gates --group lint
+
+.PHONY: sanity
+sanity: venv  ## ansible-test sanity alone
+	@$(TOOLS).sanity
 
 .PHONY: unit
 unit: venv  ## the tests of the engines alone
-	@$(RUN).gates --only unit
+	@$(TOOLS).gates --only unit
+
+.PHONY: format
+format: venv  ## format the Python files
+	@$(VENV)/ruff check --quiet --fix . || true
+	@$(VENV)/ruff format .
+
+.PHONY: molecule
+molecule: venv  ## converge, idempotence and verification of the role against the lab
+	@$(TOOLS).gates --only molecule
+
+.PHONY: bench
+bench: venv  ## the promised ratios, measured
+	@$(ISOLATE) tests.tools.bench
+
+.PHONY: docs
+docs: venv  ## write the README's option tables anew
+	@$(TOOLS).readme
+
+.PHONY: stage
+stage: venv  ## copy the tracked files to build/ansible_collections/msexchange/winsock_proxy
+	@$(TOOLS).stage
+
+.PHONY: build
+build: venv  ## build the artifact that ansible-galaxy installs, into build/artifact
+	@$(TOOLS).stage >/dev/null
+	@$(VENV)/ansible-galaxy collection build --force --output-path build/artifact build/ansible_collections/msexchange/winsock_proxy
+
+.PHONY: lock
+lock: venv  ## pin the newest releases that fit each supported ansible-core
+	@$(TOOLS).lock
 
 .PHONY: clean
 clean:  ## remove everything that these targets made
-	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build .venv .nox .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -24,9 +24,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from tests.tools import bootstrap, leftovers
+from tests.tools.isolate import BUILD, ROOT, SANDBOX, isolated_environment, plain_environment
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-BUILD = ROOT / "build"
 BIN = Path(sys.executable).parent
 TAIL_LINES = 80
 
@@ -98,23 +97,6 @@ GATES = (
 )
 
 
-def plain_environment(run_id: str) -> dict[str, str]:
-    """What set-up and linters see: the caller's own environment and the mark of this run."""
-    path = f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    return {**os.environ, "PATH": path, leftovers.MARK: run_id}
-
-
-def test_environment(run_id: str) -> dict[str, str]:
-    """What tests see: a home and a temporary folder inside ``build``, and no proxy."""
-    home, temporary = BUILD / "home", BUILD / "tmp"
-    for folder in (home, temporary):
-        folder.mkdir(parents=True, exist_ok=True)
-    # pywinrm obeys proxies and certificate bundles of the environment, which know nothing of the lab.
-    hidden = {"http_proxy", "https_proxy", "all_proxy", "requests_ca_bundle", "curl_ca_bundle"}
-    kept = {name: value for name, value in plain_environment(run_id).items() if name.lower() not in hidden}
-    return {**kept, "HOME": str(home), "TMPDIR": str(temporary), "PYTHONDONTWRITEBYTECODE": "1"}
-
-
 def read_report(gate: Gate, status: int, seconds: float) -> Outcome:
     """Counts of a pytest gate from its report; a run that broke before it could report counts as one failure."""
     report = BUILD / "results" / f"{gate.name}.xml"
@@ -153,8 +135,8 @@ def execute(gate: Gate, run_id: str, log: t.BinaryIO) -> tuple[bool, int]:
             return False, status
     command = gate.command
     if gate.sandbox:
-        command = (sys.executable, str(ROOT / "tests" / "tools" / "sandbox.py"), *command)
-    environment = test_environment(run_id) if gate.tests else plain_environment(run_id)
+        command = (*SANDBOX, *command)
+    environment = isolated_environment(run_id) if gate.tests else plain_environment(run_id)
     return True, call(command, env=environment).returncode
 
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Writes the option tables of README.md from the documentation of modules, filters and the role.
 
-A table stands between ``<!-- options of module win_ini -->`` and ``<!-- end of options -->`` and is replaced as a whole.
+A table stands between ``<!-- options of module win_ini -->`` and ``<!-- end of options -->``; it is replaced whole.
 """
 
 from __future__ import annotations

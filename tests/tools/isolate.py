@@ -1,0 +1,53 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs one command as the tests run: home and temporary files inside ``build``, a network of its own.
+
+What it leaves behind is an error. The demo, the benchmarks and molecule are started through it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.tools import leftovers
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BUILD = ROOT / "build"
+SANDBOX = (sys.executable, str(ROOT / "tests" / "tools" / "sandbox.py"))
+# pywinrm obeys proxies and certificate bundles of the environment, which know nothing of the lab.
+_HIDDEN = frozenset({"http_proxy", "https_proxy", "all_proxy", "requests_ca_bundle", "curl_ca_bundle"})
+
+
+def plain_environment(run: str) -> dict[str, str]:
+    """What set-up and linters see: the caller's own environment and the mark of this run."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return {**os.environ, "PATH": path, leftovers.MARK: run}
+
+
+def isolated_environment(run: str) -> Mapping[str, str]:
+    """What tests see: a home and a temporary folder inside ``build``, no proxy, the collection by its real name."""
+    home, temporary = BUILD / "home", BUILD / "tmp"
+    for folder in (home, temporary):
+        folder.mkdir(parents=True, exist_ok=True)
+    kept = {name: value for name, value in plain_environment(run).items() if name.lower() not in _HIDDEN}
+    return {**kept, "HOME": str(home), "TMPDIR": str(temporary), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def main(command: list[str]) -> int:
+    """Run the command; its exit status, or 1 when it succeeded and left something behind."""
+    run, before = secrets.token_hex(8), leftovers.files()
+    done = subprocess.run([*SANDBOX, *command], cwd=ROOT, env=isolated_environment(run), check=False)
+    left = leftovers.processes(run) + [str(path) for path in sorted(leftovers.files() - before)]
+    for line in left:
+        print(f"left behind: {line}", file=sys.stderr)
+    return done.returncode or int(bool(left))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

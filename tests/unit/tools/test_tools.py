@@ -1,0 +1,126 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The tools that run everything else: what they count, what they refuse, what they find left behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.tools import bootstrap, gates, leftovers, readme
+from tests.tools.isolate import ROOT
+
+REPORT = """<testsuites><testsuite><testcase name="a"/><testcase name="b"><failure/></testcase><testcase name="c">
+<skipped message="no wine"/></testcase><testcase name="d"><error/></testcase></testsuite></testsuites>"""
+
+
+def gate(name: str, *command: str, tests: bool = False, setup: tuple[str, ...] = ()) -> gates.Gate:
+    return gates.Gate(name, "test", command or ("true",), tests=tests, setup=setup)
+
+
+@pytest.fixture
+def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of results of its own for the gates."""
+    monkeypatch.setattr(gates, "BUILD", tmp_path)
+    for name in ("logs", "results"):
+        (tmp_path / name).mkdir()
+    return tmp_path
+
+
+def test_report_is_counted(build: Path) -> None:
+    (build / "results" / "x.xml").write_text(REPORT, encoding="ascii")
+    outcome = gates.read_report(gate("x", tests=True), 1, 0.0)
+    assert (outcome.passed, outcome.failed, outcome.skipped) == (1, 2, ("c: no wine",))
+
+
+def test_suite_that_fails_without_a_failing_test_is_a_failure(build: Path) -> None:
+    (build / "results" / "x.xml").write_text("<testsuites><testcase name='a'/></testsuites>", encoding="ascii")
+    assert gates.read_report(gate("x", tests=True), 1, 0.0).failed == 1
+
+
+def test_suite_that_never_reported_is_a_failure(build: Path) -> None:
+    assert gates.read_report(gate("x", tests=True), 2, 0.0).failed == 1
+
+
+@pytest.mark.parametrize(("status", "counts"), [("0", (1, 0)), ("3", (0, 1))])
+def test_gate_is_judged_by_its_exit_status(
+    build: Path, monkeypatch: pytest.MonkeyPatch, status: str, counts: tuple[int, int]
+) -> None:
+    monkeypatch.setattr(gates, "ROOT", build)
+    outcome = gates.run(gate("x", "sh", "-c", f"echo why; exit {status}"), "run")
+    assert (outcome.passed, outcome.failed) == counts
+
+
+def test_missing_interpreter_is_a_skip_with_its_reason(build: Path) -> None:
+    setup = ("sh", "-c", "echo 'core9: no Python 9.9'; exit 77")
+    outcome = gates.run(gate("x", tests=True, setup=setup), "run")
+    assert (outcome.passed, outcome.failed, outcome.skipped) == (0, 0, ("core9: no Python 9.9",))
+
+
+def test_broken_setup_is_a_failure(build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gates, "ROOT", build)
+    assert gates.run(gate("x", tests=True, setup=("false",)), "run").failed == 1
+
+
+def test_closing_line_adds_up() -> None:
+    one, two = gates.Outcome(gate("a"), 3, 0, ("why",), 1.0), gates.Outcome(gate("b"), 4, 2, (), 1.0)
+    assert gates.closing([one, two]) == "7 passed, 2 failed, 1 skipped"
+    assert gates.closing([two]) == "4 passed, 2 failed"
+
+
+def test_processes_of_the_run_are_found_and_no_others() -> None:
+    environment = {**os.environ, leftovers.MARK: "found-me"}
+    with subprocess.Popen(["sleep", "60"], env=environment) as child:
+        try:
+            assert leftovers.processes("found-me") == [f"{child.pid} sleep 60 "]
+            assert leftovers.processes("somebody-else") == []
+        finally:
+            child.kill()
+
+
+def set_up(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "tests" / "tools" / "bootstrap.py"), *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_missing_python_is_named_with_the_remedy(tmp_path: Path) -> None:
+    done = set_up({"PATH": str(tmp_path), "HOME": str(tmp_path)}, "--target", str(tmp_path / "venv"))
+    assert done.returncode == bootstrap.NO_PYTHON
+    assert "apt-get install python3 python3-venv" in done.stderr
+    assert not (tmp_path / "venv").exists()
+
+
+def test_python_without_venv_is_named_with_the_remedy(tmp_path: Path) -> None:
+    crippled = tmp_path / "python3"
+    crippled.write_text(
+        f'#!/bin/sh\ncase "$*" in *ensurepip*) exit 1;; esac\nexec {sys.executable} "$@"\n', encoding="utf-8"
+    )
+    crippled.chmod(0o755)
+    done = set_up({"PATH": f"{tmp_path}:/usr/bin:/bin", "PYTHON": str(crippled)}, "--target", str(tmp_path / "venv"))
+    if bootstrap.python_version(str(crippled)) not in bootstrap.LANES[bootstrap.MAIN].pythons:
+        pytest.skip("runs in a lane whose Python the main one does not support")
+    assert done.returncode == 1
+    assert "apt-get install python3-venv" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("O(listeners) or O(ports=\\(1\\))", "`listeners` or `ports=(1)`"),
+        ("V(true), RV(files[].path), E(HOME)", "`true`, `files[].path`, `HOME`"),
+        (
+            "M(msexchange.winsock_proxy.wspcfg) and M(ansible.windows.win_ping)",
+            "`wspcfg` and `ansible.windows.win_ping`",
+        ),
+        ("see L(the article,https://example.org/a) B(now)", "see [the article](https://example.org/a) **now**"),
+        ("O(msexchange.winsock_proxy.wspcfg#module:state)", "`state`"),
+        ("a | b\n  c", r"a \| b c"),
+    ],
+)
+def test_documentation_markup_becomes_markdown(text: str, wanted: str) -> None:
+    assert readme.markdown(text) == wanted
