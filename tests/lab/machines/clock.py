@@ -34,8 +34,8 @@ class Timer:
 class Clock:
     """A server's clock.
 
-    Timers fire one by one in the order of their due times, and the clock *stands* at a timer's due time until everything
-    that it woke up waits again. A slow machine therefore delays a simulation, but never changes what happens in it.
+    Timers fire one by one in the order of their due times, and the clock *stands* at a timer's due time until
+    everything that it woke up waits again. A slow machine therefore delays a simulation, but never changes what happens in it.
 
     Attributes:
         speed: Simulated seconds per real second; ``math.inf`` jumps from timer to timer.

@@ -75,7 +75,7 @@ class Machine:
     ports: dict[int, Port] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
-    boots: int = 1
+    tokens: int = 0
 
     def __post_init__(self) -> None:
         self.files = FileSystem(self.clock)
@@ -95,9 +95,8 @@ class Machine:
 
     def new_token(self) -> str:
         """A GUID that is the same in every run with the same seed."""
-        count = self.environment.setdefault("_tokens", "0")
-        self.environment["_tokens"] = str(int(count) + 1)
-        return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{self.name}/{self.boots}/{count}"))
+        self.tokens += 1
+        return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{self.name}/{self.tokens}"))
 
     async def at(self, point: str, **detail: str) -> None:
         """Give everybody who waits for a point of an operation the chance to act."""
@@ -120,7 +119,6 @@ class Machine:
 
     def power_off(self) -> None:
         self.up = False
-        self.boots += 1
         for task in list(self.tasks.values()):
             task.cancel()
         self.services.power_off()

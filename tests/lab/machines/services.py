@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ntpath
 import typing as t
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -40,8 +39,8 @@ class Behaviour:
     Attributes:
         stop_ms, start_ms: Simulated milliseconds in the pending state.
         stop: ``ok``, ``hang`` (stays StopPending for ever) or ``refuse`` (the control fails with ``code``).
-        start: ``ok``, ``fail`` (back to Stopped), ``refuse`` (the call fails with ``code``), ``hang`` (stays StartPending
-            for ever) or ``die`` (Running, and gone after ``die_ms``).
+        start: ``ok``, ``fail`` (back to Stopped), ``refuse`` (the call fails with ``code``), ``hang`` (stays
+            StartPending for ever) or ``die`` (Running, and gone after ``die_ms``).
         code: Win32 code of a refusal or failure.
     """
 
@@ -154,9 +153,7 @@ class ServiceManager:
         """What depends on a service directly."""
         return [other for other in self if service in self.dependencies(other)]
 
-    def closure(
-        self, start: Iterable[Service], neighbours: t.Callable[[Service], list[Service]]
-    ) -> list[Service]:
+    def closure(self, start: Iterable[Service], neighbours: t.Callable[[Service], list[Service]]) -> list[Service]:
         """Everything that is reached from some services over one relation, without them."""
         begun = list(start)
         seen = {service.name.lower() for service in begun}

@@ -1,4 +1,4 @@
 # Copyright (c) 2026, the msexchange.winsock_proxy authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lab's own implementation of what the target script does; written from docs/target_protocol.md, not from the script."""
+"""What the target script does, implemented once more from docs/target_protocol.md, not from the script."""

@@ -1,0 +1,180 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The operation ``apply``: compare and swap of files, with backups, records and everything put back on failure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import typing as t
+from dataclasses import dataclass, field
+
+from ..machines.errors import WindowsFailure
+from .failures import Json, TargetFailure, file_failure
+from .scene import Scene, sha256
+from .state import Lock, Store, format_process, visible_process
+
+
+@dataclass
+class Change:
+    """One file of the request: what is there, what shall be there, and what has been done."""
+
+    path: str
+    expect: str | None
+    wanted: bytes | None
+    backup: str
+    backup_path: str | None
+    before: bytes | None = None
+    saved: str | None = None
+
+
+@dataclass
+class Application:
+    """One run of ``apply``; ``answer`` holds the three lists on success and failure."""
+
+    scene: Scene
+    request: Json
+    answer: Json
+    done: list[Change] = field(default_factory=list)
+    old_records: dict[str, dict[str, str] | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.answer.update(applied=[], restored=[], left=[])
+        self.store = Store(self.scene.server)
+        self.files = self.scene.server.files
+
+    async def run(self) -> Json:
+        await self.scene.point("begin")
+        lock = Lock(self.scene)
+        if self.request["lock"]:
+            await lock.take(self.request["lock_wait"])
+        try:
+            await self.scene.point("locked")
+            await self._swap()
+        finally:
+            lock.release()
+        await self.scene.point("end")
+        return self.answer
+
+    async def _swap(self) -> None:
+        changes = [self._change(item) for item in self.request["files"]]
+        for change in changes:
+            change.before = await self._compare(change)
+        await self.scene.point("compared")
+        for change in changes:
+            self._back_up(change)
+        await self.scene.point("backed_up")
+        try:
+            self._write_records()
+            await self.scene.point("recorded")
+            for number, change in enumerate(changes, 1):
+                await self.scene.point(f"file{number}.before", path=change.path)
+                await self._replace(change)
+                await self.scene.point(f"file{number}.after", path=change.path)
+        except TargetFailure:
+            self._put_back()
+            raise
+
+    def _change(self, item: Json) -> Change:
+        wanted = self._wanted(item)
+        if wanted is None and item["expect_sha256"] is None:
+            raise TargetFailure("bad_request", "a deletion needs the file's sha256", key="expect_sha256")
+        path = self.scene.server.expand(item["path"])
+        return Change(path, item["expect_sha256"], wanted, item["backup"], item["backup_path"])
+
+    def _wanted(self, item: Json) -> bytes | None:
+        if item["from_backup"] is not None:
+            data = self.store.backup(item["from_backup"])
+            if data is None:
+                raise TargetFailure("backup_missing", "there is no such backup", sha256=item["from_backup"])
+            return data
+        if item["content"] is None:
+            return None
+        try:
+            return base64.b64decode(item["content"], validate=True)
+        except binascii.Error as error:
+            raise TargetFailure("bad_request", "content is no base64", key="content") from error
+
+    async def _compare(self, change: Change) -> bytes | None:
+        """The file's bytes, once they are what the request expects."""
+        try:
+            data = await self.scene.patiently(change.path, lambda: self.files.read(change.path))
+        except TargetFailure as failure:
+            if failure.code != "not_found":
+                raise
+            if change.expect is not None:
+                raise
+            return None
+        if sha256(data) != change.expect:
+            raise TargetFailure(
+                "changed",
+                "the file is not what was expected",
+                path=change.path,
+                expected=change.expect,
+                found=sha256(data),
+            )
+        return t.cast(bytes, data)
+
+    def _back_up(self, change: Change) -> None:
+        if change.before is None or change.backup == "none":
+            return
+        if change.backup == "beside":
+            change.saved = self.store.copy_beside(change.before, change.backup_path or "")
+            return
+        change.saved = self.store.save(change.before)
+        self.store.remember(sha256(change.before), change.path, self.scene.clock.now())
+
+    def _write_records(self) -> None:
+        self.store.ensure_boot()
+        for item in self.request["records"]:
+            name = item["service"]
+            old = self.store.record(name)
+            self.old_records[name] = old if self.store.has_record(name) else None
+            values = {**old, "wanted": item["wanted"], "owned": item["owned"]}
+            if item["loaded"] is not None:
+                service = self.scene.server.services.find(name)
+                process = visible_process(self.scene, service) if service else None
+                values.update(loaded=item["loaded"], process=format_process(process), file="")
+            self.store.write_record(name, values)
+
+    async def _replace(self, change: Change) -> None:
+        # Nobody can write between comparison and swap: the script holds its own handle meanwhile.
+        change.before = await self._compare(change)
+        await self.scene.patiently(change.path, lambda: self._put(change.path, change.before, change.wanted))
+        self.done.append(change)
+        self.answer["applied"].append(self._result(change))
+
+    def _put(self, path: str, before: bytes | None, wanted: bytes | None) -> None:
+        if wanted is None:
+            self.files.delete(path)
+        elif before is None:
+            self.files.create(path, wanted)
+        else:
+            self.files.overwrite(path, wanted)
+
+    def _result(self, change: Change) -> Json:
+        exists = change.wanted is not None
+        return {
+            "path": change.path,
+            "sha256": sha256(change.wanted) if change.wanted is not None else None,
+            "size": len(change.wanted) if change.wanted is not None else None,
+            "modified": self.files.modified(change.path) if exists else None,
+            "backup": change.saved,
+        }
+
+    def _put_back(self) -> None:
+        for change in reversed(self.done):
+            try:
+                self._put(change.path, change.wanted, change.before)
+            except WindowsFailure as failure:
+                self.answer["left"].append(file_failure(failure, self.files, change.path).detail["path"])
+            else:
+                self.answer["restored"].append(change.path)
+        for name, values in self.old_records.items():
+            if values is None:
+                self.store.drop_record(name)
+            else:
+                self.store.write_record(name, values)
+        left = set(self.answer["left"])
+        self.answer["applied"] = [entry for entry in self.answer["applied"] if entry["path"] in left]
