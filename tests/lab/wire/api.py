@@ -199,7 +199,8 @@ class HostCounters:
     connections: TCP connections accepted. requests: HTTP requests read, authentication round trips included.
     bytes_in, bytes_out: HTTP bytes, heads and bodies, inside TLS where there is TLS.
     executions: commands and pipelines handed to the handler.
-    logins, refused_logins: authentications that succeeded or got a 401 at the end.
+    logins, refused_logins: authentications that succeeded or got a bare 401; CredSSP refuses inside its own token,
+        which is counted by neither.
     faults: SOAP faults sent. shells_opened: shells created. shells_open: open now. running: commands running now.
     """
 

@@ -9,7 +9,7 @@ import asyncio
 import socket
 import struct
 import typing as t
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 
 from tests.lab.wire import wsman
@@ -40,7 +40,7 @@ class Connection:
     gate: Gate
     tls: HostIdentity | None
     _login: Login = field(init=False)
-    _waiting: bool = field(default=False, init=False)
+    _following: asyncio.Task[HttpRequest | None] | None = field(default=None, init=False)
     _impostor: NotWindows | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -55,8 +55,13 @@ class Connection:
             await self._serve()
         except DroppedError:
             self._reset()
+        except BadRequestError as error:
+            await self._write(HttpResponse(error.status))
         except (OSError, asyncio.IncompleteReadError):
             return  # the client has gone; its shells stay, as on Windows
+        except asyncio.CancelledError:
+            self.writer.transport.abort()
+            raise
         finally:
             self.writer.close()
 
@@ -73,33 +78,18 @@ class Connection:
             await self.writer.start_tls(self.tls.context)
 
     async def _serve(self) -> None:
+        """Answer request after request; the next one is read ahead, because that is how a lost client is noticed."""
         request = await self._read()
         while request is not None:
-            following = asyncio.create_task(self._read())
+            self._following = asyncio.create_task(self._read())
             try:
-                await self._answer(request, following)
-                request = await following
+                await self._write(await self._respond(request))
+                request = await self._following
             finally:
-                following.cancel()
+                _discard(self._following)
 
     async def _read(self) -> HttpRequest | None:
-        try:
-            return await read_request(self.reader, body_limit=self.settings.envelope_bytes)
-        except BadRequestError as error:
-            await self._write(HttpResponse(error.status))
-            return None
-
-    async def _answer(self, request: HttpRequest, following: asyncio.Task[HttpRequest | None]) -> None:
-        """Answer one request; give up a wait for output when the client goes, so that the output stays for the next."""
-        work = asyncio.create_task(self._respond(request))
-        try:
-            await asyncio.wait({work, following}, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done() and _gone(following) and self._waiting:
-                raise ConnectionError("the client went away while it waited")
-            response = await work
-        finally:
-            work.cancel()
-        await self._write(response)
+        return await read_request(self.reader, body_limit=self.settings.envelope_bytes)
 
     async def _write(self, response: HttpResponse) -> None:
         data = response.encode()
@@ -185,13 +175,24 @@ class Connection:
     async def _gated(self, message: wsman.Message, identity: Identity) -> str:
         detail = self.service.describe(message, identity)
         await self._ask(f"{message.operation}.before", detail)
-        self._waiting = message.operation == "receive"
-        try:
-            body = await self.service.perform(message, identity)
-        finally:
-            self._waiting = False
-        await self._ask(f"{message.operation}.after", {**detail, **self.service.describe(message, identity)})
+        work = self.service.perform(message, identity)
+        body = await (self._while_connected(work) if message.operation == "receive" else work)
+        await self._ask(f"{message.operation}.after", detail | self.service.describe(message, identity))
         return body
+
+    async def _while_connected(self, work: Coroutine[object, object, str]) -> str:
+        """Wait for output, but give up when the client goes: what it has not received stays for its next connection.
+
+        :raises ConnectionError: the client has gone.
+        """
+        task = asyncio.create_task(work)
+        try:
+            await asyncio.wait({task, *filter(None, [self._following])}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done() and _gone(self._following):
+                raise ConnectionError("the client went away while it waited")
+            return await task
+        finally:
+            _discard(task)
 
     async def _ask(self, point: str, detail: Mapping[str, str]) -> Action:
         """Ask the gate, and carry out what can be carried out here.
@@ -218,6 +219,12 @@ class Connection:
         self.writer.transport.abort()
 
 
-def _gone(following: asyncio.Task[HttpRequest | None]) -> bool:
+def _gone(following: asyncio.Task[HttpRequest | None] | None) -> bool:
     """Tell whether the read ahead has found the end of the connection instead of another request."""
-    return following.done() and (following.exception() is not None or following.result() is None)
+    return following is not None and following.done() and (following.exception() is not None or not following.result())
+
+
+def _discard(task: asyncio.Task[t.Any]) -> None:
+    """End a task nobody waits for any more; asyncio would report an exception that was never looked at."""
+    if not task.cancel() and not task.cancelled():
+        task.exception()

@@ -99,6 +99,7 @@ class WireServer:
         for task in list(self._connections):
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
+        await asyncio.sleep(0)  # transports say goodbye in a callback
         for service in self._services.values():
             await service.close()
         self._listeners.clear()
