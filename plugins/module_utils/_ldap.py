@@ -1,0 +1,119 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""LDAP as far as a port check goes: an anonymous simple bind and its answer (RFC 1777, RFC 2251).
+
+Exchange 5.0 speaks version 2, 5.5 answers version 2 and 3 (Q176466, Q196772).
+Private to this collection: names and shapes may change in any release.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from . import _ber
+
+SUCCESS = 0
+PROTOCOL_ERROR = 2
+
+LONGEST_ANSWER = 8192
+"""Octets; a bind response with its error message is far below."""
+
+RESULT_NAMES: t.Mapping[int, str] = {  # RFC 1777 section 4.1, RFC 2251 section 4.1.10
+    0: "success",
+    1: "operationsError",
+    2: "protocolError",
+    3: "timeLimitExceeded",
+    7: "authMethodNotSupported",
+    8: "strongAuthRequired",
+    10: "referral",
+    13: "confidentialityRequired",
+    14: "saslBindInProgress",
+    32: "noSuchObject",
+    34: "invalidDNSyntax",
+    48: "inappropriateAuthentication",
+    49: "invalidCredentials",
+    50: "insufficientAccessRights",
+    51: "busy",
+    52: "unavailable",
+    53: "unwillingToPerform",
+    80: "other",
+}
+
+_BIND_REQUEST = 0x60  # [APPLICATION 0], constructed
+_BIND_RESPONSE = 0x61  # [APPLICATION 1], constructed
+_UNBIND_REQUEST = 0x42  # [APPLICATION 2], primitive NULL
+_EXTENDED_RESPONSE = 0x78  # [APPLICATION 24]: the notice of disconnection is one (RFC 2251 section 4.4.1)
+_SIMPLE = 0x80  # [0] OCTET STRING
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server answered to a bind.
+
+    Attributes:
+        result_code: LDAP's result code.
+        message: The server's error message, not yet made printable.
+        disconnects: Whether it is a notice of disconnection and not a bind response.
+    """
+
+    result_code: int
+    message: bytes
+    disconnects: bool = False
+
+    @property
+    def name(self) -> str:
+        """The result code's name, or ``code N``."""
+        return RESULT_NAMES.get(self.result_code, f"code {self.result_code}")
+
+
+def bind_request(*, message_id: int, version: int) -> bytes:
+    """Return an anonymous simple bind: no name, no password."""
+    bind = _ber.encode(
+        _BIND_REQUEST, _ber.encode_integer(version), _ber.encode(_ber.OCTET_STRING), _ber.encode(_SIMPLE)
+    )
+    return _ber.encode(_ber.SEQUENCE, _ber.encode_integer(message_id), bind)
+
+
+def unbind_request(*, message_id: int) -> bytes:
+    """Return an unbind, LDAP's goodbye; it has no answer."""
+    return _ber.encode(_ber.SEQUENCE, _ber.encode_integer(message_id), _ber.encode(_UNBIND_REQUEST))
+
+
+def read_answer(data: bytes) -> Answer | None:
+    """Return the answer that ``data`` begins with, or None when more octets are needed.
+
+    Raises:
+        BerError: It is no bind response and no notice of disconnection, or longer than `LONGEST_ANSWER`.
+    """
+    if data[:1] not in (b"", b"\x30"):
+        raise _ber.BerError("not an LDAP message")
+    try:
+        message = _ber.read(data)
+    except _ber.Truncated:
+        if len(data) > LONGEST_ANSWER:
+            raise _ber.BerError(f"an answer of more than {LONGEST_ANSWER} octets") from None
+        return None
+    return _answer(_whole(message.content))
+
+
+def _whole(content: bytes) -> list[_ber.Element]:
+    """Read the elements of a complete message, where Truncated is an error like any other."""
+    try:
+        return list(_ber.children(content))
+    except _ber.Truncated as error:
+        raise _ber.BerError(str(error)) from None
+
+
+def _answer(parts: t.Sequence[_ber.Element]) -> Answer:
+    if len(parts) < 2 or parts[0].tag != _ber.INTEGER:
+        raise _ber.BerError("an LDAP message without a message number")
+    operation = parts[1]
+    if operation.tag not in (_BIND_RESPONSE, _EXTENDED_RESPONSE):
+        raise _ber.BerError(f"an answer of another kind (tag 0x{operation.tag:02x})")
+    fields = _whole(operation.content)
+    if not fields or fields[0].tag != _ber.ENUMERATED:
+        raise _ber.BerError("an answer without a result code")
+    message = fields[2].content if len(fields) > 2 and fields[2].tag == _ber.OCTET_STRING else b""
+    return Answer(_ber.integer(fields[0].content), message, disconnects=operation.tag == _EXTENDED_RESPONSE)

@@ -1,0 +1,179 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rest of an SSL 3.0 handshake, so that the greeting behind it can be read, where tlslite-ng is installed.
+
+OpenSSL no longer speaks SSL 3.0; tlslite-ng does, and its record layer and key derivation are used here behind a hello
+of our own. Without tlslite-ng the server hello is all that is learnt. Nothing secret ever travels: the peer is not
+verified and nothing but QUIT or an anonymous bind is sent. Private to this collection: may change in any release.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import typing as t
+
+from . import _tls_hello
+from ._probe_types import Ending, Heard
+
+try:
+    from tlslite.constants import ContentType
+    from tlslite.handshakehashes import HandshakeHashes
+    from tlslite.mathtls import calc_key
+    from tlslite.messages import ChangeCipherSpec, ClientKeyExchange, Finished
+    from tlslite.recordlayer import RecordLayer
+    from tlslite.x509 import X509
+except ImportError:
+    HAS_TLSLITE = False
+else:
+    HAS_TLSLITE = True
+
+_SSL3 = (3, 0)
+_CIPHERS = frozenset({0x0004, 0x0005, 0x000A})  # RC4 with MD5 or SHA, 3DES: what tlslite-ng has of SSL 3.0's suites
+
+
+def can_finish(flight: _tls_hello.Flight) -> bool:
+    """Whether the handshake can go on after the server's flight: SSL 3.0, plain RSA, a cipher that is at hand."""
+    return (
+        HAS_TLSLITE
+        and flight.version == 0x0300
+        and flight.cipher in _CIPHERS
+        and flight.kinds == _tls_hello.PLAIN_RSA_FLIGHT
+    )
+
+
+class HandshakeFailed(Exception):
+    """The handshake cannot be finished; the text says why."""
+
+
+class Ssl3Channel:
+    """The client's side of an SSL 3.0 connection whose hellos have been exchanged, without a socket."""
+
+    def __init__(self, hello: _tls_hello.ClientHello, flight: _tls_hello.Flight) -> None:
+        self._wire = _Wire()
+        self._layer = RecordLayer(self._wire)
+        self._layer.client = True
+        self._layer.version = _SSL3
+        self._records: t.Iterator[t.Any] | None = None
+        self.finished = False
+        try:
+            self._answer(hello, flight)
+        except Exception as error:  # a hostile certificate fails anywhere in tlslite-ng's parsers, with any exception
+            raise HandshakeFailed(f"{type(error).__name__}: {error}") from error
+
+    def outgoing(self) -> bytes:
+        """Take the octets that are to be sent."""
+        return self._wire.take()
+
+    def seal(self, data: bytes) -> bytes:
+        """Return the record that carries ``data``."""
+        self._send(_Application(data))
+        return self.outgoing()
+
+    def open(self, data: bytes) -> Heard:
+        """Take octets from the peer; return what they carry, ``b""`` when more are needed.
+
+        Sets `finished` when the server has finished the handshake.
+        """
+        self._wire.incoming += data
+        carried = bytearray()
+        try:
+            for kind, payload in self._complete_records():
+                if kind == ContentType.change_cipher_spec:
+                    self._layer.changeReadState()
+                elif kind == ContentType.handshake:
+                    self.finished = True
+                elif kind == ContentType.application_data and self.finished:
+                    carried += payload
+                else:
+                    return bytes(carried) or Ending.CLOSED
+        except Exception:  # noqa: BLE001  # as above: whatever tlslite-ng raises, the peer broke the protocol
+            return bytes(carried) or Ending.RESET
+        return bytes(carried)
+
+    def close(self) -> bytes:
+        """Return the closing alert."""
+        self._send(_Closing())
+        return self.outgoing()
+
+    def _answer(self, hello: _tls_hello.ClientHello, flight: _tls_hello.Flight) -> None:
+        """Send key exchange, change of cipher and "finished" (SSL 3.0, section 5.5)."""
+        certificate = X509()
+        certificate.parseBinary(bytearray(flight.certificate))
+        premaster = bytearray(bytes(_SSL3) + os.urandom(46))
+        exchange = ClientKeyExchange(flight.cipher, _SSL3).createRSA(certificate.publicKey.encrypt(premaster))
+        hashes = HandshakeHashes()
+        for part in (hello.message, flight.messages, bytes(exchange.write())):
+            hashes.update(bytearray(part))
+        randoms = {"client_random": bytearray(hello.random), "server_random": bytearray(flight.random)}
+        secret = calc_key(_SSL3, premaster, flight.cipher, b"master secret", output_length=48, **randoms)
+        self._layer.calcPendingStates(
+            flight.cipher, secret, randoms["client_random"], randoms["server_random"], ["python"]
+        )
+        self._send(exchange)
+        self._send(ChangeCipherSpec().create())
+        self._layer.changeWriteState()
+        proof = calc_key(_SSL3, secret, flight.cipher, b"client finished", handshake_hashes=hashes, output_length=36)
+        self._send(Finished(_SSL3).create(proof))
+
+    def _send(self, message: t.Any) -> None:
+        for dummy in self._layer.sendRecord(message):
+            pass  # the wire takes everything
+
+    def _complete_records(self) -> t.Iterator[tuple[int, bytes]]:
+        while True:
+            if self._records is None:
+                self._records = iter(self._layer.recvRecord())
+            for result in self._records:
+                if result in (0, 1):
+                    return  # goes on here when more octets have arrived
+                header, parser = result
+                yield header.type, bytes(parser.bytes)
+                break
+            self._records = None
+
+
+class _Wire:
+    """What tlslite-ng takes for a non-blocking socket."""
+
+    def __init__(self) -> None:
+        self.incoming = bytearray()
+        self._outgoing = bytearray()
+
+    def send(self, data: bytes) -> int:
+        self._outgoing += data
+        return len(data)
+
+    def recv(self, size: int) -> bytes:
+        if not self.incoming:
+            raise OSError(errno.EWOULDBLOCK, "nothing has arrived")
+        data = bytes(self.incoming[:size])
+        del self.incoming[:size]
+        return data
+
+    def take(self) -> bytes:
+        data = bytes(self._outgoing)
+        self._outgoing.clear()
+        return data
+
+
+class _Application:
+    """A message of application data, as tlslite-ng's record layer wants it."""
+
+    contentType = 23  # noqa: N815  # the library reads this name
+
+    def __init__(self, data: bytes) -> None:
+        self._data = bytearray(data)
+
+    def write(self) -> bytearray:
+        return self._data
+
+
+class _Closing(_Application):
+    """A close_notify alert."""
+
+    contentType = 21  # noqa: N815
+
+    def __init__(self) -> None:
+        super().__init__(b"\x01\x00")

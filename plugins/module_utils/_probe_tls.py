@@ -1,0 +1,366 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""TLS targets: three hellos of three ages, each sent at most once to a target, until one is answered.
+
+Private to this collection: names and shapes may change in any release.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import ipaddress
+import os
+import ssl
+import typing as t
+
+from . import _tls_hello
+from ._probe_dialogues import dialogue_for, judge_greeting, only_connect
+from ._probe_ssl3 import HandshakeFailed, Ssl3Channel, can_finish
+from ._probe_types import Dialogue, Ending, Findings, Hear, Heard, Say, Status, Step, Target, TlsFacts
+from ._x509 import read_certificate
+
+_LONGEST_MODERN_HANDSHAKE = 131072
+_RECORDS_PER_CHUNK = 8
+
+_NO_CERTIFICATE = (
+    "accepts the connection and drops it at the hello: no certificate is installed for this protocol, or its key is "
+    "not bound to the server (event 13002, Q251097)"
+)
+_NOT_READ = "the greeting was not read: the handshake ends after the server hello"
+
+# Verdicts after which another hello may tell more, the most telling first.
+_UNANSWERED = (Status.TLS_ALERT, Status.PROTOCOL_ERROR, Status.SILENT, Status.NO_CERTIFICATE)
+
+RandomBytes = t.Callable[[int], bytes]
+
+
+class TlsApproach:
+    """Speaks to one TLS target: hello in SSL 2.0's format, SSL 3.0 hello, handshake of today.
+
+    Args:
+        target: The target.
+        random: Source of random octets.
+    """
+
+    def __init__(self, target: Target, *, random: RandomBytes = os.urandom) -> None:
+        self._target = target
+        self._hellos: list[t.Callable[[], Dialogue]] = [
+            lambda: _offer(target, "ssl2", _tls_hello.ssl2_hello(random(16))),
+            lambda: _offer(target, "ssl3", _tls_hello.ssl3_hello(random(32))),
+            lambda: _handshake(target),
+        ]
+        self._unanswered: list[Findings] = []
+        self._verdict: Findings | None = None
+
+    def connections_left(self) -> int:
+        return max(1, len(self._hellos))
+
+    def dialogue(self) -> Dialogue:
+        """Return the next hello's conversation; with none left only the connection is tried."""
+        if self._verdict is not None:
+            return only_connect(self._verdict)
+        return self._hellos.pop(0)()
+
+    def conclude(self, findings: Findings) -> Findings | None:
+        if self._verdict is not None or not _was_spoken_to(findings):
+            return findings
+        if findings.tls is None and findings.status in _UNANSWERED:
+            self._unanswered.append(findings)
+            if self._hellos:
+                return None
+            findings = min(self._unanswered, key=lambda each: _UNANSWERED.index(each.status))
+        self._verdict = findings
+        return findings
+
+    def is_spent(self) -> bool:
+        return self._verdict is not None
+
+
+def _was_spoken_to(findings: Findings) -> bool:
+    """Whether a hello was sent; if not, it is still to be sent when the port accepts a connection."""
+    connected = findings.status in _UNANSWERED or findings.status is Status.NO_TLS
+    return connected or findings.tls is not None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Reply:
+    """What came after a hello: all octets, and their meaning, the error in them, or why no more came."""
+
+    heard: bytes
+    answer: _tls_hello.Answer | None = None
+    error: ValueError | None = None
+    ending: Ending | None = None
+
+
+def _offer(target: Target, name: str, hello: _tls_hello.ClientHello) -> Dialogue:
+    """Send a hello and read the server's; go on only where the greeting behind it can be reached."""
+    yield Say(hello.data)
+    reply = yield from _hear_reply()
+    if not isinstance(reply.answer, _tls_hello.ServerHello):
+        return _judge_reply(target, name, reply)
+    facts = _facts(reply.answer, name)
+    flight = yield from _hear_flight(reply)
+    if flight is not None and can_finish(flight):
+        findings = yield from _finish(target, hello, flight)
+        return dataclasses.replace(findings, tls=facts)
+    if facts.version != _tls_hello.SSL2:  # SSL 2.0 has no alert that says goodbye
+        yield Say(_tls_hello.CLOSE_NOTIFY, farewell=True)
+    return Findings(Status.OPEN, _NOT_READ, "tls", tls=facts)
+
+
+def _hear_reply() -> t.Generator[Step, Heard, _Reply]:
+    heard = bytearray()
+    answer: _tls_hello.Answer | None = None
+    while len(heard) <= _tls_hello.LONGEST_ANSWER:
+        chunk = yield Hear()
+        if isinstance(chunk, Ending):
+            return _Reply(bytes(heard), answer, ending=chunk)
+        heard += chunk
+        try:
+            answer = _tls_hello.read_answer(bytes(heard))
+        except ValueError as error:  # NotTls, Malformed
+            return _Reply(bytes(heard), answer, error)
+        if isinstance(answer, _tls_hello.Alert) or (answer is not None and answer.complete):
+            return _Reply(bytes(heard), answer)
+    return _Reply(bytes(heard), answer, _tls_hello.Malformed("an endless answer"))
+
+
+def _hear_flight(reply: _Reply) -> t.Generator[Step, Heard, t.Optional[_tls_hello.Flight]]:
+    """Hear the rest of an SSL 3.0 server's flight; None when it is another version, broken or cut off."""
+    heard = bytearray(reply.heard)
+    if reply.ending is not None or reply.error is not None or heard[0] & 0x80:
+        return None
+    while len(heard) <= _tls_hello.LONGEST_ANSWER:
+        try:
+            flight = _tls_hello.read_flight(bytes(heard))
+        except ValueError:
+            return None
+        if flight is not None:
+            return flight
+        chunk = yield Hear(2.0)
+        if isinstance(chunk, Ending):
+            return None
+        heard += chunk
+    return None
+
+
+def _judge_reply(target: Target, name: str, reply: _Reply) -> Findings:
+    if isinstance(reply.answer, _tls_hello.Alert):
+        return Findings(Status.TLS_ALERT, f"refuses the {name} hello: {reply.answer.name}", "tls")
+    if isinstance(reply.error, _tls_hello.NotTls):
+        return _judge_clear_text(target, reply.heard)
+    if reply.error is not None:
+        return Findings(Status.PROTOCOL_ERROR, f"the answer to the {name} hello is {reply.error}", "tls")
+    if reply.heard:
+        return Findings(Status.PROTOCOL_ERROR, f"an incomplete answer to the {name} hello", "tls")
+    if reply.ending is Ending.EXPIRED:
+        return Findings(Status.SILENT, f"accepts the connection and does not answer the {name} hello")
+    return Findings(Status.NO_CERTIFICATE, _NO_CERTIFICATE)
+
+
+def _judge_clear_text(target: Target, heard: bytes) -> Findings:
+    """Name who answers in clear on a TLS port."""
+    found = judge_greeting(dataclasses.replace(target, greeting=None), heard, Ending.CLOSED)
+    if found.speaks is None and found.status is Status.PROTOCOL_ERROR:
+        return dataclasses.replace(found, detail="the answer to the hello is neither TLS nor text")
+    return dataclasses.replace(found, status=Status.NO_TLS, detail="answers in clear, not with TLS")
+
+
+def _facts(hello: _tls_hello.ServerHello, name: str) -> TlsFacts:
+    certificate = read_certificate(hello.certificate)
+    return TlsFacts(
+        version=hello.version,
+        cipher=None if hello.version == _tls_hello.SSL2 else hello.ciphers[0],
+        ciphers=hello.ciphers,
+        subject=None if certificate is None else certificate.subject,
+        not_after=None if certificate is None else certificate.not_after,
+        hello=name,
+    )
+
+
+# --- behind the handshake ---------------------------------------------------------------------------------------
+
+
+class Channel(t.Protocol):
+    """An encrypted connection without a socket."""
+
+    def seal(self, data: bytes) -> bytes:
+        """Return the octets that carry ``data``."""
+
+    def open(self, data: bytes) -> Heard:
+        """Return what the octets carry; ``b""`` when more are needed."""
+
+    def close(self) -> bytes:
+        """Return the octets that say goodbye."""
+
+
+def speak_through(channel: Channel, inner: Dialogue) -> Dialogue:
+    """Hold the conversation ``inner`` through an encrypted channel."""
+    step = next(inner)  # every conversation that a TLS target has begins with a step
+    while True:
+        heard: Heard = b""
+        if isinstance(step, Say):
+            yield Say(channel.seal(step.data), step.farewell)
+        else:
+            heard = yield from _hear_through(channel, step)
+        try:
+            step = inner.send(heard)
+        except StopIteration as stop:
+            yield Say(channel.close(), farewell=True)
+            return t.cast(Findings, stop.value)
+
+
+def _hear_through(channel: Channel, step: Hear) -> t.Generator[Step, Heard, Heard]:
+    carried = channel.open(b"")
+    while carried == b"":
+        chunk = yield step
+        if isinstance(chunk, Ending):
+            return chunk
+        carried = channel.open(chunk)
+    return carried
+
+
+def _finish(target: Target, hello: _tls_hello.ClientHello, flight: _tls_hello.Flight) -> Dialogue:
+    """Finish an SSL 3.0 handshake and converse behind it; a failure leaves what the server hello told."""
+    try:
+        channel = Ssl3Channel(hello, flight)
+    except HandshakeFailed as error:
+        yield Say(_tls_hello.CLOSE_NOTIFY, farewell=True)
+        return Findings(Status.OPEN, f"{_NOT_READ} ({error})", "tls")
+    yield Say(channel.outgoing())
+    while not channel.finished:
+        chunk = yield Hear()
+        if isinstance(chunk, Ending) or isinstance(channel.open(chunk), Ending):
+            return Findings(Status.OPEN, f"{_NOT_READ} (the server ends it)", "tls")
+    return (yield from speak_through(channel, dialogue_for(target)))
+
+
+class _OpenSslChannel:
+    """A connection of today's TLS through OpenSSL's memory buffers."""
+
+    def __init__(self, target: Target) -> None:
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._session = _wrap(target, self._incoming, self._outgoing)
+
+    def shake(self, data: bytes) -> bool:
+        """Take octets from the peer; return whether the handshake is done.
+
+        Raises:
+            ssl.SSLError: It failed.
+        """
+        self._incoming.write(data)
+        try:
+            self._session.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        return True
+
+    def outgoing(self) -> bytes:
+        return self._outgoing.read()
+
+    def facts(self) -> TlsFacts:
+        certificate = read_certificate(self._session.getpeercert(binary_form=True) or b"")
+        cipher = (self._session.cipher() or ("unknown",))[0]
+        return TlsFacts(
+            version=self._session.version() or "unknown",
+            cipher=cipher,
+            ciphers=(cipher,),
+            subject=None if certificate is None else certificate.subject,
+            not_after=None if certificate is None else certificate.not_after,
+            hello="modern",
+        )
+
+    def seal(self, data: bytes) -> bytes:
+        with contextlib.suppress(ssl.SSLError):  # the peer broke the connection: its end is heard next
+            self._session.write(data)
+        return self.outgoing()
+
+    def open(self, data: bytes) -> Heard:
+        self._incoming.write(data)
+        try:
+            return self._session.read(_RECORDS_PER_CHUNK * 512) or Ending.CLOSED
+        except ssl.SSLWantReadError:
+            return b""
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            return Ending.CLOSED
+        except ssl.SSLError:
+            return Ending.RESET
+
+    def close(self) -> bytes:
+        with contextlib.suppress(ssl.SSLError, ValueError):  # it wants the peer's goodbye, which nobody waits for
+            self._session.unwrap()
+        return self.outgoing()
+
+
+def _handshake(target: Target) -> Dialogue:
+    """Shake hands as OpenSSL does today, from TLS 1.0 to 1.3, without verifying anything."""
+    channel = _OpenSslChannel(target)
+    heard = bytearray()
+    chunk: Heard = b""
+    while isinstance(chunk, bytes) and len(heard) <= _LONGEST_MODERN_HANDSHAKE:
+        heard += chunk
+        try:
+            done = channel.shake(chunk)
+        except ssl.SSLError as error:
+            yield Say(channel.outgoing(), farewell=True)
+            return _judge_failure(target, bytes(heard), error)
+        yield Say(channel.outgoing())
+        if done:
+            findings = yield from speak_through(channel, dialogue_for(target))
+            return dataclasses.replace(findings, tls=channel.facts())
+        chunk = yield Hear()
+    if isinstance(chunk, bytes):
+        return Findings(Status.PROTOCOL_ERROR, "an endless handshake", "tls")
+    return _judge_reply(target, "modern", _Reply(bytes(heard), ending=chunk))
+
+
+def _judge_failure(target: Target, heard: bytes, error: ssl.SSLError) -> Findings:
+    """Say why OpenSSL gave up: an alert, a server hello that it cannot go on from, or no TLS at all."""
+    try:
+        answer = _tls_hello.read_answer(heard)
+    except _tls_hello.NotTls:
+        return _judge_clear_text(target, heard)
+    except _tls_hello.Malformed:
+        answer = None
+    reason = (error.reason or "broken TLS").replace("_", " ").lower()
+    if isinstance(answer, _tls_hello.ServerHello):
+        return Findings(Status.OPEN, f"{_NOT_READ} ({reason})", "tls", tls=_facts(answer, "modern"))
+    if answer is not None:
+        return _judge_reply(target, "modern", _Reply(heard, answer))
+    return Findings(Status.PROTOCOL_ERROR, f"the modern handshake fails: {reason}", "tls")
+
+
+@functools.lru_cache(maxsize=None)
+def _context() -> ssl.SSLContext:
+    """Return a client that takes whatever OpenSSL still has: a port check trusts nobody and refuses nobody."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    context.options |= getattr(ssl, "OP_LEGACY_SERVER_CONNECT", 0x4)  # Python 3.12 names it, OpenSSL 3 wants it
+    try:
+        context.set_ciphers("ALL:@SECLEVEL=0")
+    except ssl.SSLError:
+        context.set_ciphers("ALL")  # a TLS library without security levels
+    return context
+
+
+def _wrap(target: Target, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
+    name = target.server_name or _name_only(target.host)
+    try:
+        return _context().wrap_bio(incoming, outgoing, server_hostname=name)
+    except ValueError:  # a name that SNI cannot carry; UnicodeError is one
+        return _context().wrap_bio(incoming, outgoing)
+
+
+def _name_only(host: str) -> str | None:
+    """Return a host name, None for an address: RFC 6066 section 3 forbids addresses."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    return None
