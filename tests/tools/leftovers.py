@@ -9,16 +9,27 @@ import os
 from pathlib import Path
 
 MARK = "WSP_GATES_RUN"
-PLACES = (Path("/tmp"), Path("/run/netns"), Path.home(), Path.home() / ".cache", Path.home() / ".config")
+PLACES = (Path("/tmp"), Path.home(), Path.home() / ".cache", Path.home() / ".config")
 # Only what the tools that run here are known to make; anything else in these folders belongs to somebody else.
 NAMES = ("ansible*", ".ansible*", "pytest-of-*", "tmp*", ".wine*", "wine*", "molecule*", "wsp*", "hypothesis*", "pip-*")
 
 
 def files() -> frozenset[Path]:
-    """Files and folders outside the work tree that look like ours."""
-    found = {path for place in PLACES if place.is_dir() for pattern in NAMES for path in place.glob(pattern)}
+    """Files, folders and named network namespaces outside the work tree that look like ours."""
     namespaces = Path("/run/netns")
-    return frozenset(found | set(namespaces.iterdir() if namespaces.is_dir() else ()))
+    found = set(namespaces.iterdir()) if namespaces.is_dir() else set()
+    for place in PLACES:
+        for pattern in NAMES:
+            found.update(path for path in place.glob(pattern) if owned(path))
+    return frozenset(found)
+
+
+def owned(path: Path) -> bool:
+    """Whether the file is this user's; a file that is gone meanwhile is nobody's."""
+    try:
+        return path.lstat().st_uid == os.getuid()
+    except OSError:
+        return False
 
 
 def processes(run: str) -> list[str]:
