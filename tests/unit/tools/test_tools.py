@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools import bootstrap, gates, leftovers, readme
+from tests.tools import bootstrap, gates, leftovers, packages, readme
 from tests.tools.isolate import ROOT
 
 REPORT = """<testsuites><testsuite><testcase name="a"/><testcase name="b"><failure/></testcase><testcase name="c">
@@ -124,3 +124,13 @@ def test_python_without_venv_is_named_with_the_remedy(tmp_path: Path) -> None:
 )
 def test_documentation_markup_becomes_markdown(text: str, wanted: str) -> None:
     assert readme.markdown(text) == wanted
+
+
+def test_packages_of_the_asked_profile_and_platform() -> None:
+    text = "# servers\nslapd [platform:dpkg test]  # LDAP\nopenldap-servers [platform:rpm test]\ngit\nkrb5-user [kerberos]\n"
+    assert list(packages.packages(text, frozenset({"test"}))) == ["slapd", "git"]
+
+
+def test_unknown_form_of_a_package_line_is_refused() -> None:
+    with pytest.raises(ValueError, match="cannot read"):
+        list(packages.packages("(a | b) [test]", frozenset()))
