@@ -127,7 +127,7 @@ def test_documentation_markup_becomes_markdown(text: str, wanted: str) -> None:
 
 
 def test_packages_of_the_asked_profile_and_platform() -> None:
-    text = "# servers\nslapd [platform:dpkg test]  # LDAP\nopenldap-servers [platform:rpm test]\ngit\nkrb5-user [kerberos]\n"
+    text = "# servers\nslapd [platform:dpkg test]  # LDAP\nslapd-rpm [platform:rpm test]\ngit\nkrb5-user [kerberos]\n"
     assert list(packages.packages(text, frozenset({"test"}))) == ["slapd", "git"]
 
 
