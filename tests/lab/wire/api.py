@@ -196,7 +196,8 @@ class WireSettings:
 class HostCounters:
     """What one host saw since the start or the last ``WireServer.reset_counters``.
 
-    connections: TCP connections accepted. requests: HTTP requests read, authentication round trips included.
+    connections: TCP connections accepted. connections_open: open now.
+    requests: HTTP requests read, authentication round trips included.
     bytes_in, bytes_out: HTTP bytes, heads and bodies, inside TLS where there is TLS.
     executions: commands and pipelines handed to the handler.
     logins, refused_logins: authentications that succeeded or got a bare 401; CredSSP refuses inside its own token,
@@ -205,6 +206,7 @@ class HostCounters:
     """
 
     connections: int = 0
+    connections_open: int = 0
     requests: int = 0
     bytes_in: int = 0
     bytes_out: int = 0

@@ -16,6 +16,7 @@ from tests.lab.wire import wsman
 from tests.lab.wire.api import Action, Drop, Fault, Gate, NotWindows, QuotaReached, Refuse, WireSettings
 from tests.lab.wire.auth import Accounts, Continue, Identity, Login, LoginError
 from tests.lab.wire.certificates import HostIdentity
+from tests.lab.wire.execution import Failure
 from tests.lab.wire.http import BadRequestError, HttpRequest, HttpResponse, read_request
 from tests.lab.wire.sealing import SealError, is_sealed, seal, unseal
 from tests.lab.wire.service import HostService
@@ -30,7 +31,7 @@ class DroppedError(Exception):
 
 @dataclass
 class Connection:
-    """A client's connection to one host. tls: made on the first byte that the client is to be heard with, or None."""
+    """A client's connection to one host. tls: the host's certificate, None for HTTP."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -39,6 +40,7 @@ class Connection:
     settings: WireSettings
     gate: Gate
     tls: HostIdentity | None
+    failures: list[Failure]
     _login: Login = field(init=False)
     _following: asyncio.Task[HttpRequest | None] | None = field(default=None, init=False)
     _impostor: NotWindows | None = field(default=None, init=False)
@@ -50,6 +52,8 @@ class Connection:
 
     async def run(self) -> None:
         """Serve the connection until one side ends it."""
+        self.service.counters.connections += 1
+        self.service.counters.connections_open += 1
         try:
             await self._greet()
             await self._serve()
@@ -63,10 +67,10 @@ class Connection:
             self.writer.transport.abort()
             raise
         finally:
+            self.service.counters.connections_open -= 1
             self.writer.close()
 
     async def _greet(self) -> None:
-        self.service.counters.connections += 1
         action = await self._ask("connect", {})
         if isinstance(action, NotWindows):
             self._impostor = action
@@ -169,8 +173,14 @@ class Connection:
                 raise wsman.FaultError(wsman.not_served(message.action))
             return 200, wsman.answer(message, await self._gated(message, identity))
         except wsman.FaultError as error:
-            self.service.counters.faults += 1
-            return 500, wsman.fault_answer(message_id, error.fault)
+            fault = error.fault
+        except (DroppedError, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001 - any mistake of the lab becomes an answer, and is kept
+            self.failures.append(Failure(self.service.host, message_id, error))
+            fault = wsman.internal_error(f"lab: {type(error).__name__}: {error}")
+        self.service.counters.faults += 1
+        return 500, wsman.fault_answer(message_id, fault)
 
     async def _gated(self, message: wsman.Message, identity: Identity) -> str:
         detail = self.service.describe(message, identity)

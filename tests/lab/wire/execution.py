@@ -64,11 +64,12 @@ class Session:
         )
 
 
-@dataclass
+@dataclass(frozen=True)
 class Failure:
-    """A handler raised where it should have answered; the lab shows it, because it is a mistake in the lab."""
+    """Something raised where it should have answered: a mistake in the lab. what: the command, or the action."""
 
-    call: Call
+    host: str
+    what: str
     error: Exception
 
 
@@ -111,7 +112,7 @@ class Runner:
         try:
             code = await self.handler.run(execution.call, execution.emit)
         except Exception as error:  # noqa: BLE001 - any mistake of the simulation is shown to the client and kept
-            self.failures.append(Failure(execution.call, error))
+            self.failures.append(Failure(execution.call.host, execution.call.command, error))
             execution.emit.stderr(f"lab: {type(error).__name__}: {error}\r\n".encode())
             code = 1
         finally:

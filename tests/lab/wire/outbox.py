@@ -54,7 +54,8 @@ class Outbox:
         """Wait for output and return the body of the answer to a Receive.
 
         The same message again, as pypsrp sends it after a broken connection, gets the same answer again. A client that
-        goes away while it waits has taken nothing.
+        goes away while it waits has taken nothing. An answer that was sent but did not arrive is lost to every other
+        message: output is delivered at most once.
 
         :raises wsman.FaultError: nothing came within OperationTimeout, or the command was terminated.
         """

@@ -9,8 +9,10 @@ No PowerShell runs here: the text of a pipeline goes to the handler, and what it
 from __future__ import annotations
 
 import base64
+import struct
 import typing as t
 import uuid
+import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
 
 import psrpcore
@@ -22,6 +24,8 @@ from tests.lab.wire.outbox import PIECE, Outbox
 
 _RSP: t.Final = f"{{{wsman.SHELL}}}"
 _POOL: t.Final = ""  # name of the outbox of the pool itself
+# What psrpcore raises for bytes that are no PSRP, or for messages that it cannot make sense of.
+_NOT_PSRP: t.Final = (psrpcore.PSRPCoreError, struct.error, ValueError, LookupError, AttributeError, ET.ParseError)
 _ALWAYS_GRANTED: t.Final = (
     psrpcore.SetMaxRunspacesEvent,
     psrpcore.SetMinRunspacesEvent,
@@ -106,7 +110,7 @@ class RunspacePoolShell:
             self.core.receive_data(psrpcore.PSRPPayload(data, psrpcore.StreamType.default, None))
             while (event := self.core.next_event()) is not None:
                 self._handle(event)
-        except psrpcore.PSRPCoreError as error:
+        except _NOT_PSRP as error:
             raise wsman.FaultError(wsman.schema_violation(str(error))) from error
         self.flush()
 

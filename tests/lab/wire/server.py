@@ -26,7 +26,7 @@ from tests.lab.wire.service import HostService
 class OpenGate:
     """The gate of a lab without faults."""
 
-    async def at(self, point: str, host: str, detail: Mapping[str, str]) -> Action:  # noqa: ARG002 - the Protocol's names
+    async def at(self, point: str, host: str, detail: Mapping[str, str]) -> Action:
         """Let everything through."""
         return Proceed()
 
@@ -46,7 +46,7 @@ class WireServer:
 
     handler: what executes commands. users: account to password. gate: where faults are injected.
 
-    counters: by address. failures: mistakes of the handler, which a test should find empty.
+    counters: by address. failures: mistakes of the handler or of the lab itself, which a test should find empty.
     """
 
     handler: CommandHandler
@@ -111,7 +111,9 @@ class WireServer:
     def reset_counters(self) -> None:
         """Count from zero again; what is open now stays counted as open."""
         for counters in self.counters.values():
-            fresh = HostCounters(shells_open=counters.shells_open, running=counters.running)
+            fresh = HostCounters(
+                connections_open=counters.connections_open, shells_open=counters.shells_open, running=counters.running
+            )
             vars(counters).update(vars(fresh))
 
     async def _bind(self, binding: Binding) -> None:
@@ -141,7 +143,9 @@ class WireServer:
             raise RuntimeError("a connection came in outside of the server's life")
         identity = self.authority.identity(address) if tls else None
         service = self._services[address]
-        connection = Connection(reader, writer, service, self._accounts, self.settings, self.gate, identity)
+        connection = Connection(
+            reader, writer, service, self._accounts, self.settings, self.gate, identity, self.failures
+        )
         task = asyncio.create_task(connection.run())
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)

@@ -46,6 +46,7 @@ UNSUPPORTED_FEATURE: t.Final = 2150858818
 SCHEMA_VALIDATION: t.Final = 2150858817
 OPERATION_ABORTED: t.Final = 995
 INVALID_PARAMETER: t.Final = 87
+INTERNAL_ERROR: t.Final = 1359
 
 _DURATION = re.compile(r"-?P(?:(?P<d>[\d.]+)D)?(?:T(?:(?P<h>[\d.]+)H)?(?:(?P<m>[\d.]+)M)?(?:(?P<s>[\d.]+)S)?)?")
 _SECONDS: t.Final[Mapping[str, int]] = {"d": 86400, "h": 3600, "m": 60, "s": 1}
@@ -255,3 +256,8 @@ def schema_violation(why: str) -> Fault:
     """The envelope is not what the protocol asks for."""
     text = f"The SOAP XML in the message does not match the corresponding XML schema definition. {why}"
     return Fault(SCHEMA_VALIDATION, text, "w:SchemaValidationError")
+
+
+def internal_error(why: str) -> Fault:
+    """A mistake in the lab, said aloud instead of a broken connection."""
+    return Fault(INTERNAL_ERROR, f"An internal error occurred. {why}")

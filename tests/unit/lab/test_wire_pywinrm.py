@@ -88,7 +88,7 @@ class TestLogin:
 
     @pytest.mark.parametrize(("user", "password"), [("admin", "wrong"), ("nobody", "S3cret pass")])
     def test_wrong_password_by_credssp(self, wire: Lab, user: str, password: str) -> None:
-        with pytest.raises((NTStatusException, AuthenticationException), match="0x8009030c|NTStatus in TSRequest"):
+        with pytest.raises((NTStatusException, AuthenticationException), match=r"0x8009030c|NTStatus in TSRequest"):
             wire.protocol("credssp", user=user, password=password).open_shell()
         assert (wire.server.counters[HOST].logins, wire.server.counters[HOST].shells_opened) == (0, 0)
 
@@ -228,6 +228,7 @@ class TestWaiting:
         with pytest.raises(requests.exceptions.ReadTimeout):
             impatient.get_command_output_raw(shell, command)
         impatient.transport.close_session()
+        wire.until(lambda: wire.server.counters[HOST].connections_open == 0, "the server saw the client go")
         wire.let_go()
         wire.until(lambda: wire.server.counters[HOST].running == 0, "the command ended")
         assert wire.protocol().get_command_output(shell, command) == (b"released\r\n", b"", 7)
