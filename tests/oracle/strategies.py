@@ -1,0 +1,116 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Generated INI files: mostly near the valid ones, with every oddity that editors, copies and hands leave behind."""
+
+from __future__ import annotations
+
+import typing as t
+
+from hypothesis import strategies as st
+
+# Few names, so that sections and keys meet themselves again, in another case too.
+SECTION_NAMES = ("STORE", "Store", "store", "DSAMAIN", "a b", "S", "s", "T1")
+KEY_NAMES = (
+    "ServerBindTcpPorts",
+    "serverbindTCPports",
+    "Persistent",
+    "a",
+    "A",
+    "b b",
+    "k.1",
+    "#c",
+    "x]",
+    "Set Browsers",
+)
+VALUES = ("1", "110,119,143", "x y", "a=b", "\\\\PROXY-09\\mspclnt\\", "9;c", "[x]", "0 ; text", "C:\\a\\", "'", '"')
+QUOTED = ("'x'", '"x"', "\"x'", '""', "''", '" x "', '"a" b', '""x""', '"a"b"')
+BLANKS = ("", "", "", "", " ", "  ", "\t", " \t", "\x0b", "\x0c", "\x1a")
+
+
+def often(common: st.SearchStrategy[str], rare: st.SearchStrategy[str], *, one_in: int = 6) -> st.SearchStrategy[str]:
+    """Choose ``rare`` once in ``one_in`` times."""
+    return st.integers(1, one_in).flatmap(lambda throw: rare if throw == 1 else common)
+
+
+class Grammar:
+    """Strategies of lines over the characters of one encoding.
+
+    Args:
+        letters: Characters beyond ASCII that the encoding has.
+        nul: Whether NUL characters appear.
+    """
+
+    def __init__(self, letters: str, *, nul: bool = True) -> None:
+        odd = "\0" if nul else ""
+        self.noise = st.text(st.sampled_from("abS=[];#'\" \t\\\x01\x0b\x1a" + odd + letters), max_size=8)
+        self._letters = st.text(st.sampled_from(letters + "ab "), min_size=1, max_size=4)
+        self.blanks = st.sampled_from(BLANKS)
+        self.section_name = often(st.sampled_from(SECTION_NAMES), st.one_of(self._letters, self.noise))
+        self.key_name = often(st.sampled_from(KEY_NAMES), st.one_of(self._letters, self.noise))
+        plain = st.one_of(st.sampled_from(VALUES), st.sampled_from(QUOTED), st.just(""))
+        self.value = often(plain, st.one_of(self._letters, self.noise))
+
+    def header(self) -> st.SearchStrategy[str]:
+        """Section lines: plain, with blanks or text in odd places, unterminated, with extra brackets."""
+        plain = self.section_name.map(lambda name: f"[{name}]")
+        around = st.tuples(self.blanks, self.blanks, self.section_name, self.blanks, st.sampled_from(("]", "", "]]")))
+        text = st.sampled_from(("", "", " ; text", "x", " [", " ]", "=1"))
+        odd = st.builds(lambda parts, end: f"{parts[0]}[{''.join(parts[1:])}{end}", around, text)
+        return often(plain, odd, one_in=4)
+
+    def entry(self) -> st.SearchStrategy[str]:
+        """Lines of keys, with and without blanks."""
+        return st.tuples(self.blanks, self.key_name, self.blanks, self.blanks, self.value, self.blanks).map(
+            lambda part: f"{part[0]}{part[1]}{part[2]}={part[3]}{part[4]}{part[5]}"
+        )
+
+    def line(self) -> st.SearchStrategy[str]:
+        """Any line."""
+        comment = st.tuples(self.blanks, st.sampled_from(";#"), self.entry()).map("".join)
+        other = st.one_of(comment, self.key_name, self.blanks, self.noise, st.just("=1"), st.just("= "))
+        return st.one_of(self.header(), self.entry(), self.entry(), self.entry(), other)
+
+    def text(self) -> st.SearchStrategy[str]:
+        """Whole files: lines with ends of their own kind, a clean start more often than not."""
+        ends = often(st.just("\r\n"), st.sampled_from(("\n", "\r")), one_in=5)
+        lines = st.lists(st.tuples(self.line(), ends).map("".join), max_size=14)
+        start = often(st.sampled_from(SECTION_NAMES).map(lambda name: f"[{name}]\r\n"), st.just(""), one_in=4)
+        return st.tuples(start, lines, often(st.just(""), self.line(), one_in=3)).map(
+            lambda part: part[0] + "".join(part[1]) + part[2]
+        )
+
+
+def encoded(grammar: Grammar, encoding: str, mark: bytes = b"") -> st.SearchStrategy[bytes]:
+    """Files in an encoding, with its byte order mark."""
+    return grammar.text().map(lambda text: mark + text.encode(encoding))
+
+
+def with_noise(files: st.SearchStrategy[bytes], noise: bytes) -> st.SearchStrategy[bytes]:
+    """Files into which a few bytes out of ``noise`` were put somewhere."""
+
+    def put(data: bytes, at: float, what: bytes) -> bytes:
+        cut = int(at * len(data))
+        return data[:cut] + what + data[cut:]
+
+    junk = st.lists(st.sampled_from(sorted(noise)), min_size=1, max_size=3).map(bytes)
+    return st.one_of(files, files, st.builds(put, files, st.floats(0, 1), junk))
+
+
+def edits(
+    grammar: Grammar, make: t.Mapping[str, t.Callable[..., t.Any]], values: st.SearchStrategy[str]
+) -> st.SearchStrategy[list[t.Any]]:
+    """Lists of edits; ``make`` names the four kinds: ``set``, ``remove_key``, ``remove_section``, ``add_section``."""
+    section = st.sampled_from((*SECTION_NAMES, "new", "New one"))
+    key = st.sampled_from((*KEY_NAMES, "new", "New key"))
+    return st.lists(
+        st.one_of(
+            st.builds(make["set"], section, key, values),
+            st.builds(make["set"], section, key, values),
+            st.builds(make["remove_key"], section, key),
+            st.builds(make["remove_section"], section),
+            st.builds(make["add_section"], section),
+        ),
+        min_size=1,
+        max_size=6,
+    )

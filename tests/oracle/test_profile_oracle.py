@@ -1,0 +1,285 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The profile reader and the edits against a real kernel32: Wine's."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import typing as t
+
+import pytest
+from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import _ini as ini
+from tests.oracle.oracle import Oracle, Unavailable
+from tests.oracle.strategies import Grammar, edits, encoded, with_noise
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# More files than a usual run has: WSP_ORACLE_FACTOR=20, with other files each time.
+FACTOR = int(os.environ.get("WSP_ORACLE_FACTOR", "1"))
+
+CP1252 = Grammar("\xe9\xdf\xa0\u20ac")
+CP1251 = Grammar("\u0416\u0444\xa0\u2014")
+CP932 = Grammar("\u8868\u30bd\u9ed9\uff71\u3042")  # second bytes 0x5C and 0x5B among them, one half-width letter
+UNICODE = Grammar("\xe9\u3000\u2028\u0416\U0001f4e7\u0130")
+SIMPLE = Grammar("\xe9\u20ac", nul=False)
+
+
+def ask_many(files: st.SearchStrategy[t.Any], check: t.Callable[[t.Any], None], *, count: int) -> None:
+    """Run ``check`` on ``count`` generated examples, and on fewer only if that is noticed."""
+    seen = 0
+
+    @settings(
+        max_examples=count * FACTOR,
+        deadline=None,
+        database=None,
+        derandomize=FACTOR == 1,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(files)
+    def run(example: t.Any) -> None:
+        nonlocal seen
+        check(example)
+        seen += 1
+
+    run()
+    assert seen >= count
+
+
+@contextlib.contextmanager
+def running(factory: pytest.TempPathFactory, locale: str | None) -> Iterator[Oracle]:
+    try:
+        oracle = Oracle(factory.mktemp("oracle"), locale=locale)
+    except Unavailable as error:
+        pytest.skip(f"ORACLE SKIPPED, the reader is not compared with kernel32 (locale {locale}): {error}")
+    try:
+        yield oracle
+    finally:
+        oracle.close()
+
+
+@pytest.fixture(scope="module")
+def oracle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Oracle]:
+    with running(tmp_path_factory, None) as made:
+        assert made.code_page == 1252
+        yield made
+
+
+@pytest.fixture(scope="module")
+def oracle_932(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Oracle]:
+    with running(tmp_path_factory, "ja_JP") as made:
+        assert made.code_page == 932
+        yield made
+
+
+@pytest.fixture(scope="module")
+def oracle_1251(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Oracle]:
+    with running(tmp_path_factory, "ru_RU") as made:
+        assert made.code_page == 1251
+        yield made
+
+
+def expected_entries(document: ini.Document, section: str) -> tuple[str, ...]:
+    """Return what GetPrivateProfileSection lists: every entry of the first such section, keys and bare text."""
+    entries: list[str] = []
+    inside = nameless = False
+    done = False
+    for line in document.lines:
+        if line.kind == "header":
+            done = done or inside
+            inside = not done and line.reachable and ini.fold(line.name) == ini.fold(section)
+            nameless = False
+        elif inside and line.kind != "blank":
+            # Of lines without a name that follow each other only the first is kept.
+            drop = nameless and line.name_end == line.start
+            nameless = line.kind != "comment" and not line.name
+            if line.kind != "comment" and not drop and (line.name or line.kind == "key"):
+                entries.append(f"{line.name}={line.raw_value}" if line.kind == "key" else line.name)
+    return tuple(entries)
+
+
+def agree(document: ini.Document, oracle: Oracle) -> None:
+    """Compare all three profile functions with the engine's reading."""
+    reading = ini.read_profile(document)
+    wanted = [(section.name, key.name, key.value) for section in reading.sections for key in section.keys]
+    answer = oracle.ask(bytes(document), [(section, key) for section, key, dummy in wanted])
+    assert list(answer.asked) == [value for dummy, dummy, value in wanted]
+    headers = tuple(line.name for line in document.lines if line.kind == "header" and line.name)
+    assert tuple(section.name for section in answer.sections) == headers
+    for section in answer.sections:
+        found = reading.section(section.name)
+        if found is None:
+            assert section.keys == section.entries == ()
+            continue
+        assert section.entries == expected_entries(document, found.name)
+        for key in section.keys:
+            # A key without a name is listed by a line "=x", but no program can ask Windows for it.
+            assert not key.name or reading.get(section.name, key.name) == key.value
+
+
+def fold_alike(document: ini.Document) -> bool:
+    """Whether Wine, which folds ASCII only, compares the names of this file as Windows does."""
+    names = {line.name for line in document.lines if line.name}
+    return len({ini.fold(name) for name in names}) == len({_ascii_fold(name) for name in names})
+
+
+def _ascii_fold(name: str) -> str:
+    return "".join(character.lower() if character.isascii() else character for character in name)
+
+
+def reader_check(oracle: Oracle, encoding: str) -> t.Callable[[bytes], None]:
+    def check(data: bytes) -> None:
+        document = ini.Document.parse(data, encoding=encoding)
+        assert bytes(document) == data
+        assume(fold_alike(document))
+        agree(document, oracle)
+
+    return check
+
+
+def test_ansi_files_read_as_kernel32_reads_them(oracle: Oracle) -> None:
+    files = with_noise(encoded(CP1252, "cp1252"), b"\x00\x1a\x81\x8d\xa0\xff=[]\r\n")
+    ask_many(files, reader_check(oracle, "cp1252"), count=1800)
+
+
+def test_arbitrary_bytes_read_as_kernel32_reads_them(oracle: Oracle) -> None:
+    files = st.binary(max_size=60).filter(
+        lambda data: data[:3] != b"\xef\xbb\xbf" and data[:2] not in (b"\xff\xfe", b"\xfe\xff")
+    )
+    ask_many(files, reader_check(oracle, "cp1252"), count=300)
+
+
+@pytest.mark.parametrize(("encoding", "mark"), [("utf-16-le", b"\xff\xfe"), ("utf-16-be", b"\xfe\xff")])
+def test_unicode_files_read_as_kernel32_reads_them(oracle: Oracle, encoding: str, mark: bytes) -> None:
+    ask_many(encoded(UNICODE, encoding, mark), reader_check(oracle, "auto"), count=400)
+
+
+def test_japanese_files_read_as_kernel32_reads_them(oracle_932: Oracle) -> None:
+    files = with_noise(encoded(CP932, "cp932"), b"\x81\x9f\xe0\xfc[]=\r\n;")
+    ask_many(files, reader_check(oracle_932, "cp932"), count=500)
+
+
+def test_russian_files_read_as_kernel32_reads_them(oracle_1251: Oracle) -> None:
+    ask_many(encoded(CP1251, "cp1251"), reader_check(oracle_1251, "cp1251"), count=400)
+
+
+MAKE: t.Mapping[str, t.Callable[..., ini.Edit]] = {
+    "set": ini.SetKey,
+    "remove_key": ini.RemoveKey,
+    "remove_section": ini.RemoveSection,
+    "add_section": ini.AddSection,
+}
+Model = dict[str, dict[str, str]]
+
+
+def model_of(oracle: Oracle, data: bytes) -> Model:
+    """Return the effective values that the oracle reads, by folded names."""
+    model: Model = {}
+    names: list[tuple[str, str]] = []
+    for section in oracle.ask(data).sections:
+        model[ini.fold(section.name)] = {}
+        keys = (entry.partition("=")[0].strip() for entry in section.entries)
+        names += [(section.name, key) for key in keys if key]
+    for (section_name, key), value in zip(names, oracle.ask(data, names).asked, strict=True):
+        if value is not None:
+            model[ini.fold(section_name)][ini.fold(key)] = value
+    return model
+
+
+def apply_to_model(model: Model, edit: ini.Edit) -> None:
+    section = ini.fold(edit.section)
+    if isinstance(edit, ini.RemoveSection):
+        model.pop(section, None)
+    elif isinstance(edit, ini.AddSection):
+        model.setdefault(section, {})
+    elif isinstance(edit, ini.SetKey):
+        model.setdefault(section, {})[ini.fold(edit.key)] = edit.value
+    else:
+        model.get(section, {}).pop(ini.fold(edit.key), None)
+
+
+def edit_check(oracle: Oracle, encoding: str) -> t.Callable[[t.Any], None]:
+    def check(example: tuple[bytes, list[ini.Edit], t.Literal["keep", "remove"]]) -> None:
+        data, wanted, duplicates = example
+        document = ini.Document.parse(data, encoding=encoding)
+        assume(fold_alike(document))
+        model = model_of(oracle, data)
+        for edit in wanted:
+            apply_to_model(model, edit)
+        edited = bytes(document.apply(wanted, duplicates=duplicates))
+        assert model_of(oracle, edited) == model
+
+    return check
+
+
+DUPLICATES = st.sampled_from(("keep", "remove"))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "mark", "grammar", "values"),
+    [
+        ("cp1252", b"", SIMPLE, "\xe9\u20ac'\" ;#=[]\t\x0b\x0cab"),
+        ("utf-16-le", b"\xff\xfe", Grammar("\u0416\u3000", nul=False), "\u0416\u3000'\" ;\tab"),
+    ],
+)
+def test_edits_read_back_as_wanted_and_nothing_else_changes(
+    oracle: Oracle, encoding: str, mark: bytes, grammar: Grammar, values: str
+) -> None:
+    wanted = edits(grammar, MAKE, st.text(st.sampled_from(values), max_size=6))
+    files = encoded(grammar, encoding, mark)
+    ask_many(st.tuples(files, wanted, DUPLICATES), edit_check(oracle, "auto"), count=500)
+
+
+def test_japanese_edits_read_back_as_wanted(oracle_932: Oracle) -> None:
+    grammar = Grammar("\u8868\u30bd", nul=False)
+    wanted = edits(grammar, MAKE, st.text(st.sampled_from("\u8868\u30bd'\" a"), max_size=5))
+    ask_many(st.tuples(encoded(grammar, "cp932"), wanted, DUPLICATES), edit_check(oracle_932, "cp932"), count=200)
+
+
+def test_new_plain_files_read_the_same_by_kernel32_and_by_the_strict_reader(oracle: Oracle) -> None:
+    values = st.sampled_from(("1", "110,119,143", "993:192.0.2.1,995:192.0.2.1", "0,1025-5000"))
+
+    def check(wanted: list[ini.Edit]) -> None:
+        data = bytes(ini.Document.new().apply(wanted, style="plain", duplicates="remove"))
+        strict = ini.read_strict(ini.Document.parse(data))
+        answer = oracle.ask(data)
+        assert [finding.code for finding in strict.findings] == []
+        assert {s.name: {k.name: k.value for k in s.keys} for s in strict.sections} == {
+            s.name: {k.name: k.value for k in s.keys} for s in answer.sections
+        }
+        assert data[:1] in (b"", b"[")
+
+    keys = st.sampled_from(("ServerBindTcpPorts", "ProxyBindIp", "Persistent", "KillOldSession", "Comment"))
+    sections = st.sampled_from(("STORE", "Store", "DSAMAIN", "EMSMTA"))
+    one = st.one_of(st.builds(ini.SetKey, sections, keys, values), st.builds(ini.RemoveKey, sections, keys))
+    ask_many(st.lists(one, max_size=8), check, count=300)
+
+
+class TestKnownDifferences:
+    """Where Wine reads something else than Windows is documented to read; the engine follows Windows."""
+
+    def test_wine_knows_the_utf_8_mark_and_windows_does_not(self, oracle: Oracle) -> None:
+        # Windows loses a section on the first line of a file with this mark (the mark is three ANSI letters to it).
+        data = b"\xef\xbb\xbf[S]\r\na=1\r\n[T]\r\nb=2\r\n"
+        assert [section.name for section in oracle.ask(data).sections] == ["S", "T"]
+        reading = ini.read_profile(ini.Document.parse(data))
+        assert [section.name for section in reading.sections] == ["T"]
+        assert [(finding.code, finding.line) for finding in reading.findings] == [("encoding_bom", 1)]
+
+    def test_wine_answers_for_a_commented_key_and_windows_does_not(self, oracle: Oracle) -> None:
+        # GetPrivateProfileSection's documentation: comments, lines that start with a semicolon, are stripped out.
+        data = b"[S]\r\n;a=1\r\n"
+        assert oracle.ask(data, [("S", ";a")]).asked == ("1",)
+        assert ini.read_profile(ini.Document.parse(data)).get("S", ";a") is None
+
+    def test_wine_folds_ascii_only_and_windows_every_letter(self, oracle: Oracle) -> None:
+        # GetPrivateProfileString's documentation: the function is not case-sensitive.
+        data = "[\xc9S]\r\n\xe9=1\r\n".encode("cp1252")
+        assert oracle.ask(data, [("\xe9s", "\xe9"), ("\xc9S", "\xc9"), ("\xc9s", "\xe9")]).asked == (None, None, "1")
+        assert ini.read_profile(ini.Document.parse(data)).get("\xe9s", "\xc9") == "1"
