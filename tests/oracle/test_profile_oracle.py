@@ -113,10 +113,10 @@ def agree(document: ini.Document, oracle: Oracle) -> None:
     headers = tuple(line.name for line in document.lines if line.kind == "header" and line.name)
     assert tuple(section.name for section in answer.sections) == headers
     for section in answer.sections:
+        if section.name != section.name.strip():
+            continue  # cut at a NUL; GetPrivateProfileString, which trims what it is asked for, cannot find it
         found = reading.section(section.name)
-        if found is None:
-            assert section.keys == section.entries == ()
-            continue
+        assert found is not None
         assert section.entries == expected_entries(document, found.name)
         for key in section.keys:
             # A key without a name is listed by a line "=x", but no program can ask Windows for it.
