@@ -90,7 +90,7 @@ def shape(option: Mapping[str, t.Any]) -> str:
 
 def default(option: Mapping[str, t.Any]) -> str:
     """The default as YAML would show it, and the choices."""
-    value, choices = option.get("default"), option.get("choices") or []
+    value, choices = option.get("default"), [choice for choice in option.get("choices") or [] if choice != ""]
     parts = [] if value is None else [f"`{json.dumps(value) if not isinstance(value, str) else value or repr('')}`"]
     if choices:
         parts.append("of " + " ".join(f"`{choice}`" for choice in choices))
