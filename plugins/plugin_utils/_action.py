@@ -1,0 +1,67 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every action plugin of the collection does around its own work.
+
+Private to this collection: names and shapes may change in any release.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Mapping
+
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+from ansible.module_utils.common.parameters import remove_values
+from ansible.plugins.action import ActionBase
+
+from ._errors import Refused, TargetError, explain
+from ._session import TARGET_ARGUMENT_SPEC, open_session
+from ._target import ConnectionLost, Session
+
+Json = dict[str, t.Any]
+
+
+class TargetAction(ActionBase):  # type: ignore[misc]
+    """Validates options, opens the session, turns errors into results, hides the password.
+
+    A subclass gives its options and its work.
+    """
+
+    _supports_check_mode = True
+    _supports_async = False
+
+    OPTIONS: t.ClassVar[Mapping[str, t.Any]] = {}
+    RULES: t.ClassVar[Mapping[str, t.Any]] = {}
+
+    def work(self, session: Session, options: Json, *, host: str, check: bool) -> Json:
+        """Do the task; return its result, failures included."""
+        raise NotImplementedError
+
+    def run(self, tmp: object = None, task_vars: dict[str, t.Any] | None = None) -> Json:
+        super().run(None, task_vars)
+        del tmp
+        host = str((task_vars or {}).get("inventory_hostname", "host"))
+        spec = {**TARGET_ARGUMENT_SPEC, **self.OPTIONS}
+        dummy, options = self.validate_argument_spec(argument_spec=spec, **self.RULES)
+        try:
+            result = self._guarded(options, host)
+        except ConnectionLost as lost:
+            raise _raised(lost, host) from lost
+        secret = options.get("computer_password")
+        return t.cast(Json, remove_values(result, {secret} if secret else set()))
+
+    def _guarded(self, options: Json, host: str) -> Json:
+        try:
+            session = open_session(self, options, host=host)
+            return self.work(session, options, host=host, check=bool(self._task.check_mode))
+        except Refused as refused:
+            problems = [problem.as_result() for problem in refused.problems]
+            return {"failed": True, "changed": False, "msg": refused.message(host), "problems": problems}
+
+
+def _raised(lost: ConnectionLost, host: str) -> Exception:
+    """Return what to raise: UNREACHABLE only when nothing was sent."""
+    if not lost.sent:
+        return t.cast(Exception, AnsibleConnectionFailure(lost.text))
+    return t.cast(Exception, AnsibleActionFail(explain(TargetError("connection_lost", lost.text), host)))

@@ -1,0 +1,296 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Errors that a user reads: every message names host, option, value, cause and remedy.
+
+Private to this collection: names and shapes may change in any release.
+"""
+
+from __future__ import annotations
+
+import string
+import typing as t
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One reason why nothing is done.
+
+    Attributes:
+        code: Stable name, for callers that decide on it.
+        cause: What is wrong, without the host and without the option.
+        remedy: What the user can do about it.
+        option: Option concerned, None when it is none's fault.
+        value: Its value, as the user wrote it.
+        path: File concerned, on the Exchange server.
+        service: Service concerned.
+    """
+
+    code: str
+    cause: str
+    remedy: str
+    option: str | None = None
+    value: str | None = None
+    path: str | None = None
+    service: str | None = None
+
+    def message(self, host: str) -> str:
+        """Say it in one line, host first."""
+        where = f" ({self.path})" if self.path else ""
+        option = "" if self.option is None else f"option {self.option}"
+        if option and self.value is not None:
+            option += f"={self.value!r}"
+        return f"{host}: {option + ': ' if option else ''}{self.cause}{where}. {self.remedy}"
+
+    def as_result(self) -> dict[str, t.Any]:
+        """Return it as Ansible's results carry it."""
+        fields = ("code", "cause", "remedy", "option", "value", "path", "service")
+        return {name: getattr(self, name) for name in fields}
+
+
+class Refused(Exception):
+    """Nothing was written and nothing restarted, for these reasons."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(problem.cause for problem in self.problems))
+
+    def message(self, host: str) -> str:
+        return "\n".join(problem.message(host) for problem in self.problems)
+
+
+class TargetError(Exception):
+    """The target answered with an error, or did not answer.
+
+    Attributes:
+        code: One of the codes of docs/target_protocol.md, section 1.
+        text: What the target said; for people only, codes decide.
+        detail: The error's detail.
+        answer: Everything else that the answer carried.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        text: str = "",
+        detail: Mapping[str, t.Any] | None = None,
+        answer: Mapping[str, t.Any] | None = None,
+    ) -> None:
+        self.code = code
+        self.text = text
+        self.detail = dict(detail or {})
+        self.answer = dict(answer or {})
+        super().__init__(f"{code}: {text}")
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What a code means for the user; ``{name}`` is filled from the error's detail."""
+
+    cause: str
+    remedy: str
+    option: str | None = None
+
+
+_LOOK = "Look at the server before you run it again."
+
+# One row per code of docs/target_protocol.md; a test compares the two lists.
+ADVICE: t.Mapping[str, Advice] = {
+    "bad_request": Advice(
+        "the target script did not accept the request (key {key})",
+        "This is a defect of the collection, or two versions of it are mixed; install one version and report it.",
+    ),
+    "powershell_too_old": Advice(
+        "its Windows PowerShell is {found}, 3.0 is needed",
+        "Install Windows Management Framework 3.0 or newer there, or reach the Exchange server through a management "
+        "host with option computer.",
+        "ansible_host",
+    ),
+    "computer_unreachable": Advice(
+        "the management host could not reach {computer}",
+        "Check the name, that the server is up, and that the management host may use SMB (TCP 139 or 445) to it.",
+        "computer",
+    ),
+    "second_hop_denied": Advice(
+        "{computer} refused the management host's credentials (the second hop)",
+        "Use CredSSP (ansible_winrm_transport: credssp), Kerberos delegation (Windows 2000 in Active Directory), or "
+        "computer_username and computer_password; the account must be an administrator of {computer}.",
+        "computer",
+    ),
+    "credential_refused": Advice(
+        "{computer} refused this account",
+        "Check computer_username (DOMAIN\\user) and computer_password, whether the account is locked, and that the "
+        "management host has no other session to the same server open.",
+        "computer_username",
+    ),
+    "not_found": Advice("{path} does not exist", "Check the path."),
+    "parent_missing": Advice(
+        "the directory of {path} does not exist",
+        "Check the path; set bin_dir or imc_dir when Exchange is installed elsewhere.",
+    ),
+    "is_directory": Advice("{path} is a directory", "Remove or rename the directory."),
+    "read_only": Advice("{path} has the read-only attribute", "Clear it with: attrib -r {path}"),
+    "access_denied": Advice(
+        "access to {path}{key} was denied",
+        "Use an account that is an administrator of the server and look at the permissions of that object.",
+    ),
+    "locked": Advice(
+        "another program holds {path} open",
+        "Close the editor or the program that holds it, and run again; nothing was lost.",
+    ),
+    "disk_full": Advice("the disk of {path} is full", "Free space on it and run again; the old file is in place."),
+    "bad_name": Advice("Windows does not accept the name {path}", "Correct the path."),
+    "too_large": Advice(
+        "{path} has {size} bytes; at most {max_bytes} are read (Windows' own limit for INI files, Q74602)",
+        "This is hardly a Wspcfg.ini; look at the file and move it away.",
+    ),
+    "changed": Advice(
+        "{path} was changed by somebody else between reading and writing; nothing was written",
+        "Run again; the change of the other side is then seen and shown.",
+    ),
+    "backup_missing": Advice(
+        "there is no intact backup {sha256} on the server",
+        "wspcfg_info lists the backups that exist (key backups).",
+        "restore",
+    ),
+    "backup_failed": Advice(
+        "the backup of {path} could not be written or did not read back equal; nothing was changed",
+        "Check free space and permissions of %SystemRoot% on the server.",
+    ),
+    "busy": Advice(
+        "{who} is at work on this server (run {run}, from {machine})",
+        "Wait for it to end, or set lock_wait to the seconds that you are ready to wait.",
+        "lock_wait",
+    ),
+    "outside_window": Advice(
+        "the clock of the machine that runs the script is outside the restart window",
+        "Run again inside the window, or change option window; nothing was restarted.",
+        "window",
+    ),
+    "service_missing": Advice(
+        "the service {service} does not exist", "Check the spelling: the service's name, not its display name.", "names"
+    ),
+    "service_disabled": Advice(
+        "{service} is disabled and would have to start",
+        "Enable it, or set allow_disabled if it is meant to stay down once stopped.",
+        "allow_disabled",
+    ),
+    "service_pending": Advice(
+        "{service} is in state {state} and did not settle",
+        "Look at its event log; Q193040, Q180001 and Q168739 describe services that cannot be controlled.",
+        "stop_timeout",
+    ),
+    "dependency_down": Advice(
+        "{service} depends on {dependency}, which is {state}",
+        "Start it first, or set start_dependencies.",
+        "start_dependencies",
+    ),
+    "graph_changed": Advice(
+        "{dependent} runs, depends on {service}, and was not part of the plan",
+        "Run again; the plan is then made from what runs now.",
+        "dependents",
+    ),
+    "stop_refused": Advice(
+        "{service} refused to stop", "Look at its event log; Q193040 and Q180001 describe the known causes."
+    ),
+    "stop_timeout": Advice(
+        "{service} did not stop in time (it is {state} after {waited_ms} ms)",
+        "Nothing is killed. Exchange may need more than ten minutes (Q246287, Q231275 for the MTA); raise "
+        "stop_timeout, or end the process by hand as Q241152 and Q231275 describe; the next run starts what is down.",
+        "stop_timeout",
+    ),
+    "start_failed": Advice(
+        "{service} did not start",
+        "Look at the event log; for MSExchangeIMC 4007 and 4020 mean a taken port 25 on the proxy (Q222553).",
+    ),
+    "start_timeout": Advice(
+        "{service} was not running in time (it is {state} after {waited_ms} ms)",
+        "It may still come up: the information store replays its logs after an unclean stop (Q262041, Q272234). "
+        "Wait, or raise start_timeout.",
+        "start_timeout",
+    ),
+    "died": Advice(
+        "{service} ran, and did not run any more (or as another process) seconds later",
+        "Look at the event log of the server.",
+    ),
+    "dependency_failed": Advice(
+        "{service} was not started because {dependency} failed",
+        "Mend {dependency}, then run again with start: true.",
+    ),
+    "journal_corrupt": Advice(
+        "the journal of an earlier restart cannot be read; nothing was stopped",
+        "Look at the services, start what is down, then delete the value journal of "
+        "HKLM\\SOFTWARE\\msexchange.winsock_proxy.",
+    ),
+    "worker_failed": Advice(
+        "the worker that restarts the services could not be started, or did not take over",
+        "Check that the account is an administrator of the machine that runs the script and that WMI answers there.",
+    ),
+    "internal": Advice("the target script failed ({type}, line {line})", "Please report it with the message."),
+    "no_answer": Advice(
+        "the host ran the command but did not answer as Windows PowerShell would",
+        "Check that it is a Windows host (or set ansible_connection to winrm or psrp) and that PowerShell may run "
+        "there (AppLocker, Constrained Language Mode).",
+        "ansible_connection",
+    ),
+    "wrong_answer": Advice(
+        "the answer does not have the shape that this version of the collection expects",
+        "Install one version of the collection on the controller and report it.",
+    ),
+    "connection_lost": Advice(
+        "the connection was lost after the request was sent, and did not come back before the deadline",
+        _LOOK + " A restart under way goes on without the controller.",
+        "target_deadline",
+    ),
+    "interrupted": Advice(
+        "the restart's worker ended before its work (the machine that ran it was restarted, or it was killed)",
+        "What it had stopped was started again where possible; run again to restart what is still owed.",
+    ),
+    "become_refused": Advice(
+        "become cannot give the second hop to the Exchange server, and is not supported",
+        "Connect as the right account instead: CredSSP (ansible_winrm_transport: credssp), Kerberos delegation, or "
+        "computer_username and computer_password.",
+        "become",
+    ),
+    "not_windows": Advice(
+        "this is no Windows host: its connection does not speak PowerShell",
+        "Set ansible_connection to winrm or psrp (or ansible_shell_type: powershell with ssh).",
+        "ansible_connection",
+    ),
+}
+
+
+class _Filled(dict[str, t.Any]):
+    def __missing__(self, key: str) -> str:
+        return ""
+
+
+def problem_of(code: str, detail: Mapping[str, t.Any] | None = None, *, text: str = "") -> Problem:
+    """Turn a code and its detail into a problem.
+
+    Args:
+        code: One of the protocol's codes; an unknown one is reported as it is.
+        detail: Fills the placeholders of the advice.
+        text: What the target said, added for people.
+    """
+    advice = ADVICE.get(code) or Advice(f"unknown error {code}", _LOOK)
+    known = _Filled({key: value for key, value in (detail or {}).items() if value is not None})
+    cause = string.Formatter().vformat(advice.cause, (), known)
+    remedy = string.Formatter().vformat(advice.remedy, (), known)
+    value = known.get("computer") or known.get("username") or None
+    return Problem(
+        code=code,
+        cause=f"{cause} [{text.strip()}]" if text.strip() else cause,
+        remedy=remedy,
+        option=advice.option,
+        value=value if advice.option and advice.option.startswith("computer") else None,
+        path=None if "{path}" in advice.cause else known.get("path"),
+        service=known.get("service"),
+    )
+
+
+def explain(error: TargetError, host: str) -> str:
+    """Say what happened on which host, why, and what to do."""
+    return problem_of(error.code, error.detail, text=error.text).message(host)

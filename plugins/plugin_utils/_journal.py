@@ -1,0 +1,92 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the journal of an earlier restart means for the next run.
+
+Private to this collection: names and shapes may change in any release.
+The target script finishes an unfinished journal by itself; here it is only read (docs/target_protocol.md, section 5).
+"""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Mapping
+
+from ..module_utils._listeners import OWNERS
+from ._server import Server
+
+Json = dict[str, t.Any]
+
+# A journal older than this is reported and not finished.
+FRESH_S = 24 * 3600
+# Steps between "it ran" and "it runs again": what is stopped there was stopped by us.
+OURS = frozenset({"stopping", "stopped", "starting"})
+
+
+def _corrupt(journal: Mapping[str, t.Any]) -> bool:
+    return bool(journal.get("corrupt"))
+
+
+def _unfinished(server: Server) -> Mapping[str, t.Any] | None:
+    journal = server.journal
+    if journal is None or _corrupt(journal) or journal.get("phase") == "done":
+        return None
+    return journal
+
+
+def _same_boot(server: Server, journal: Mapping[str, t.Any]) -> bool:
+    fresh = server.clock - float(journal.get("began") or 0) <= FRESH_S
+    return fresh and server.boot is not None and journal.get("boot") == server.boot
+
+
+def _left_down(server: Server, journal: Mapping[str, t.Any]) -> list[str]:
+    rows = [row for row in journal.get("services") or () if row.get("step") in OURS]
+    return [row["name"] for row in rows if server.service(row["name"]).state == "stopped"]
+
+
+def journal_result(server: Server) -> Json | None:
+    """Return what an interrupted restart left behind, None when there is nothing to tell."""
+    if server.journal is not None and _corrupt(server.journal):
+        return {"corrupt": True, "run": None, "who": None, "began": None, "same_boot": None, "down": []}
+    journal = _unfinished(server)
+    if journal is None:
+        return None
+    same = _same_boot(server, journal)
+    keys = {key: journal.get(key) for key in ("run", "who", "began")}
+    return {"corrupt": False, **keys, "same_boot": same, "down": _left_down(server, journal)}
+
+
+def _topic(journal: Mapping[str, t.Any], service: str) -> str:
+    """Return the handler topic: dependents without one of their own ride on a root's."""
+    known = {owner.service.lower(): owner.service for owner in OWNERS}
+    roots = [row["name"] for row in journal.get("services") or () if row.get("role") == "root"]
+    names = [name for name in (service, *roots) if name.lower() in known]
+    return f"Restart {known[names[0].lower()] if names else OWNERS[0].service}"
+
+
+def owed_by_journal(server: Server) -> list[Json]:
+    """Return a debt for every service that an interrupted restart of this boot left stopped.
+
+    ``unfinished`` marks them: starting them again completes what was begun and needs nobody's wish.
+    """
+    journal = _unfinished(server)
+    if journal is None or server.lock is not None or not _same_boot(server, journal):
+        return []
+    reason = f"an interrupted restart (run {journal.get('run')}) left it stopped; the next restart starts it again"
+    return [
+        {"service": name, "topic": _topic(journal, name), "reason": reason, "running": False, "unfinished": True}
+        for name in _left_down(server, journal)
+    ]
+
+
+def journal_warnings(server: Server) -> list[str]:
+    """Say what the administrator has to look at himself."""
+    found = journal_result(server)
+    if found is None:
+        return []
+    if found["corrupt"]:
+        return ["the journal of an earlier restart is unreadable; no restart is made until it is removed"]
+    if found["down"] and not found["same_boot"]:
+        down = ", ".join(found["down"])
+        return [f"a restart before the last boot, or older than a day, left {down} stopped; finish: any starts it"]
+    return []

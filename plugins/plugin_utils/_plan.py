@@ -1,0 +1,541 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan: from what is wanted and what a server reported to edits, restarts owed and ports to prove.
+
+Private to this collection: names and shapes may change in any release.
+A plan is made without touching anything; check mode shows it, a real run executes it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import typing as t
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ..module_utils._listeners import EMSMTA, LISTENERS, OWNERS, Owner
+from ._errors import Problem, problem_of
+from ._exchange import LDAPS_FIXED_BEFORE_BUILD, Exchange, proxy_here
+from ._ini import Document, Finding, IniError, read_strict, unified_diff
+from ._pending import Pending, pending, section_hash
+from ._restart import Loads, RestartPlan, Wish, is_active, plan_restart
+from ._server import FileState, Server
+from ._wspcfg import (
+    PORTS,
+    PUBLISHERS,
+    Outcome,
+    Wanted,
+    bind_addresses,
+    range_problems,
+    shape,
+    single_ports,
+    unreached,
+    version_problems,
+)
+
+Json = dict[str, t.Any]
+
+FILES = ("bin", "imc")
+IN_FORCE = "in force"
+NOT = "not"
+
+
+@dataclass(frozen=True)
+class FilePlan:
+    """What becomes of one file.
+
+    Attributes:
+        state: The file as inspected.
+        after: Its content as it shall be, None when it shall not exist.
+        owned: ``SECTION.Key`` names beyond our own keys that are ours afterwards.
+        copied: Sections taken over from Mspclnt.ini.
+        from_backup: sha256 of the backup that is put back, None when content is written.
+    """
+
+    state: FileState
+    after: bytes | None
+    owned: tuple[str, ...] = ()
+    copied: tuple[str, ...] = ()
+    from_backup: str | None = None
+
+    @property
+    def path(self) -> str:
+        return self.state.path or ""
+
+    @property
+    def before(self) -> bytes | None:
+        return self.state.content if self.state.exists else None
+
+    @property
+    def action(self) -> str:
+        """``none``, ``create``, ``replace`` or ``delete``."""
+        if self.before == self.after:
+            return "none"
+        if self.before is None:
+            return "create"
+        return "delete" if self.after is None else "replace"
+
+    @property
+    def sha256(self) -> str | None:
+        return None if self.after is None else hashlib.sha256(self.after).hexdigest()
+
+    def as_result(self) -> Json:
+        """Return it as a result without backup, which only the target knows."""
+        return {
+            "path": self.path,
+            "action": self.action,
+            "sha256_before": self.state.sha256 if self.state.exists else None,
+            "sha256": self.sha256,
+            "backup": None,
+        }
+
+    def as_request(self) -> Json:
+        """Return it as a file of ``apply`` (docs/target_protocol.md, section 3)."""
+        by_content = self.after is not None and self.from_backup is None
+        return {
+            "path": self.path,
+            "expect_sha256": self.state.sha256 if self.state.exists else None,
+            "content": base64.b64encode(self.after or b"").decode("ascii") if by_content else None,
+            "from_backup": self.from_backup,
+            "backup": "store",
+            "backup_path": None,
+        }
+
+    def diff(self) -> Mapping[str, t.Any]:
+        return unified_diff(self.before or b"", self.after or b"", path=self.path)
+
+
+@dataclass(frozen=True)
+class Debt:
+    """What one service's process holds and what it shall hold.
+
+    Attributes:
+        owner: Process, section, service.
+        running: Whether the service is active.
+        verdict: Pending before any edit.
+        loaded: Hash of the section that the process holds, None when unknown.
+        wanted: Hash of the section after the plan.
+        needed: Whether the plan publishes listeners of this process.
+    """
+
+    owner: Owner
+    running: bool
+    verdict: Pending
+    loaded: str | None
+    wanted: str
+    needed: bool
+
+    @property
+    def owed(self) -> bool:
+        return self.running and self.loaded != self.wanted
+
+    @property
+    def reason(self) -> str:
+        if not self.running:
+            return "the service is not running, so its listeners are closed"
+        if self.verdict.pending:
+            return self.verdict.text
+        return f"its process has not loaded the new [{self.owner.section}]"
+
+    def as_result(self) -> Json:
+        return {
+            "service": self.owner.service,
+            "topic": f"Restart {self.owner.service}",
+            "reason": self.reason,
+            "running": self.running,
+        }
+
+    def as_record(self, owned: Iterable[str]) -> Json:
+        """Return the record that ``apply`` writes; a known ``loaded`` binds it to the present process.
+
+        A stopped service will load the new content whenever it starts.
+        """
+        mine = [name for name in owned if name.partition(".")[0].lower() == self.owner.section.lower()]
+        loaded = (None if self.verdict.pending else self.loaded) if self.running else self.wanted
+        return {"service": self.owner.service, "loaded": loaded, "wanted": self.wanted, "owned": ",".join(mine)}
+
+
+@dataclass(frozen=True)
+class Port:
+    """One port on the proxy, before and after.
+
+    Attributes:
+        host: The proxy's address, None when nothing tells it.
+        port: TCP port.
+        protocol: Name of the listener, None for a port that is no listener's.
+        now: Whether the running process surely offers it.
+        will: Whether it will, once the plan is carried out and what is owed has restarted.
+    """
+
+    host: str | None
+    port: int
+    protocol: str | None
+    now: bool
+    will: bool
+
+    def as_target(self) -> Json:
+        return {"host": self.host, "port": self.port, "protocol": self.protocol}
+
+    def as_result(self) -> Json:
+        words = {True: IN_FORCE, False: NOT}
+        return {**self.as_target(), "now": words[self.now], "will": words[self.will]}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a run would do, and why it would not."""
+
+    files: tuple[FilePlan, ...]
+    debts: tuple[Debt, ...]
+    restart: RestartPlan
+    ports: tuple[Port, ...]
+    targets: tuple[Json, ...]
+    findings: tuple[Json, ...]
+    problems: tuple[Problem, ...]
+    warnings: tuple[str, ...]
+    proxy_on_server: bool = False
+
+    @property
+    def writes(self) -> tuple[FilePlan, ...]:
+        return tuple(file for file in self.files if file.action != "none")
+
+    @property
+    def owed(self) -> tuple[Debt, ...]:
+        return tuple(debt for debt in self.debts if debt.owed or (debt.needed and not debt.running))
+
+    def records(self) -> list[Json]:
+        """Return the records that go with the files that are written."""
+        written = {file.state.id for file in self.writes}
+        owned = [name for file in self.files for name in file.owned]
+        debts = [debt for debt in self.debts if debt.owner.file_id in written]
+        foreign = _foreign_owned(owned)
+        rows = [debt.as_record(owned) for debt in debts]
+        for row in rows:
+            if row["service"] == EMSMTA.service and foreign:
+                row["owned"] = ",".join(filter(None, [row["owned"], *foreign]))
+        return rows
+
+
+def _foreign_owned(owned: Iterable[str]) -> list[str]:
+    """Return owned keys of processes without a record; they came with [EMSMTA] and stand in its record."""
+    sections = {owner.section.lower() for owner in OWNERS}
+    return [name for name in owned if name.partition(".")[0].lower() not in sections]
+
+
+# -- files --------------------------------------------------------------------------------------------------------
+
+
+def _owned(server: Server, file_id: str) -> tuple[str, ...]:
+    """Return what our records say about keys of one file that we wrote."""
+    records = [server.record(owner.service) for owner in OWNERS if owner.file_id == file_id]
+    return tuple(name for record in records if record is not None for name in record.owned)
+
+
+def _shape(server: Server, file_id: str, wanted: Wanted) -> Outcome:
+    file = server.file(file_id)
+    client = server.file("client")
+    return shape(
+        file_id,
+        file.content if file.exists else None,
+        wanted,
+        owned=_owned(server, file_id),
+        client=client.content,
+        executables=file.executables,
+    )
+
+
+def _file_plan(server: Server, file_id: str, wanted: Wanted) -> FilePlan | None:
+    """Plan one file; None when it is nowhere and nothing is wanted there.
+
+    Raises:
+        IniError: The text cannot be edited safely.
+    """
+    state = server.file(file_id)
+    if state.error is not None:
+        return None
+    if state.path is None:
+        return None
+    outcome = _shape(server, file_id, wanted)
+    return FilePlan(state, outcome.after, outcome.owned, outcome.copied)
+
+
+def _wants(wanted: Wanted, file_id: str) -> bool:
+    named = any(item.listener.owner.file_id == file_id for item in wanted.published)
+    return named or (file_id == EMSMTA.file_id and wanted.present and wanted.mta_direct == "true")
+
+
+def _place_problems(server: Server, file_id: str, wanted: Wanted) -> Iterable[Problem]:
+    """Say why a file that is needed cannot be planned."""
+    state = server.file(file_id)
+    if state.error is not None and (_wants(wanted, file_id) or state.exists):
+        detail = {"path": state.path, "size": state.size, "max_bytes": 65536, **(state.error.get("detail") or {})}
+        yield problem_of(str(state.error["code"]), detail, text=str(state.error.get("message") or ""))
+    elif not (wanted.present and _wants(wanted, file_id)):
+        return
+    elif state.path is None:
+        option = f"{file_id}_dir"
+        cause = "the installation was not found: neither the registry nor a service tells where Exchange is"
+        remedy = f"Set {option} to the directory of the executable as the server has it, or install Exchange first."
+        yield Problem("not_installed", cause, remedy, option)
+    elif not state.directory_exists:
+        yield problem_of("parent_missing", {"path": state.path})
+
+
+def _content_problems(plan: FilePlan, wanted: Wanted) -> Iterable[Problem]:
+    """Refuse what the file says and what would not become sure by the edits."""
+    if wanted.present and plan.before is not None:
+        yield from _prose_problems(plan)
+    yield from range_problems(plan.before, plan.state.id, wanted)
+    if plan.action != "none" and plan.state.exists and plan.state.read_only:
+        yield problem_of("read_only", {"path": plan.path})
+    for section in unreached(plan.after, plan.state.id, wanted):
+        cause = f"parsers read [{section}] of this file differently, and a key of ours would not be sure"
+        remedy = "Correct what the findings name (save as ANSI with CRLF, write section lines alone), then run again."
+        yield Problem("ambiguous", cause, remedy, path=plan.path)
+
+
+def _prose_problems(plan: FilePlan) -> Iterable[Problem]:
+    sections = {owner.section.lower(): owner for owner in PUBLISHERS}
+    for finding in read_strict(Document.parse(plan.before or b"")).findings:
+        if finding.code == "prose_value" and finding.section.lower() in sections:
+            cause = f"line {finding.line}: {finding.message}"
+            remedy = (
+                "It is an article's explanation, not syntax. Write ports as numbers with commas, or delete the line; "
+                "state: absent removes it."
+            )
+            yield Problem("prose_value", cause, remedy, finding.key, path=plan.path)
+
+
+def _service_problems(server: Server, wanted: Wanted) -> Iterable[Problem]:
+    if not wanted.present:
+        return
+    for owner in PUBLISHERS:
+        items = wanted.of(owner)
+        if items and not server.service(owner.service).exists:
+            names = ", ".join(item.listener.name for item in items)
+            cause = f"the service {owner.service}, which would listen, is not installed on this server"
+            remedy = "Install it, or remove these listeners."
+            yield Problem("not_installed", cause, remedy, "listeners", names, service=owner.service)
+
+
+# -- services and ports -------------------------------------------------------------------------------------------
+
+
+def _debt(server: Server, plan: FilePlan, owner: Owner, wanted: Wanted | None) -> Debt:
+    service = server.service(owner.service)
+    verdict = pending(service, server.record(owner.service), plan.state, owner.section)
+    before, after = (None if data is None else Document.parse(data) for data in (plan.before, plan.after))
+    hash_after = section_hash(after, owner.section)
+    loaded = verdict.loaded if verdict.pending else section_hash(before, owner.section)
+    if owner.section.lower() in {name.lower() for name in plan.copied}:
+        # It was in force through Mspclnt.ini and stays so: nothing changes for the process.
+        loaded = hash_after
+    needed = wanted is not None and wanted.present and bool(wanted.of(owner))
+    return Debt(owner, is_active(service), verdict, loaded, hash_after, needed)
+
+
+def _debts(server: Server, files: Iterable[FilePlan], wanted: Wanted | None) -> tuple[Debt, ...]:
+    by_id = {file.state.id: file for file in files}
+    return tuple(
+        _debt(server, by_id[owner.file_id], owner, wanted)
+        for owner in OWNERS
+        if owner.file_id in by_id and server.service(owner.service).exists
+    )
+
+
+def loads_of(files: Iterable[FilePlan]) -> dict[str, Loads]:
+    """Return what every process of Exchange reads at its start, by lower-case service name."""
+    by_id = {file.state.id: file for file in files}
+    loads = {}
+    for owner in OWNERS:
+        file = by_id.get(owner.file_id)
+        if file is not None:
+            document = None if file.after is None else Document.parse(file.after)
+            loads[owner.service.lower()] = Loads(file.path, file.sha256, section_hash(document, owner.section))
+    return loads
+
+
+def _restart(server: Server, files: Iterable[FilePlan], debts: Iterable[Debt]) -> RestartPlan:
+    names = tuple(debt.owner.service for debt in debts if debt.owed or (debt.needed and not debt.running))
+    return plan_restart(server.services, Wish(names, loads_of(files))) if names else RestartPlan()
+
+
+def _listener_name(owner: Owner, port: int, ports: Mapping[str, int]) -> str | None:
+    """Return the listener that a port of a section is: as the user moved them, else by the table."""
+    rows = [row for row in LISTENERS.values() if row.owner == owner]
+    for row in rows:
+        if ports.get(row.name, row.port) == port:
+            return row.name
+    return next((row.name for row in rows if row.port == port), None)
+
+
+def _open_ports(data: bytes | None, owner: Owner, wanted: Wanted | None) -> dict[tuple[int, str | None], str | None]:
+    """Return address by (port, listener) of what a file surely publishes for a process."""
+    if data is None:
+        return {}
+    reading = read_strict(Document.parse(data))
+    pinned = bind_addresses(reading, owner.section)
+    found: dict[tuple[int, str | None], str | None] = {}
+    for port in single_ports(reading.get(owner.section, PORTS) or ""):
+        name = _listener_name(owner, port, {} if wanted is None else wanted.ports)
+        given = None if wanted is None or name is None else wanted.addresses.get(name)
+        found[(port, name)] = pinned.get(port) or given
+    return found
+
+
+def _ports(files: Iterable[FilePlan], debts: Iterable[Debt], wanted: Wanted | None) -> tuple[Port, ...]:
+    by_owner = {debt.owner: debt for debt in debts}
+    ports = []
+    for file in files:
+        for owner in (row for row in PUBLISHERS if row.file_id == file.state.id):
+            debt = by_owner.get(owner)
+            before, after = (_open_ports(data, owner, wanted) for data in (file.before, file.after))
+            now = debt is not None and debt.running and not debt.verdict.pending
+            for port, name in sorted({**before, **after}, key=lambda item: item[0]):
+                host = after.get((port, name)) or before.get((port, name))
+                will = (port, name) in after and debt is not None and debt.running
+                ports.append(Port(host, port, name, now and (port, name) in before, will))
+    return tuple(ports)
+
+
+def _targets(wanted: Wanted) -> tuple[Json, ...]:
+    if not wanted.present:
+        return ()
+    return tuple(
+        {"host": item.address, "port": item.port, "protocol": item.listener.name}
+        for item in wanted.published
+        if item.address is not None
+    )
+
+
+# -- findings and warnings ----------------------------------------------------------------------------------------
+
+
+def _finding(path: str | None, code: str, message: str, line: int | None = None) -> Json:
+    return {"code": code, "path": path, "line": line, "message": message}
+
+
+def _ini_finding(path: str | None, finding: Finding) -> Json:
+    return _finding(path, finding.code, finding.message, finding.line)
+
+
+def findings_of(server: Server) -> tuple[Json, ...]:
+    """Return everything odd about the files, as the strict reader and the articles see them."""
+    rows: list[Json] = []
+    for file in (server.file(file_id) for file_id in FILES):
+        rows += [
+            _finding(file.path, "lookalike", f"{name} lies beside it and is read by nobody; rename it (Q181420)")
+            for name in file.lookalikes
+        ]
+        if file.content is None:
+            continue
+        reading = read_strict(Document.parse(file.content))
+        rows += [_ini_finding(file.path, finding) for finding in reading.findings]
+        if reading.section("Common Configuration") is not None:
+            text = "[Common Configuration] may apply to every program of this directory, the MTA too; remove it"
+            rows.append(_finding(file.path, "common_section", text))
+        if proxy_here(server) is not None:
+            text = "Proxy Server runs on this server, so this file has no use (Q178532); remove it by hand"
+            rows.append(_finding(file.path, "file_on_proxy", text))
+    return tuple(rows)
+
+
+def _mta_warnings(server: Server, files: Iterable[FilePlan], wanted: Wanted) -> Iterable[str]:
+    plan = next((file for file in files if file.state.id == EMSMTA.file_id), None)
+    if plan is None or plan.after is None or not wanted.present or not server.service(EMSMTA.service).exists:
+        return
+    direct = read_strict(Document.parse(plan.after)).get(EMSMTA.section, "Disable") == "1"
+    if wanted.mta_direct == "false" and not direct:
+        yield (
+            "mta_direct is false: the MTA may send through the proxy, and X.400, site and RAS connectors then fail "
+            "with events 9301 and 9202 on the other side (Q254909)."
+        )
+
+
+def _warnings(server: Server, exchange: Exchange, wanted: Wanted) -> Iterable[str]:
+    proxy = server.service("wspsrv")
+    if proxy.exists and proxy.disabled:
+        yield "Proxy Server is installed on this server but its WinSock Proxy service is disabled; it was ignored."
+    if wanted.present and exchange.version is None:
+        yield "The Exchange version is unknown (no build in the registry); set exchange_version to have it checked."
+    ldaps = next((item for item in wanted.published if item.listener.name == "ldaps"), None)
+    if ldaps and wanted.present and ldaps.port != 636 and (exchange.build or 9999) < LDAPS_FIXED_BEFORE_BUILD:
+        yield "Before Exchange 5.5 SP3, LDAP over TLS always listens on 636 (Q179309, Q232606); ports.ldaps differs."
+
+
+# -- the plan -----------------------------------------------------------------------------------------------------
+
+
+def make_plan(wanted: Wanted, server: Server, exchange: Exchange) -> Plan:
+    """Plan what brings a server to the wanted state.
+
+    Args:
+        wanted: The user's options, checked.
+        server: One inspection.
+        exchange: Which Exchange it is.
+
+    Returns:
+        The plan; nothing may be executed while it has problems.
+    """
+    if proxy_here(server) is not None:
+        return _hands_off(wanted, server)
+    problems = [*version_problems(wanted, exchange.version), *_service_problems(server, wanted)]
+    files: list[FilePlan] = []
+    for file_id in FILES:
+        problems += _place_problems(server, file_id, wanted)
+        try:
+            file = _file_plan(server, file_id, wanted)
+        except IniError as error:
+            problems.append(Problem(error.code, error.message, error.remedy, path=server.file(file_id).path))
+            continue
+        if file is not None:
+            files.append(file)
+            problems += _content_problems(file, wanted)
+    return finish_plan(server, files, wanted, problems, [*_warnings(server, exchange, wanted)])
+
+
+def finish_plan(
+    server: Server,
+    files: Iterable[FilePlan],
+    wanted: Wanted | None,
+    problems: Iterable[Problem] = (),
+    warnings: Iterable[str] = (),
+) -> Plan:
+    """Add to planned files what follows from them: restarts owed, ports, findings.
+
+    Args:
+        server: One inspection.
+        files: What becomes of the files.
+        wanted: The user's options, None when a backup is put back.
+        problems: Why nothing is done.
+        warnings: What was noticed so far.
+    """
+    files = tuple(files)
+    debts = _debts(server, files, wanted)
+    restart = _restart(server, files, debts)
+    more = [] if wanted is None else list(_mta_warnings(server, files, wanted))
+    return Plan(
+        files=files,
+        debts=debts,
+        restart=restart,
+        ports=_ports(files, debts, wanted),
+        targets=() if wanted is None else _targets(wanted),
+        findings=findings_of(server),
+        problems=tuple(problems),
+        warnings=(*warnings, *more, *(restart.warnings if restart.roots else ())),
+    )
+
+
+def _hands_off(wanted: Wanted, server: Server) -> Plan:
+    """Plan nothing: Proxy Server on the Exchange server itself needs no file (Q178532); its ports are verified."""
+    targets = _targets(wanted)
+    ports = tuple(Port(row["host"], row["port"], row["protocol"], now=True, will=True) for row in targets)
+    return Plan((), (), RestartPlan(), ports, targets, findings_of(server), (), (), proxy_on_server=True)
+
+
+def unchanged_files(server: Server) -> tuple[FilePlan, ...]:
+    """Return the files that are somewhere, planned as they are."""
+    states = (server.file(file_id) for file_id in FILES)
+    return tuple(FilePlan(state, state.content) for state in states if state.path is not None and state.error is None)
