@@ -23,6 +23,7 @@ if t.TYPE_CHECKING:
 # More files than a usual run has: WSP_ORACLE_FACTOR=20, with other files each time.
 FACTOR = int(os.environ.get("WSP_ORACLE_FACTOR", "1"))
 
+PROFILE_BLANKS = " \t\n\v\f\r\x1a"
 CP1252 = Grammar("\xe9\xdf\xa0\u20ac")
 CP1251 = Grammar("\u0416\u0444\xa0\u2014")
 CP932 = Grammar("\u8868\u30bd\u9ed9\uff71\u3042")  # second bytes 0x5C and 0x5B among them, one half-width letter
@@ -113,7 +114,7 @@ def agree(document: ini.Document, oracle: Oracle) -> None:
     headers = tuple(line.name for line in document.lines if line.kind == "header" and line.name)
     assert tuple(section.name for section in answer.sections) == headers
     for section in answer.sections:
-        if section.name != section.name.strip():
+        if section.name != section.name.strip(PROFILE_BLANKS):
             continue  # cut at a NUL; GetPrivateProfileString, which trims what it is asked for, cannot find it
         found = reading.section(section.name)
         assert found is not None
@@ -184,7 +185,7 @@ def model_of(oracle: Oracle, data: bytes) -> Model:
     names: list[tuple[str, str]] = []
     for section in oracle.ask(data).sections:
         model[ini.fold(section.name)] = {}
-        keys = (entry.partition("=")[0].strip() for entry in section.entries)
+        keys = (entry.partition("=")[0].strip(PROFILE_BLANKS) for entry in section.entries)
         names += [(section.name, key) for key in keys if key]
     for (section_name, key), value in zip(names, oracle.ask(data, names).asked, strict=True):
         if value is not None:
