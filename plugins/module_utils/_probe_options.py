@@ -111,12 +111,14 @@ def _host(index: int, entry: t.Mapping[str, t.Any]) -> str:
 
 def _port(index: int, entry: t.Mapping[str, t.Any]) -> int:
     listener = LISTENERS.get(entry["protocol"])
-    port = entry["port"] if entry["port"] is not None else listener and listener.port
+    port: int | None = entry["port"]
+    if port is None and listener is not None:
+        port = listener.port
     if port is None:
         raise OptionError(f"targets[{index}].port: protocol tcp has no port of its own; give one for {entry['host']}")
     if not 1 <= port <= 65535:
         raise OptionError(f"targets[{index}].port: {port} for {entry['host']} is outside 1 to 65535")
-    return int(port)
+    return port
 
 
 def _greeting(index: int, entry: t.Mapping[str, t.Any]) -> str | None:

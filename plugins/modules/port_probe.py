@@ -12,13 +12,15 @@ version_added: 1.0.0
 author:
   - The msexchange.winsock_proxy authors (@msexchange)
 description:
-  - Connects to many ports at the same time and reports, for each of them, whether it is open, refused, filtered, silent,
-    taken by another product, or broken behind TLS.
-  - Recognises the greetings of Microsoft Exchange 4.0, 5.0 and 5.5 for POP3, IMAP4, NNTP and SMTP, binds anonymously to LDAP,
-    and reads the server hello of SSL 2.0, SSL 3.0 and TLS, with cipher and certificate.
-  - Runs where the task runs. With C(delegate_to) that is the vantage point, which should lie outside of the proxy. When the
-    vantage point is the controller (a P(ansible.builtin.local#connection) connection), nothing is transferred.
-  - It changes nothing, sends one command at most (C(QUIT), C(LOGOUT), an anonymous bind and its unbind), and says goodbye.
+  - Connects to many ports at the same time and reports, for each of them, whether it is open, refused, filtered,
+    silent, taken by another product, or broken behind TLS.
+  - Recognises the greetings of Microsoft Exchange 4.0, 5.0 and 5.5 for POP3, IMAP4, NNTP and SMTP, binds anonymously
+    to LDAP, and reads the server hello of SSL 2.0, SSL 3.0 and TLS, with cipher and certificate.
+  - Runs where the task runs. With C(delegate_to) that is the vantage point, which should lie outside of the proxy.
+    When the vantage point is the controller (a P(ansible.builtin.local#connection) connection), nothing is
+    transferred.
+  - It changes nothing, sends one command at most (C(QUIT), C(LOGOUT), an anonymous bind and its unbind), and says
+    goodbye.
 options:
   targets:
     description:
@@ -47,7 +49,8 @@ options:
         default: tcp
       expect:
         description:
-          - V(open) wants RV(results[].status=open), which for a protocol other than V(tcp) means that Exchange answers.
+          - V(open) wants RV(results[].status=open), which for a protocol other than V(tcp) means that Exchange
+            answers.
           - V(closed) wants RV(results[].status=refused), RV(results[].status=timeout), as behind a packet filter, or
             RV(results[].status=foreign), because a port that another product answers on is not published by Exchange.
             A port that cannot be reached at all is not proven to be closed.
@@ -61,14 +64,15 @@ options:
         type: str
       greeting:
         description:
-          - Regular expression that is searched in the greeting and decides instead of the built-in table. What does not match
-            is RV(results[].status=foreign).
+          - Regular expression that is searched in the greeting and decides instead of the built-in table. What does
+            not match is RV(results[].status=foreign).
           - Not for LDAP, which has no greeting.
         type: str
   timeout:
     description:
       - Seconds that one attempt may take from its connection to the verdict. The hellos of a TLS target share it.
-      - Exchange looks up its client's name before it greets, which takes up to a minute where DNS does not answer (Q258745).
+      - Exchange looks up its client's name before it greets, which takes up to a minute where DNS does not answer
+        (Q258745).
     type: float
     default: 75.0
   connect_timeout:
@@ -78,8 +82,9 @@ options:
     default: 10.0
   deadline:
     description:
-      - Seconds after which no further attempt begins. Every target has one attempt in any case, so V(0) means to try once, and a
-        run ends at the latest one O(timeout) after the deadline unless targets have to wait for O(concurrency).
+      - Seconds after which no further attempt begins. Every target has one attempt in any case, so V(0) means to try
+        once, and a run ends at the latest one O(timeout) after the deadline unless targets have to wait for
+        O(concurrency).
       - The default fits an information store that is still starting.
     type: float
     default: 300.0
@@ -109,25 +114,28 @@ attributes:
     details:
       - Runs for real in check mode, because it changes nothing.
   diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
+    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff
+      mode.
     support: none
   platform:
     description: Target OS or families that can be operated against.
     support: full
     platforms: posix
   action:
-    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
+    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the
+      controller.
     support: full
   async:
     description: Supports being used with the C(async) keyword.
     support: none
 notes:
-  - The probe host needs Python 3.9 or later and nothing else. Where C(tlslite-ng) is installed as well, the handshake of
-    SSL 3.0 is finished and the greeting behind it is read; without it the server hello is all that is learnt.
-  - Connection variables of Windows hosts that reach the probe host by inheritance (for example C(ansible_connection=winrm) in
-    C(group_vars/all)) are recognised and named.
-  - An LDAP server that refuses version 2 of the protocol is RV(results[].status=foreign). Another server that speaks version 2
-    cannot be told from Exchange by a bind.
+  - The probe host needs Python 3.9 or later and nothing else. Where C(tlslite-ng) is installed as well, the
+    handshake of SSL 3.0 is finished and the greeting behind it is read; without it the server hello is all that is
+    learnt.
+  - Connection variables of Windows hosts that reach the probe host by inheritance (for example
+    C(ansible_connection=winrm) in C(group_vars/all)) are recognised and named.
+  - An LDAP server that refuses version 2 of the protocol is RV(results[].status=foreign). Another server that speaks
+    version 2 cannot be told from Exchange by a bind.
 seealso:
   - module: ansible.builtin.wait_for
   - module: ansible.windows.win_wait_for
@@ -203,7 +211,8 @@ results:
       type: str
       sample: open
     ok:
-      description: Whether the target is as expected. With O(targets[].greeting) only a greeting that was read can be as expected.
+      description: Whether the target is as expected. With O(targets[].greeting) only a greeting that was read can be
+        as expected.
       type: bool
       sample: true
     status:
@@ -218,8 +227,8 @@ results:
         - V(foreign), another protocol or product answers.
         - V(tls_alert), a TLS server refuses every hello.
         - V(no_tls), the port answers in clear where TLS was expected.
-        - V(no_certificate), the connection was accepted and ended at every hello, as Exchange does that has no certificate for
-          the protocol (event 13002, Q251097).
+        - V(no_certificate), the connection was accepted and ended at every hello, as Exchange does that has no
+          certificate for the protocol (event 13002, Q251097).
         - V(protocol_error), the answer breaks the protocol's rules, or refuses service.
       type: str
       sample: open
