@@ -35,12 +35,13 @@ class Call:
     host: loopback address that the client connected to; it is the identity of the simulated machine.
     user: account name as the client authenticated, spelled as in the server's ``users``.
     shell_id: WinRS shell or PSRP runspace pool, upper-case GUID.
-    command: the line as cmd.exe would see it, arguments joined by one blank; over psrp the script's text.
+    command: the line as cmd.exe would see it, arguments joined by one blank; over psrp the script's text, without the
+        line ``exit $LASTEXITCODE`` that Ansible appends.
     stdin: everything the client sent before it closed its standard input; over psrp the pipeline's input, one line
         each, as UTF-8.
     environment: variables that the shell was created with.
-    powershell: text of the script when the command is ``powershell ... -EncodedCommand``, and always over psrp;
-        otherwise None.
+    powershell: text of the script when the command is ``powershell ... -EncodedCommand``; over psrp the same as
+        ``command``; otherwise None.
     authentication: how the client proved who it is. Only ``credssp`` hands the machine credentials for a second hop.
     codepage: console code page that the shell asked for (65001: UTF-8); output bytes are sent as they were emitted.
     """

@@ -26,6 +26,8 @@ _RSP: t.Final = f"{{{wsman.SHELL}}}"
 _POOL: t.Final = ""  # name of the outbox of the pool itself
 # What psrpcore raises for bytes that are no PSRP, or for messages that it cannot make sense of.
 _NOT_PSRP: t.Final = (psrpcore.PSRPCoreError, struct.error, ValueError, LookupError, AttributeError, ET.ParseError)
+# Ansible's psrp connection appends it to every command that is not an encoded script; exit codes are sent without it.
+_ANSIBLE_SUFFIX: t.Final = "\nexit $LASTEXITCODE"
 _ALWAYS_GRANTED: t.Final = (
     psrpcore.SetMaxRunspacesEvent,
     psrpcore.SetMinRunspacesEvent,
@@ -186,7 +188,8 @@ class RunspacePoolShell:
             raise wsman.FaultError(wsman.not_served("GetCommandMetadata"))
 
     def _created(self, pipeline: Pipeline, description: psrpcore.PowerShell) -> None:
-        pipeline.text = " | ".join(_rendered(command) for command in description.commands)
+        text = " | ".join(_rendered(command) for command in description.commands)
+        pipeline.text = text.removesuffix(_ANSIBLE_SUFFIX)
         pipeline.core.start()
         if description.no_input:
             self._run(pipeline)
