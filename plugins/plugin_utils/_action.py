@@ -54,7 +54,9 @@ class TargetAction(ActionBase):  # type: ignore[misc]
     def _guarded(self, options: Json, host: str) -> Json:
         try:
             session = open_session(self, options, host=host)
-            return self.work(session, options, host=host, check=bool(self._task.check_mode))
+            check = bool(self._task.check_mode)
+            # Roles decide by it: ansible_check_mode is the command line's, not the task's.
+            return {**self.work(session, options, host=host, check=check), "check_mode": check}
         except Refused as refused:
             problems = [problem.as_result() for problem in refused.problems]
             return {"failed": True, "changed": False, "msg": refused.message(host), "problems": problems}
