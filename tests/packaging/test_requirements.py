@@ -45,10 +45,10 @@ def test_lock_pins_every_direct_requirement(lane: Lane) -> None:
     assert wanted <= pinned, sorted(wanted - pinned)
 
 
-@pytest.mark.parametrize("lane", LANES.values(), ids=lambda lane: lane.name)
-def test_lock_holds_the_core_that_its_lane_is_named_after(lane: Lane) -> None:
-    wanted = f"ansible-core=={lane.name[len('core') :]}."
-    assert [line for line in lines(REQUIREMENTS / f"lock-{lane.name}.txt") if line.startswith(wanted)]
+@pytest.mark.parametrize("name", [name for name in LANES if name.startswith("core")])
+def test_lock_holds_the_core_that_its_lane_is_named_after(name: str) -> None:
+    wanted = f"ansible-core=={name.removeprefix('core')}."
+    assert [line for line in lines(REQUIREMENTS / f"lock-{name}.txt") if line.startswith(wanted)]
 
 
 def test_what_users_install_has_reasons_and_no_ansible() -> None:

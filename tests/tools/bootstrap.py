@@ -25,7 +25,7 @@ REQUIREMENTS = ROOT / "requirements"
 
 
 class Lane(NamedTuple):
-    """One supported pair of ansible-core and controller Python.
+    """One supported pair of ansible-core and controller Python, or tools that get an environment of their own.
 
     Attributes:
         name: Also the name of the lock file, ``requirements/lock-<name>.txt``.
@@ -44,6 +44,7 @@ LANES = {
         Lane("core2.16", ("3.10",), "test.txt"),
         Lane("core2.19", ("3.11", "3.12", "3.13"), "dev.txt"),
         Lane("core2.21", ("3.13", "3.12", "3.14"), "test.txt"),
+        Lane("galaxy", ("3.11", "3.12", "3.13"), "galaxy.txt"),
     )
 }
 MAIN = "core2.19"
@@ -112,7 +113,7 @@ def check_venv_module(executable: str) -> None:
 def fingerprint(lane: Lane) -> str:
     """Changes whenever a requirement or a pin of the lane changes."""
     digest = hashlib.sha256()
-    for name in ("test.txt", "dev.txt", "lock-%s.txt" % lane.name):
+    for name in ("test.txt", lane.requirements, "lock-%s.txt" % lane.name):
         path = REQUIREMENTS / name
         digest.update(path.read_bytes() if path.exists() else b"-")
     return digest.hexdigest()
@@ -160,7 +161,7 @@ def create(lane: Lane, target: Path) -> None:
 
 def install(lane: Lane, python: Path) -> None:
     """Install the lane's requirements, held by its lock file."""
-    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+    command = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-input"]
     command += ["--requirement", str(REQUIREMENTS / lane.requirements)]
     lock = REQUIREMENTS / ("lock-%s.txt" % lane.name)
     if lock.exists():

@@ -74,13 +74,17 @@ def suite(name: str, *paths: str, sandbox: bool = False) -> Gate:
     return Gate(name, "test", command, tests=True, sandbox=sandbox)
 
 
+def set_up(lane: str) -> tuple[str, ...]:
+    """Command that makes the environment of a lane."""
+    return (sys.executable, str(ROOT / "tests" / "tools" / "bootstrap.py"), "--lane", lane)
+
+
 def in_lane(name: str, what: str, *paths: str, sandbox: bool = False) -> Gate:
     """A gate that is a pytest run with another ansible-core and Python."""
     lane = bootstrap.LANES[name]
     report = BUILD / "results" / f"{name}-{what}.xml"
     command = (str(bootstrap.folder(lane) / "bin" / "python"), "-m", "pytest", "-q", f"--junitxml={report}", *paths)
-    setup = (sys.executable, str(ROOT / "tests" / "tools" / "bootstrap.py"), "--lane", name)
-    return Gate(f"{name}-{what}", "test", command, tests=True, sandbox=sandbox, setup=setup)
+    return Gate(f"{name}-{what}", "test", command, tests=True, sandbox=sandbox, setup=set_up(name))
 
 
 # The slow ones first, so that two workers end together.
@@ -91,6 +95,7 @@ GATES = (
     Gate("format", "lint", tool("ruff", "format", "--check", ".")),
     Gate("mypy", "lint", tool("python", "-m", "tests.tools.typecheck")),
     Gate("yamllint", "lint", tool("yamllint", "--strict", ".")),
+    Gate("galaxy", "lint", tool("python", "-m", "tests.tools.galaxy"), setup=set_up("galaxy")),
     suite("unit", "tests/unit"),
     in_lane("core2.16", "unit", "tests/unit/plugins"),
     suite("packaging", "tests/packaging"),

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.tools.bootstrap import LANES, REQUIREMENTS, Lane, create
 
 HEAD = """\
-# Pins for ansible-core {core} on Python {pythons}, given to pip as constraints. Written by `make lock`.
+# Pins for {name} on Python {pythons}, given to pip as constraints. Written by `make lock`.
 """
 SEEDS = {"pip", "setuptools", "wheel"}  # what an empty environment brings along
 
@@ -22,8 +22,8 @@ def resolve(lane: Lane, folder: Path) -> list[str]:
     """Install the lane's requirements into an empty environment and list what pip chose."""
     create(lane, folder)
     pip = [str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
-    core = f"ansible-core=={lane.name[len('core') :]}.*"
-    subprocess.run([*pip, "install", "--quiet", "-r", str(REQUIREMENTS / lane.requirements), core], check=True)
+    core = [f"ansible-core=={lane.name.removeprefix('core')}.*"] if lane.name.startswith("core") else []
+    subprocess.run([*pip, "install", "--quiet", "-r", str(REQUIREMENTS / lane.requirements), *core], check=True)
     frozen = subprocess.run([*pip, "freeze"], check=True, capture_output=True, text=True).stdout
     return [line for line in frozen.splitlines() if line.split("==")[0] not in SEEDS]
 
@@ -33,7 +33,7 @@ def main(names: list[str]) -> int:
     for lane in (LANES[name] for name in names or sorted(LANES)):
         with tempfile.TemporaryDirectory() as folder:
             pins = resolve(lane, Path(folder) / "venv")
-        head = HEAD.format(core=lane.name[len("core") :], pythons=", ".join(sorted(lane.pythons)))
+        head = HEAD.format(name=lane.name, pythons=", ".join(sorted(lane.pythons)))
         path = REQUIREMENTS / f"lock-{lane.name}.txt"
         path.write_text(head + "".join(f"{pin}\n" for pin in pins), encoding="ascii")
         print(f"{path.name}: {len(pins)} pins")
