@@ -9,7 +9,7 @@ import typing as t
 from collections.abc import Mapping, Sequence
 
 from ..plugin_utils._conflicts import is_claimed_by_others
-from ..plugin_utils._inventory import claims_in
+from ..plugin_utils._inventory import claims_in, proxy_name
 
 DOCUMENTATION = r"""
 name: wspcfg_unclaimed
@@ -77,10 +77,11 @@ def wspcfg_unclaimed(
 ) -> list[dict[str, t.Any]]:
     """Return the targets, those that another host claims with ``expect`` any instead of closed."""
     claims = claims_in(hostvars, hosts, prefix=prefix)
+    proxy = proxy_name(hostvars, host, prefix=prefix)
     changed = []
     for target in targets:
         claimed = target.get("expect") == "closed" and is_claimed_by_others(
-            target["host"], target["port"], host=host, claims=claims
+            target["host"], target["port"], host=host, proxy=proxy, claims=claims
         )
         changed.append({**target, "expect": "any"} if claimed else dict(target))
     return changed

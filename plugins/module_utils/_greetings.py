@@ -46,7 +46,7 @@ class Greeting:
 _OPENINGS: t.Sequence[tuple[re.Pattern[str], str, bool]] = tuple(
     (re.compile(pattern, re.IGNORECASE), protocol, welcome)
     for pattern, protocol, welcome in (
-        (r"\+OK\s+Microsoft\s+Exchange\s+IMAP4", "imap4", True),
+        (r"\+OK Microsoft Exchange IMAP4", "imap4", True),
         (r"\* (OK|PREAUTH)\b", "imap4", True),
         (r"\* BYE\b", "imap4", False),
         (r"\+OK\b", "pop3", True),
@@ -62,19 +62,21 @@ _OPENINGS: t.Sequence[tuple[re.Pattern[str], str, bool]] = tuple(
     )
 )
 
+_FOUR_POINT_ZERO = re.compile(r"^220 \S+ service ready\.?$", re.IGNORECASE)  # names no product (Q146157)
+
 # What is not Exchange 4.0 to 5.5 but could be taken for it, before what is; the first match decides.
 _PRODUCTS: t.Sequence[tuple[re.Pattern[str], str]] = tuple(
     (re.compile(pattern, re.IGNORECASE), product)
     for pattern, product in (
-        (r"Microsoft\s+Exchange\s+(Server\s+)?20\d\d\b", "Microsoft Exchange 2000 or later"),
-        (r"The\s+Microsoft\s+Exchange\s+\w+\s+service\s+is\s+ready", "Microsoft Exchange 2000 or later"),
-        (r"Microsoft\s+Exchange\s+(POP3|IMAP4(rev1)?)\b", EXCHANGE),  # Q161118 Q298836 Q217388 Q182618 Q189326
-        (r"Microsoft\s+Exchange\s+Internet\s+News\s+Service\b", EXCHANGE),  # Q169459 Q194657
-        (r"Microsoft\s+Exchange\s+Internet\s+Mail\s+(Service|Connector)\b", EXCHANGE),  # Q182821 Q194131 Q173656
-        (r"^220 \S+ service ready\.?$", EXCHANGE),  # 4.0 names no product (Q146157)
-        (r"Microsoft\s+IMAP4Rev1\s+Server\s+ready\s+at\b", "Microsoft Commercial Internet System"),  # Q230373
+        (r"Microsoft Exchange (Server )?20\d\d\b", "Microsoft Exchange 2000 or later"),
+        (r"The Microsoft Exchange \w+ service is ready", "Microsoft Exchange 2000 or later"),
+        (r"Microsoft Exchange (POP3|IMAP4(rev1)?)\b", EXCHANGE),  # Q161118 Q298836 Q217388 Q182618 Q189326
+        (r"Microsoft Exchange Internet News Service\b", EXCHANGE),  # Q169459 Q194657
+        (r"Microsoft Exchange Internet Mail (Service|Connector)\b", EXCHANGE),  # Q182821 Q194131 Q173656
+        (_FOUR_POINT_ZERO.pattern, EXCHANGE),
+        (r"Microsoft IMAP4Rev1 Server ready at\b", "Microsoft Commercial Internet System"),  # Q230373
         (r"\bMCIS\b", "Microsoft Commercial Internet System"),
-        (r"Microsoft\s+(E?SMTP\s+MAIL|SMTP)\b", "Microsoft Internet Information Server"),  # Q146157 Q222553
+        (r"Microsoft (E?SMTP MAIL|SMTP)\b", "Microsoft Internet Information Server"),  # Q146157 Q222553
         (r"^20[01] NNTP Service\b", "Microsoft Internet Information Server"),
         (r"\bDovecot\b", "Dovecot"),
         (r"\bCourier\b", "Courier"),
@@ -86,9 +88,7 @@ _PRODUCTS: t.Sequence[tuple[re.Pattern[str], str]] = tuple(
         (r"\bLeafnode\b", "Leafnode"),
     )
 )
-_FOUR_POINT_ZERO = re.compile(r"^220 \S+ service ready\.?$", re.IGNORECASE)
-
-_EXCHANGE_VERSION = re.compile(r"(?:version|Mail (?:Service|Connector))\s+(\d+(?:\.\d+)+)", re.IGNORECASE)
+_EXCHANGE_VERSION = re.compile(r"(?:version|Mail (?:Service|Connector)) (\d+(?:\.\d+)+)", re.IGNORECASE)
 _LAST_MAJOR = 5
 """Exchange 5.5 is the last version that this collection knows; 6.0 is Exchange 2000."""
 
@@ -101,9 +101,10 @@ def printable(data: bytes) -> str:
 def read_greeting(line: bytes) -> Greeting:
     """Tell who speaks from its first line, which may carry its line end."""
     text = printable(line.rstrip(b"\r\n\t "))
-    speaks, welcome = _opening(text)
-    product = next((name for pattern, name in _PRODUCTS if pattern.search(text)), None)
-    version = _exchange_version(text) if product == EXCHANGE else None
+    words = _words(text)
+    speaks, welcome = _opening(words)
+    product = next((name for pattern, name in _PRODUCTS if pattern.search(words)), None)
+    version = _exchange_version(words) if product == EXCHANGE else None
     if version is not None and int(version.split(".")[0]) > _LAST_MAJOR:
         product = "Microsoft Exchange 2000 or later"
     return Greeting(text, speaks, welcome, product, version)
@@ -111,19 +112,24 @@ def read_greeting(line: bytes) -> Greeting:
 
 def farewell_version(line: bytes) -> str | None:
     """Return Exchange's version from its last line: IMAP4 names it there in every locale (Q182618, Q189326)."""
-    text = printable(line)
-    return _exchange_version(text) if "microsoft exchange" in text.lower() else None
+    words = _words(printable(line))
+    return _exchange_version(words) if "microsoft exchange" in words.lower() else None
 
 
-def _opening(text: str) -> tuple[str | None, bool]:
+def _words(text: str) -> str:
+    """Return the text with single blanks: Exchange prints runs of them where a word is missing (Q171435, Q194131)."""
+    return " ".join(text.split())
+
+
+def _opening(words: str) -> tuple[str | None, bool]:
     for pattern, protocol, welcome in _OPENINGS:
-        if pattern.match(text):
+        if pattern.match(words):
             return protocol, welcome
     return None, True
 
 
-def _exchange_version(text: str) -> str | None:
-    if _FOUR_POINT_ZERO.search(text):
+def _exchange_version(words: str) -> str | None:
+    if _FOUR_POINT_ZERO.search(words):
         return "4.0"
-    match = _EXCHANGE_VERSION.search(text)
+    match = _EXCHANGE_VERSION.search(words)
     return match[1] if match else None

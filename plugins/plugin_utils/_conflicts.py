@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ipaddress
 import typing as t
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..module_utils._listeners import LISTENERS, Listener
@@ -117,26 +117,36 @@ def claims_of(host: str, variables: Mapping[str, t.Any], *, prefix: str) -> Clai
 
 def find_conflicts(claims: Sequence[Claims]) -> list[Conflict]:
     """Return every (address, port) that more than one host claims, by address and port."""
+    proxies = _proxies(claims)
     owners: dict[tuple[str, int], dict[str, list[str]]] = {}
-    for proxy in _proxies(claims):
-        for claim in proxy.hosts:
-            for each in claim.wanted:
-                for address in _claimed_addresses(each, proxy):
-                    by_host = owners.setdefault((address, each.port), {})
-                    by_host.setdefault(claim.host, []).append(each.listener.name)
+    for claim in claims:
+        for each in claim.wanted:
+            for address in _claimed_addresses(each, _proxy_of(claim, proxies)):
+                by_host = owners.setdefault((address, each.port), {})
+                by_host.setdefault(claim.host, []).append(each.listener.name)
     found = [_conflict(place, by_host) for place, by_host in owners.items() if len(by_host) > 1]
     return sorted(found, key=lambda conflict: (_address_order(conflict.address), conflict.port))
 
 
-def is_claimed_by_others(address: str, port: int, *, host: str, claims: Sequence[Claims]) -> bool:
-    """Whether a host other than ``host`` claims a port of an address."""
+def is_claimed_by_others(
+    address: str, port: int, *, host: str, proxy: str | None = None, claims: Sequence[Claims]
+) -> bool:
+    """Whether a host other than ``host`` claims a port of an address.
+
+    Args:
+        address: External address of the proxy of ``host``.
+        port: TCP port.
+        host: Inventory name of the host whose own claims do not count.
+        proxy: Name of its proxy, when it has one.
+        claims: What the hosts of the inventory claim.
+    """
     others = [claim for claim in claims if claim.host != host]
-    here = Claims(host, _proxy_name(host, claims), ())
-    for proxy in _proxies([*others, here], extra=(host, address)):
-        for claim in proxy.hosts:
-            if any(each.port == port and address in _claimed_addresses(each, proxy) for each in claim.wanted):
-                return True
-    return False
+    proxies = _proxies(others, known=_Proxy(proxy, frozenset({address})))
+    return any(
+        each.port == port and address in _claimed_addresses(each, _proxy_of(claim, proxies))
+        for claim in others
+        for each in claim.wanted
+    )
 
 
 # --- proxies ----------------------------------------------------------------------------------------------------
@@ -144,40 +154,34 @@ def is_claimed_by_others(address: str, port: int, *, host: str, claims: Sequence
 
 @dataclass(frozen=True)
 class _Proxy:
-    """A proxy as the inventory shows it: the hosts behind it and all addresses that they name."""
+    """A proxy as the inventory shows it: its name, if it has one, and all addresses that its hosts name."""
 
     name: str | None
     addresses: frozenset[str]
-    hosts: tuple[Claims, ...]
+
+    def is_same(self, other: _Proxy) -> bool:
+        """The same name, or an address in common, is the same proxy."""
+        return (self.name is not None and self.name == other.name) or bool(self.addresses & other.addresses)
 
 
-def _proxies(claims: Sequence[Claims], *, extra: tuple[str, str] | None = None) -> list[_Proxy]:
-    """Group hosts by proxy: the same name, or an address in common, is the same proxy.
-
-    ``extra`` is (host, address): an address that the host has without claiming anything on it.
-    """
-    groups: list[_Proxy] = []
-    for claim in claims:
-        addresses = claim.addresses | ({extra[1]} if extra is not None and extra[0] == claim.host else frozenset())
-        merged = _Proxy(claim.proxy, addresses, (claim,))
+def _proxies(claims: Sequence[Claims], *, known: _Proxy | None = None) -> list[_Proxy]:
+    """Return the proxies that the hosts are behind."""
+    proxies: list[_Proxy] = []
+    seen = [_Proxy(claim.proxy, claim.addresses) for claim in claims]
+    for merged in [*seen, *([] if known is None else [known])]:
         apart = []
-        for group in groups:
-            if _is_same(group, merged):
-                merged = _Proxy(
-                    group.name or merged.name, group.addresses | merged.addresses, group.hosts + merged.hosts
-                )
+        for proxy in proxies:
+            if proxy.is_same(merged):
+                merged = _Proxy(proxy.name or merged.name, proxy.addresses | merged.addresses)
             else:
-                apart.append(group)
-        groups = [*apart, merged]
-    return groups
+                apart.append(proxy)
+        proxies = [*apart, merged]
+    return proxies
 
 
-def _is_same(one: _Proxy, other: _Proxy) -> bool:
-    return (one.name is not None and one.name == other.name) or bool(one.addresses & other.addresses)
-
-
-def _proxy_name(host: str, claims: Iterable[Claims]) -> str | None:
-    return next((claim.proxy for claim in claims if claim.host == host), None)
+def _proxy_of(claim: Claims, proxies: Sequence[_Proxy]) -> _Proxy:
+    own = _Proxy(claim.proxy, claim.addresses)
+    return next((proxy for proxy in proxies if proxy.is_same(own)), own)
 
 
 def _claimed_addresses(wanted: Wanted, proxy: _Proxy) -> frozenset[str]:

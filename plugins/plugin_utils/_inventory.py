@@ -35,6 +35,14 @@ def claims_in(hostvars: Mapping[str, t.Any], hosts: str | Sequence[str], *, pref
     return [claims for claims in found if claims is not None]
 
 
+def proxy_name(hostvars: Mapping[str, t.Any], host: str, *, prefix: str) -> str | None:
+    """Return the name of a host's proxy, None when it has none or it cannot be templated."""
+    try:
+        return str(hostvars[host][prefix + "proxy"]) or None
+    except (KeyError, AnsibleError, UndefinedError):
+        return None
+
+
 def _claims(hostvars: Mapping[str, t.Any], name: str, prefix: str) -> Claims | None:
     if name not in hostvars:
         raise AnsibleFilterError(
