@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ansible.errors import AnsibleFilterError
 
-from ..plugin_utils._rollout import RolloutError, what_is_owed
+from ..plugin_utils._rollout import Policy, RolloutError, what_is_owed
 
 DOCUMENTATION = r"""
 name: wspcfg_owes
@@ -42,6 +42,13 @@ options:
     description: Whether a publishing service that is stopped is started.
     type: bool
     default: false
+  accepted:
+    description:
+      - Names of the options of M(msexchange.winsock_proxy.service_restart) that accept a risk, as far as they are set,
+        such as C(allow_kms).
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -73,18 +80,35 @@ _value:
       description: Handler topics of RV(_value.restarts).
       type: list
       elements: str
+    wanted:
+      description: Targets of M(msexchange.winsock_proxy.port_probe) for everything that is wanted.
+      type: list
+      elements: dict
+    prove:
+      description:
+        - Targets that must be as expected once what is done now is done. Ports of a running service whose restart
+          waits are among them only where they are in force already.
+      type: list
+      elements: dict
+    refusals:
+      description: Risks of the restart that no option in O(accepted) accepts.
+      type: list
+      elements: str
 """
 
 
 def wspcfg_owes(
-    plan: Mapping[str, t.Any], restart: str = "now", window: str = "", start_stopped: bool = False
+    plan: Mapping[str, t.Any],
+    restart: str = "now",
+    window: str = "",
+    start_stopped: bool = False,
+    accepted: Sequence[str] = (),
 ) -> dict[str, t.Any]:
     """Divide what ``plan`` says is owed."""
     try:
-        owes = what_is_owed(plan, restart=restart, window=window, start_stopped=start_stopped)
+        return what_is_owed(plan, Policy(restart, window, start_stopped, accepted)).as_result()
     except RolloutError as error:
         raise AnsibleFilterError(f"wspcfg_owes: {error}") from error
-    return owes.as_result()
 
 
 class FilterModule:

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import re
 import typing as t
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+from ..module_utils._listeners import LISTENERS
 
 JsonObject = Mapping[str, t.Any]
 
@@ -36,6 +38,9 @@ class Owes:
         restarts: Entries of ``owed`` that are acted on now.
         deferred: Entries of ``owed`` that wait, each with ``because``.
         topics: Handler topics of ``restarts``, in the same order.
+        wanted: Targets of the port probe for everything that is wanted.
+        prove: Targets that must be as expected once what is done now is done.
+        refusals: Risks of the restart that no option accepts, one sentence each.
     """
 
     owes: bool
@@ -43,16 +48,14 @@ class Owes:
     restarts: tuple[JsonObject, ...]
     deferred: tuple[JsonObject, ...]
     topics: tuple[str, ...]
+    wanted: tuple[JsonObject, ...]
+    prove: tuple[JsonObject, ...]
+    refusals: tuple[str, ...]
 
     def as_result(self) -> dict[str, t.Any]:
         """Return it as filters hand it to playbooks."""
-        return {
-            "owes": self.owes,
-            "writes": self.writes,
-            "restarts": [dict(entry) for entry in self.restarts],
-            "deferred": [dict(entry) for entry in self.deferred],
-            "topics": list(self.topics),
-        }
+        lists = ("restarts", "deferred", "topics", "wanted", "prove", "refusals")
+        return {"owes": self.owes, "writes": self.writes, **{name: list(getattr(self, name)) for name in lists}}
 
 
 def _minutes(clock_time: str) -> int:
@@ -82,50 +85,84 @@ def within_window(window: str, clock: JsonObject) -> bool:
     return local >= begin or local < end
 
 
-def _postponed(entry: JsonObject, *, restart: str, window: str, open_now: bool, start_stopped: bool) -> str:
-    """Why an owed restart is not acted on now; empty when it is."""
-    if not entry.get("running", True) and not start_stopped:
-        return "the service is stopped, and publish_start_stopped is false"
-    if restart != "now":
-        return f"publish_restart is '{restart}'"
-    if not open_now:
-        return f"outside publish_restart_window '{window}'"
-    return ""
+@dataclass(frozen=True)
+class Policy:
+    """Which restarts are wanted now.
+
+    Attributes:
+        restart: ``publish_restart``: ``now``, ``defer`` or ``never``.
+        window: ``publish_restart_window``.
+        start_stopped: ``publish_start_stopped``.
+        accepted: Names of the options of ``service_restart`` that accept a risk and are set.
+    """
+
+    restart: str = "now"
+    window: str = ""
+    start_stopped: bool = False
+    accepted: Collection[str] = ()
+
+    def postpones(self, entry: JsonObject, *, open_now: bool) -> str:
+        """Why an owed restart is not acted on now; empty when it is."""
+        if not entry["running"] and not entry.get("unfinished") and not self.start_stopped:
+            return "the service is stopped, and publish_start_stopped is false"
+        if self.restart != "now":
+            return f"publish_restart is '{self.restart}'"
+        if not open_now:
+            return f"outside publish_restart_window '{self.window}'"
+        return ""
 
 
-def what_is_owed(plan: JsonObject, *, restart: str = "now", window: str = "", start_stopped: bool = False) -> Owes:
+def _service_of(protocol: str | None) -> str | None:
+    listener = LISTENERS.get(protocol or "")
+    return None if listener is None else listener.owner.service
+
+
+def _target(port: JsonObject, expect: str) -> JsonObject:
+    return {"host": port["host"], "port": port["port"], "protocol": port["protocol"] or "tcp", "expect": expect}
+
+
+def _to_prove(plan: JsonObject, deferred: Iterable[JsonObject]) -> Iterator[JsonObject]:
+    """Targets without the ports of running services whose restart waits, unless those are in force already."""
+    waiting = {entry["service"] for entry in deferred if entry["running"]}
+    in_force = {(port["host"], port["port"]) for port in plan["in_force"]}
+    for port in plan["targets"]:
+        if _service_of(port["protocol"]) not in waiting or (port["host"], port["port"]) in in_force:
+            yield _target(port, "open")
+    for port in plan["closed_targets"]:
+        if not waiting or _service_of(port["protocol"]) not in {*waiting, None}:
+            yield _target(port, "closed")
+
+
+def what_is_owed(plan: JsonObject, policy: Policy) -> Owes:
     """Divide what a plan found into what is done now and what waits.
 
     Args:
         plan: Result of ``wspcfg``, from check mode or from a real run.
-        restart: ``publish_restart``: ``now``, ``defer`` or ``never``.
-        window: ``publish_restart_window``.
-        start_stopped: ``publish_start_stopped``.
+        policy: Which restarts are wanted now.
 
     Raises:
         RolloutError: The window cannot be read.
     """
-    open_now = within_window(window, plan.get("clock") or {"now": 0, "utc_offset_minutes": 0})
-    now: list[JsonObject] = []
-    later: list[JsonObject] = []
-    for entry in plan.get("owed", ()):
-        because = _postponed(entry, restart=restart, window=window, open_now=open_now, start_stopped=start_stopped)
-        if because:
-            later.append({**entry, "because": because})
-        else:
-            now.append(entry)
-    writes = any(file.get("action", "none") != "none" for file in plan.get("files", ()))
+    open_now = within_window(policy.window, plan["clock"])
+    because = [(entry, policy.postpones(entry, open_now=open_now)) for entry in plan["owed"]]
+    now = tuple(entry for entry, reason in because if not reason)
+    later = tuple({**entry, "because": reason} for entry, reason in because if reason)
+    writes = any(file["action"] != "none" for file in plan["files"])
+    risks = [risk for risk in plan["restart"]["refusals"] if risk["option"] not in policy.accepted]
     return Owes(
         owes=writes or bool(now),
         writes=writes,
-        restarts=tuple(now),
-        deferred=tuple(later),
-        topics=tuple(entry["topic"] for entry in now),
+        restarts=now,
+        deferred=later,
+        topics=tuple(dict.fromkeys(entry["topic"] for entry in now)),
+        wanted=tuple(_target(port, "open") for port in plan["targets"]),
+        prove=tuple(_to_prove(plan, later)),
+        refusals=tuple(f"{risk['cause']}. {risk['remedy']}" for risk in risks) if now else (),
     )
 
 
 def _port(result: JsonObject) -> str:
-    return f"{result['host']}:{result['port']} ({result['protocol']})"
+    return f"{result['host'] or '*'}:{result['port']} ({result['protocol'] or 'tcp'})"
 
 
 def _who_answers(result: JsonObject) -> str:
@@ -143,22 +180,38 @@ def conflicts_of(host: str, conflicts: Iterable[JsonObject]) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def baseline_refusals(results: Sequence[JsonObject], *, blind: str = "refuse") -> tuple[str, ...]:
-    """Say why nothing may be written, from one probe of the wanted ports taken before.
+def refusals(
+    host: str,
+    owes: JsonObject,
+    *,
+    conflicts: Iterable[JsonObject] = (),
+    results: Sequence[JsonObject] = (),
+    blind: str = "refuse",
+) -> tuple[str, ...]:
+    """Say why nothing is done on a server, one sentence per reason.
 
     Args:
-        results: Results of ``port_probe`` for the wanted ports.
-        blind: ``publish_blind``: ``refuse`` or ``proceed`` when nothing of the proxy can be seen from here.
+        host: Inventory name.
+        owes: What :func:`what_is_owed` found.
+        conflicts: Result of ``wspcfg_conflicts``.
+        results: Results of ``port_probe``, taken before anything is written.
+        blind: ``publish_blind``: ``refuse`` or ``proceed`` when nothing of the proxy can be seen from the probe host.
     """
-    taken = [result for result in results if result["status"] == "foreign"]
-    refusals = [f"{_port(result)} is taken by another program: it {_who_answers(result)}" for result in taken]
-    if is_blind(results) and blind == "refuse":
-        ports = ", ".join(f"{_port(result)} {result['status']}" for result in results)
-        refusals.append(
+    reasons = [*conflicts_of(host, conflicts), *owes["refusals"]]
+    if not owes["owes"]:
+        return tuple(reasons)
+    wanted = [result for result in results if result["expect"] == "open"]
+    taken = [result for result in wanted if result["status"] == "foreign"]
+    reasons += [
+        f"{_port(result)} is taken by another program on the proxy: it {_who_answers(result)}" for result in taken
+    ]
+    if is_blind(wanted) and blind == "refuse":
+        ports = ", ".join(f"{_port(result)} {result['status']}" for result in wanted)
+        reasons.append(
             f"the proxy cannot be seen from the probe host ({ports}), so nothing could be proven afterwards;"
             " choose another publish_probe_host, or set publish_blind: proceed"
         )
-    return tuple(refusals)
+    return tuple(reasons)
 
 
 def is_blind(results: Sequence[JsonObject]) -> bool:
@@ -182,21 +235,21 @@ class AuditRow:
 
 
 def _file_findings(plan: JsonObject) -> list[str]:
-    findings = [
-        f"{file['path']} has to be {file['action']}d".replace("eed", "ed")
-        for file in plan.get("files", ())
-        if file.get("action", "none") != "none"
+    """Files that differ, why where the reader says so, and what the difference is on the proxy."""
+    differing = [file for file in plan["files"] if file["action"] != "none"]
+    paths = {file["path"] for file in differing}
+    opens = [_port(port) for port in plan["predicted"] if port["will"] == "in force" and port["now"] != "in force"]
+    closes = [_port(port) for port in plan["predicted"] if port["will"] != "in force" and port["now"] == "in force"]
+    return [
+        *(f"{file['path']} has to be {file['action']}d" for file in differing),
+        *(finding["message"] for finding in plan["findings"] if finding["path"] in paths),
+        *(["not in force: " + ", ".join(opens)] if opens else []),
+        *(["in force and not wanted: " + ", ".join(closes)] if closes else []),
     ]
-    opens = [
-        _port(port) for port in plan.get("predicted", ()) if port["will"] == "in force" and port["now"] != "in force"
-    ]
-    if opens:
-        findings.append("not in force: " + ", ".join(opens))
-    return findings
 
 
 def _restart_findings(plan: JsonObject) -> list[str]:
-    return [f"{entry['service']}: {entry['reason']}" for entry in plan.get("owed", ())]
+    return [f"{entry['service']}: {entry['reason']}" for entry in plan["owed"]]
 
 
 def _port_findings(probe: JsonObject) -> list[str]:
