@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import _task_wspcfg
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._action import TargetAction
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._target import Session
+from ..plugin_utils import _task_wspcfg
+from ..plugin_utils._action import TargetAction
+from ..plugin_utils._target import Session
 
 
 class ActionModule(TargetAction):

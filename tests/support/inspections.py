@@ -269,7 +269,7 @@ def spoken(answer: Json) -> _target.Execution:
     return _target.Execution(0, stdout, "#< CLIXML")
 
 
-Step = t.Union[Json, Exception, Callable[[Json], Json]]
+Step: t.TypeAlias = Json | Exception | Callable[[Json], Json]
 
 
 @dataclass
