@@ -103,10 +103,11 @@ class Document:
         newline: str = "auto",
         style: Style = "file",
     ) -> Document:
-        """Return the document with the edits applied in order.
+        """Return the document with the edits applied.
 
         Args:
-            edits: What to change; an edit that finds its aim reached changes nothing.
+            edits: What to change, later ones winning over earlier ones; what is there already is not touched, and
+                a section that is removed and made again keeps its place.
             duplicates: What happens to other keys and sections of an edited name: they stay, leave, or are an error.
                 Removing a key or a section removes all that would take its place, whatever this says.
             newline: ``crlf`` or ``lf`` for new lines; ``auto`` takes the neighbour's.
@@ -125,8 +126,7 @@ class Document:
             duplicates=duplicates,
             style=style,
         )
-        for edit in edits:
-            editor.apply(edit)
+        editor.apply(edits)
         body = editor.finish() + self._odd_byte()
         bom = self.bom if self.body or not body else self.bom or Document.new(encoding=self.encoding).bom
         return replace(self, bom=bom, body=body)

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import typing as t
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ._ini_text import BLANKS, Codec, IniError, Line, fold
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Duplicates = t.Literal["keep", "remove", "fail"]
 Style = t.Literal["file", "plain"]
@@ -134,6 +137,41 @@ class _Block:
         return -1
 
 
+@dataclass
+class _Net:
+    """What a list of edits comes to for one section; applying that is applying all of them, once or twice."""
+
+    name: str
+    removed: bool = False
+    wanted: bool = False
+    keys: dict[str, SetKey | RemoveKey] = field(default_factory=dict)
+
+    def add(self, edit: Edit) -> None:
+        if isinstance(edit, RemoveSection):
+            self.removed, self.wanted = True, False
+            self.keys.clear()
+        elif isinstance(edit, AddSection):
+            self.wanted = True
+        else:
+            self.wanted = self.wanted or isinstance(edit, SetKey)
+            self.keys[fold(edit.key.strip(BLANKS))] = edit
+
+    def keeps(self, line: Line) -> bool:
+        return line.kind == "key" and isinstance(self.keys.get(fold(line.name)), SetKey)
+
+
+def _net_of(edits: Iterable[Edit]) -> t.Iterable[_Net]:
+    nets: dict[str, _Net] = {}
+    for edit in edits:
+        if isinstance(edit, (SetKey, AddSection)):
+            check_section(edit.section)
+        if isinstance(edit, SetKey):
+            check_key(edit.key)
+            written_form(edit.value)
+        nets.setdefault(fold(edit.section.strip(BLANKS)), _Net(edit.section)).add(edit)
+    return nets.values()
+
+
 def _is_dead(line: Line) -> bool:
     return not line.raw and line.kind != "blank"
 
@@ -178,21 +216,25 @@ class Editor:
                 self._by_name.setdefault(fold(block.header.name), []).append(block)
         self._file_style: tuple[bytes, bytes] | None = None
 
-    def apply(self, edit: Edit) -> None:
-        """Apply one edit.
+    def apply(self, edits: Iterable[Edit]) -> None:
+        """Apply edits.
 
         Raises:
-            IniError: The edit cannot be done, or ``duplicates`` is ``fail`` and there are some.
+            IniError: An edit cannot be done, or ``duplicates`` is ``fail`` and there are some.
         """
-        if isinstance(edit, SetKey):
-            self._set_key(edit)
-        elif isinstance(edit, RemoveKey):
-            self._remove_key(edit)
-        elif isinstance(edit, RemoveSection):
-            self._remove_section(edit.section)
-        else:
-            check_section(edit.section)
-            self._section(edit.section)
+        for net in _net_of(edits):
+            if net.removed and not net.wanted:
+                self._remove_section(net.name)
+                continue
+            if net.removed:
+                self._clear_section(net)
+            if net.wanted:
+                self._section(net.name)
+            for edit in net.keys.values():
+                if isinstance(edit, SetKey):
+                    self._set_key(edit)
+                else:
+                    self._remove_key(edit)
 
     def finish(self) -> bytes:
         """Return the file's bytes; a file that lacked the end of its last line still does."""
@@ -214,10 +256,7 @@ class Editor:
         line.eol = self._eol
 
     def _set_key(self, edit: SetKey) -> None:
-        check_section(edit.section)
-        check_key(edit.key)
         written = written_form(edit.value)
-        self._codec.encode(written)
         block = self._section(edit.section)
         entries = block.named(edit.key)
         if not entries or entries[0].kind == "text":
@@ -257,6 +296,18 @@ class Editor:
         for block in reversed(blocks):
             self._drop(block)
         self._by_name.pop(fold(name.strip(BLANKS)), None)
+
+    def _clear_section(self, net: _Net) -> None:
+        """Empty a section that leaves and comes back: in its place, so that doing it again changes nothing."""
+        blocks = self._by_name.get(fold(net.name), [])
+        if len(blocks) > 1:
+            self._others_of_section(net.name, blocks)
+        for block in reversed(blocks[1:]):
+            self._drop(block)
+        del blocks[1:]
+        for block in blocks:
+            block.lines = [line for line in block.lines if line.kind not in ("key", "text") or net.keeps(line)]
+            block.index = None
 
     def _section(self, name: str) -> _Block:
         """Return the section that Windows reads under this name; make it at the end of the file if there is none."""

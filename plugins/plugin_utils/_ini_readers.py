@@ -221,7 +221,8 @@ class _StrictReader:
         self._open: list[_Occurrence] = []
 
     def read(self) -> Reading:
-        in_force = self._whole_file()
+        if not self._whole_file():
+            return Reading((), tuple(self._findings), in_force=False)
         for number, line in enumerate(self._lines, 1):
             self._layout(number, line)
             if self._is_header(line):
@@ -229,8 +230,8 @@ class _StrictReader:
             elif line.kind in ("key", "text"):
                 self._entry(number, line)
         sections = tuple(_agreed(places) for places in self._occurrences.values() if any(p.plain for p in places))
-        findings = tuple(sorted(self._findings, key=lambda finding: finding.line))
-        return Reading(sections if in_force else (), findings, in_force)
+        findings = tuple(sorted(dict.fromkeys(self._findings), key=lambda finding: finding.line))
+        return Reading(sections, findings)
 
     def _note(self, code: str, number: int, message: str = "", key: str = "") -> None:
         section = self._open[0].name if self._open else ""
@@ -284,9 +285,9 @@ class _StrictReader:
     def _entry(self, number: int, line: Line) -> None:
         if line.kind == "text":
             self._note("ambiguous_text", number, f"{line.text.strip(BLANKS)!r} is no key=value", line.name)
-        value = self._sure_value(number, line) if len(self._open) == 1 else None
+        value = self._sure_value(number, line)
         for place in self._open:
-            self._add(place, number, line, value)
+            self._add(place, number, line, value if len(self._open) == 1 else None)
 
     def _add(self, place: _Occurrence, number: int, line: Line, value: str | None) -> None:
         name = fold(line.name)
@@ -313,14 +314,14 @@ class _StrictReader:
 
 def _doubt(line: Line) -> str | None:
     value = line.raw_value
-    if fold(line.name) in NUMERIC_KEYS and not _NUMERIC_VALUE.fullmatch(value):
-        return "prose_value"
     if value[:1] in ("'", '"') or value[-1:] in ("'", '"'):
         return "ambiguous_quotes"
     if _TEXT_AFTER_VALUE.search(value) or value[:1] in (";", "#") or not line.name or line.name[0] in "#'\"":
         return "ambiguous_text"
     if any(ord(character) < 0x20 and character != "\t" for character in line.text):
         return "ambiguous_control"
+    if fold(line.name) in NUMERIC_KEYS and not _NUMERIC_VALUE.fullmatch(value):
+        return "prose_value"
     return None
 
 

@@ -74,7 +74,8 @@ class Codec:
         try:
             return run.decode(self.name)
         except UnicodeDecodeError:
-            return self.unknown if len(run) == 2 else _unescape(run.decode("ascii", "surrogateescape"))
+            pair = len(run) == 2 or self.ends_inside_pair(run)
+            return self.unknown if pair else _unescape(run.decode("ascii", "surrogateescape"))
 
     def encode(self, text: str) -> bytes:
         """Return the bytes of ``text``.
@@ -241,7 +242,7 @@ class Line:
         if first == 0x5B and (closing := text.rfind(b"]")) > 0:
             self.kind = "header"
             self.name_end = self.start + closing
-            self.name = self._string(self.start + 1, self.name_end).strip(BLANKS)
+            self.name = _c_string(self._decode(self.start + 1, self.name_end).strip(BLANKS))
             return
         equals = masked.find(b"=", self.start)
         if equals < 0:
@@ -251,13 +252,12 @@ class Line:
             self.kind = "key"
             after = masked[equals + 1 :]
             self.value_start = len(masked) - len(after.lstrip(_BLANKS))
-            self.name_end = len(masked[:equals].rstrip(_BLANKS))
-        self.name = self._string(self.start, self.name_end)
+            self.name_end = max(self.start, len(masked[:equals].rstrip(_BLANKS)))
+        self.name = _c_string(self._decode(self.start, self.name_end))
 
-    def _string(self, start: int, end: int) -> str:
-        """Return the characters between two units, up to the first NUL, as C's strings end there."""
+    def _decode(self, start: int, end: int) -> str:
         width = self.codec.width
-        return self.codec.decode(self.raw[start * width : end * width]).split("\0", 1)[0]
+        return self.codec.decode(self.raw[start * width : end * width])
 
     @property
     def text(self) -> str:
@@ -270,7 +270,7 @@ class Line:
         if self.value_start < 0:
             return ""
         value = self.codec.decode(self.raw[self.value_start * self.codec.width :])
-        return value.rstrip(BLANKS).split("\0", 1)[0]
+        return _c_string(value.rstrip(BLANKS))
 
     @property
     def value(self) -> str:
@@ -285,6 +285,11 @@ class Line:
     def set_value(self, written: str) -> None:
         """Replace the value's text; everything up to it, and the end of line, stays."""
         self.raw = self.raw[: self.value_start * self.codec.width] + self.codec.encode(written)
+
+
+def _c_string(text: str) -> str:
+    """Return the text up to the first NUL, where C's strings end; trimming came before."""
+    return text.split("\0", 1)[0] if "\0" in text else text
 
 
 def scan(body: bytes, codec: Codec) -> list[Line]:
