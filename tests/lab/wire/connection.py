@@ -66,6 +66,8 @@ class Connection:
         except asyncio.CancelledError:
             self.writer.transport.abort()
             raise
+        except Exception as error:  # noqa: BLE001 - a mistake of the gate or of the lab; the client sees a broken connection
+            self.failures.append(Failure(self.service.host, "connection", error))
         finally:
             self.service.counters.connections_open -= 1
             self.writer.close()

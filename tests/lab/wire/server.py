@@ -104,6 +104,7 @@ class WireServer:
             await service.close()
         self._listeners.clear()
         self._services.clear()
+        self.endpoints.clear()
         if self._folder is not None:
             shutil.rmtree(self._folder)
             self._folder = None

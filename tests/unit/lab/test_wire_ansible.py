@@ -24,7 +24,7 @@ PLAY = """
 - hosts: all
   gather_facts: false
   tasks:
-    - ansible.builtin.raw: {command}
+    - {task}
 """
 # Keeps each host's result as a line of JSON. ansible-core renamed the attributes of a result in 2.19.
 CALLBACK = """
@@ -82,9 +82,16 @@ def psrp_host(wire: Lab, **variables: t.Any) -> dict[str, t.Any]:
 
 
 def play(folder: Path, hosts: dict[str, dict[str, t.Any]], command: str) -> tuple[int, dict[str, dict[str, t.Any]]]:
-    """Run ``ansible.builtin.raw`` on all hosts; return ansible-playbook's exit code and each host's result."""
+    """Run ``ansible.builtin.raw`` on all hosts; return what :func:`play_task` returns."""
+    return play_task(folder, hosts, {"ansible.builtin.raw": command})
+
+
+def play_task(
+    folder: Path, hosts: dict[str, dict[str, t.Any]], task: dict[str, t.Any]
+) -> tuple[int, dict[str, dict[str, t.Any]]]:
+    """Run one task on all hosts; return ansible-playbook's exit code and each host's result."""
     (folder / "inventory.json").write_text(json.dumps({"all": {"hosts": hosts}}))
-    (folder / "play.yml").write_text(PLAY.format(command=json.dumps(command)))
+    (folder / "play.yml").write_text(PLAY.format(task=json.dumps(task)))
     (folder / "ansible.cfg").write_text("[defaults]\nnocows = true\n")
     (folder / "keep.py").write_text(CALLBACK)
     (folder / "results.jsonl").write_text("")
@@ -181,6 +188,21 @@ class TestAnsible:
             "good": False,
         }
         assert "rejected" in results["winrm"]["msg"]
+
+    def test_a_module_arrives_whole_and_its_answer_is_understood(self, wire: Lab, tmp_path: Path) -> None:
+        (tmp_path / "library").mkdir()
+        script = "#!powershell\n#AnsibleRequires -CSharpUtil Ansible.Basic\n# " + "padding " * 40_000
+        (tmp_path / "library" / "lab_module.ps1").write_text(script)
+        hosts = {"winrm": winrm_host(wire), "psrp": psrp_host(wire)}
+        code, results = play_task(tmp_path, hosts, {"lab_module": {"key": "v\u00e4lue"}})
+        assert code == 2
+        assert {result["msg"] for result in results.values()} == {"this lab executes no PowerShell"}
+        calls = {call.transport: call for call in wire.handler.calls}
+        for call in calls.values():
+            assert call.powershell
+            assert b"lab_module" in call.stdin
+            assert len(call.stdin) > 100_000
+        assert len(wire.handler.calls) == 2
 
     def test_quota_of_shells_names_itself(self, wire: Lab, tmp_path: Path) -> None:
         wire.gate.actions["create.before"] = QuotaReached("shells")

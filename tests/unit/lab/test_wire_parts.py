@@ -11,6 +11,7 @@ import os
 import ssl
 import struct
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -20,13 +21,14 @@ from hypothesis import strategies as st
 from spnego.channel_bindings import GssChannelBindings
 
 from tests.lab.wire import wsman
-from tests.lab.wire.api import POINTS, Binding, Call, Emit, Fault
+from tests.lab.wire.api import POINTS, Action, Binding, Call, Emit, Fault
 from tests.lab.wire.auth import Accounts, Continue, Granted, Identity, Login, LoginError
 from tests.lab.wire.certificates import CertificateAuthority
 from tests.lab.wire.execution import encoded_script
 from tests.lab.wire.sealing import CREDSSP_CHUNK, SealError, is_sealed, seal, unseal
 from tests.lab.wire.server import WireServer
 from tests.lab.wire.threaded import running
+from tests.unit.lab.wire_support import raw_request
 
 ENVELOPE = """<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"
  xmlns:a="http://schemas.xmlsoap.org/ws/2004/08/addressing" xmlns:w="http://schemas.dmtf.org/wbem/wsman/1/wsman.xsd">
@@ -270,7 +272,21 @@ class Silent:
         return 0
 
 
+class BrokenGate:
+    """Fails where it is asked."""
+
+    async def at(self, point: str, host: str, detail: Mapping[str, str]) -> Action:
+        raise LookupError(point)
+
+
 class TestServer:
+    def test_a_mistake_of_the_gate_is_kept(self) -> None:
+        server = WireServer(Silent(), {}, BrokenGate())
+        with running(server, [Binding("127.0.0.1", 0, None)]):
+            port = server.endpoints["127.0.0.1"].http_port
+            assert raw_request(port or 0, b"") == b""
+            assert [(failure.host, str(failure.error)) for failure in server.failures] == [("127.0.0.1", "connect")]
+
     @pytest.mark.parametrize(
         ("bindings", "error"),
         [

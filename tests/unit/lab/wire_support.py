@@ -32,7 +32,10 @@ class ScriptedHandler:
 
     ``echo TEXT`` prints TEXT; ``both`` prints on both streams; ``exit N`` ends with N; ``cat`` prints its input;
     ``big N`` prints N bytes; ``whoami``; ``raise`` fails; ``hang`` waits for ``release``, and prints ``released``.
+    Anything else that comes with input, as Ansible's modules do, is answered with ``module_answer``.
     """
+
+    module_answer: t.ClassVar[bytes] = b'{"failed": true, "msg": "this lab executes no PowerShell"}'
 
     calls: list[Call] = field(default_factory=list)
     hanging: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
@@ -52,6 +55,9 @@ class ScriptedHandler:
             raise LookupError("a mistake in the lab")
         if verb == "exit":
             return int(argument.split()[0])
+        if call.stdin and verb != "cat":
+            emit.stdout(self.module_answer)
+            return 0
         if verb == "both":
             emit.stderr(b"to stderr\r\n")
         text = {"cat": call.stdin, "big": b"0123456789abcdef" * (int(argument) // 16 if verb == "big" else 0)}
