@@ -13,11 +13,12 @@ import argparse
 import functools
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import time
 import typing as t
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from tests.tools.isolate import BUILD, ROOT, SANDBOX, isolated_environment, plai
 
 BIN = Path(sys.executable).parent
 TAIL_LINES = 80
+HANGS_AFTER = 1800  # seconds; no gate takes a third of it on two cores
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,9 @@ GATES = (
     Gate("mypy", "lint", tool("python", "-m", "tests.tools.typecheck")),
     Gate("yamllint", "lint", tool("yamllint", "--strict", ".")),
     Gate("galaxy", "lint", tool("python", "-m", "tests.tools.galaxy"), setup=set_up("galaxy")),
-    suite("unit", "tests/unit"),
+    suite("oracle", "tests/oracle"),
+    suite("lab", "tests/unit/lab", sandbox=True),
+    suite("unit", "tests/unit/plugins", "tests/unit/tools"),
     in_lane("core2.16", "unit", "tests/unit/plugins"),
     suite("packaging", "tests/packaging"),
 )
@@ -131,18 +135,31 @@ def run(gate: Gate, run_id: str) -> Outcome:
 
 def execute(gate: Gate, run_id: str, log: t.BinaryIO) -> tuple[bool, int]:
     """Run set-up and command; whether the command was reached, and the last exit status."""
-    call = functools.partial(
-        subprocess.run, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, check=False
-    )
     if gate.setup:
-        status = call(gate.setup, env=plain_environment(run_id)).returncode
+        status = call(gate.setup, plain_environment(run_id), log)
         if status:
             return False, status
-    command = gate.command
-    if gate.sandbox:
-        command = (*SANDBOX, *command)
-    environment = isolated_environment(run_id) if gate.tests else plain_environment(run_id)
-    return True, call(command, env=environment).returncode
+    command = (*SANDBOX, *gate.command) if gate.sandbox else gate.command
+    return True, call(command, isolated_environment(run_id) if gate.tests else plain_environment(run_id), log)
+
+
+def call(command: Sequence[str], environment: Mapping[str, str], log: t.BinaryIO) -> int:
+    """Run one command in a process group of its own; a command that hangs is ended with everything that it started."""
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    ) as process:
+        try:
+            return process.wait(HANGS_AFTER)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            log.write(f"\nended: it ran for more than {HANGS_AFTER} s\n".encode())
+            return 1
 
 
 def judge(gate: Gate, reached: bool, status: int, started: float, log: Path) -> Outcome:
