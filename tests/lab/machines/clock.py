@@ -35,7 +35,8 @@ class Clock:
     """A server's clock.
 
     Timers fire one by one in the order of their due times, and the clock *stands* at a timer's due time until
-    everything that it woke up waits again. A slow machine therefore delays a simulation, but never changes what happens in it.
+    everything that it woke up waits again. A slow machine therefore delays a simulation, but never
+    changes what happens in it.
 
     Attributes:
         speed: Simulated seconds per real second; ``math.inf`` jumps from timer to timer.

@@ -9,7 +9,7 @@ import asyncio
 import re
 import typing as t
 import uuid
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 
 from .clock import Clock
@@ -41,10 +41,8 @@ class Port(t.Protocol):
         """What the program sends on a new connection, after ``sent`` where the client speaks first."""
 
 
-class Hook(t.Protocol):
-    """Something that a test injects at a named point of an operation; it may wait, change the machine, or cancel."""
-
-    async def __call__(self, machine: Machine, point: str, detail: Mapping[str, str]) -> None: ...
+# What a test injects at a named point of an operation: it may wait, change the machine, or raise.
+Hook: t.TypeAlias = Callable[["Machine", str, Mapping[str, str]], Awaitable[None]]
 
 
 @dataclass(eq=False)

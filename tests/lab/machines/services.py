@@ -61,8 +61,8 @@ class Program(t.Protocol):
     def ready(self) -> bool:
         """The service is about to report Running; False when it cannot, and stops."""
 
-    def end(self) -> None:
-        """The process is gone."""
+    def end(self, *, graceful: bool) -> None:
+        """The process is gone; not ``graceful`` when it crashed or its machine lost power."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ class ServiceManager:
 
     def crash(self, name: str) -> None:
         """The service's process dies."""
-        self._gone(self.open(name))
+        self._gone(self.open(name), graceful=False)
 
     async def reach(self, service: Service, state: State, seconds: float) -> bool:
         """Wait until a service is in a state; return whether it came in time."""
@@ -205,7 +205,7 @@ class ServiceManager:
         """Every process is gone at once."""
         for service in self:
             if not service.driver:
-                self._gone(service, quietly=True)
+                self._gone(service, graceful=False)
 
     def boot(self) -> None:
         """Start every automatic service, as its dependencies allow."""
@@ -267,26 +267,25 @@ class ServiceManager:
             return
         self._enter(service, "running")
         if service.behaviour.start == "die":
-            self._later(service, service.behaviour.die_ms, lambda: self._gone(service))
+            self._later(service, service.behaviour.die_ms, lambda: self._gone(service, graceful=False))
 
-    def _gone(self, service: Service, *, quietly: bool = False) -> None:
+    def _gone(self, service: Service, *, graceful: bool = True) -> None:
         had_process = service.process is not None
         service.process = None
-        self._enter(service, "stopped", notify=not quietly)
+        self._enter(service, "stopped")
         if had_process and service.program is not None:
-            service.program.end()
+            service.program.end(graceful=graceful)
 
     def _spawn(self, service: Service) -> None:
         service.process = Process(self._next_process_id, self.clock.now(), service.image or service.name)
         self._next_process_id += 8
 
-    def _enter(self, service: Service, state: State, *, notify: bool = True) -> None:
+    def _enter(self, service: Service, state: State) -> None:
         if service.timer is not None:
             service.timer.cancel()
             service.timer = None
         service.state = state
-        if notify:
-            self.changed.notify()
+        self.changed.notify()
 
     def _later(self, service: Service, milliseconds: int, callback: t.Callable[[], None]) -> None:
         service.timer = self.clock.call_later(milliseconds / 1000, callback)

@@ -1,0 +1,198 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Builds the machine of one Exchange server: registry, files, services, processes."""
+
+from __future__ import annotations
+
+import ssl
+import typing as t
+from collections.abc import Callable
+
+from .doors import Doors
+from .exchange.products import BUILDS, Installation
+from .exchange.programs import ExchangeProgram, MtaProgram
+from .fleet import HostSpec
+from .machines.clock import Clock
+from .machines.machine import Machine
+from .machines.services import Behaviour, Service, ServiceManager
+from .proxy import Proxy
+
+SETUP_KEY: t.Final = "SOFTWARE\\Microsoft\\Exchange\\Setup"
+_SYSTEM_INI: t.Final = "[Microsoft Proxy Service]\r\nIni File Path=C:\\mspclnt\\mspclnt.ini\r\n"  # Q231878
+_CLIENT_INI: t.Final = (
+    "[Common]\r\nPort=1745\r\nLocalDomains=.lab.example\r\n[EMSMTA]\r\nDisable=1\r\n"  # Q231878, Q254909
+)
+
+# Name, display name, executable below the installation or the system directory, depends on, stop and start in
+# milliseconds (Q143380, Q160572, Q260698). The times are the lab's own.
+_Row: t.TypeAlias = tuple[str, str, str, tuple[str, ...], int, int]
+_WINDOWS: t.Final[tuple[_Row, ...]] = (
+    ("EventLog", "EventLog", "services.exe", (), 100, 100),
+    ("RPCSS", "Remote Procedure Call (RPC) Service", "rpcss.exe", (), 100, 100),
+    ("NtLmSsp", "NT LM Security Support Provider", "services.exe", (), 100, 100),
+    ("RPCLocator", "Remote Procedure Call (RPC) Locator", "locator.exe", ("RPCSS",), 100, 100),
+    ("LanmanWorkstation", "Workstation", "services.exe", (), 100, 100),
+    ("LanmanServer", "Server", "services.exe", (), 100, 100),
+)
+_EXCHANGE: t.Final[tuple[_Row, ...]] = (
+    (
+        "MSExchangeSA",
+        "Microsoft Exchange System Attendant",
+        "bin\\mad.exe",
+        ("EventLog", "NtLmSsp", "RPCLocator", "RPCSS", "LanmanWorkstation", "LanmanServer"),
+        1500,
+        2000,
+    ),
+    ("MSExchangeDS", "Microsoft Exchange Directory", "bin\\dsamain.exe", ("MSExchangeSA",), 2500, 4000),
+    ("MSExchangeIS", "Microsoft Exchange Information Store", "bin\\store.exe", ("MSExchangeDS",), 4000, 8000),
+    ("MSExchangeMTA", "Microsoft Exchange Message Transfer Agent", "bin\\emsmta.exe", ("MSExchangeDS",), 3000, 3000),
+    (
+        "MSExchangeIMC",
+        "Microsoft Exchange Internet Mail Service",
+        "connect\\msexcimc\\bin\\msexcimc.exe",
+        ("MSExchangeIS", "MSExchangeMTA", "TCPIP"),
+        2000,
+        3000,
+    ),
+)
+_OPTIONAL: t.Final[t.Mapping[str, _Row]] = {
+    "ES": ("MSExchangeES", "Microsoft Exchange Event Service", "bin\\events.exe", ("MSExchangeIS",), 800, 1000),
+    "INS": (
+        "MSExchangeINS",
+        "Microsoft Exchange Internet News Service",
+        "bin\\exchins.exe",
+        ("MSExchangeIS",),
+        800,
+        900,
+    ),
+    "KMS": ("MSExchangeKMS", "Microsoft Exchange Key Manager", "bin\\kmserver.exe", ("MSExchangeDS",), 800, 900),
+    "DX": (
+        "MSExchangeDX",
+        "Microsoft Exchange Directory Synchronization",
+        "bin\\dxa.exe",
+        ("MSExchangeMTA",),
+        700,
+        900,
+    ),
+    "FB": (
+        "MSExchangeFB",
+        "Microsoft Schedule+ Free/Busy Connector",
+        "connect\\msfbconn\\msfbconn.exe",
+        ("MSExchangeDS", "MSExchangeIS", "EventLog"),
+        700,
+        900,
+    ),
+    "MSMI": (
+        "MSExchangeMSMI",
+        "MS Mail Connector Interchange",
+        "connect\\msmcon\\bin\\mt.exe",
+        ("MSExchangeDS", "EventLog"),
+        700,
+        900,
+    ),
+    "ClusSvc": ("ClusSvc", "Cluster Server", "", (), 500, 500),
+}
+
+
+def build_server(
+    spec: HostSpec,
+    clock: Clock,
+    *,
+    proxy: Proxy | None,
+    doors: Doors,
+    certificate: Callable[[str], ssl.SSLContext] | None,
+) -> Machine:
+    """Make an Exchange server as its specification says, with every automatic service running."""
+    machine = Machine(spec.name, clock, address=spec.address)
+    if not spec.address:
+        machine.os, machine.powershell = "Microsoft Windows NT 4.0", None
+    _install_registry(machine, spec)
+    _install_files(machine, spec)
+    _install_services(machine, spec)
+    _install_programs(machine, spec, proxy, doors, certificate)
+    for service in machine.services:
+        if service.state == "running" and service.program is not None:
+            service.program.begin()
+            service.program.ready()
+    return machine
+
+
+def add_optional(machine: Machine, name: str, *, root: str = "C:\\exchsrvr", state: str = "running") -> Service:
+    """Install one of the optional services on a machine that runs."""
+    return _add(machine.services, machine, _OPTIONAL[name], f"{root}\\", state=state)
+
+
+def _install_registry(machine: Machine, spec: HostSpec) -> None:
+    machine.registry.set(SETUP_KEY, "Services", spec.root)
+    machine.registry.set(SETUP_KEY, "AdminDest", spec.root + "\\BIN")
+    machine.registry.set(SETUP_KEY, "NewestBuild", BUILDS[spec.version][0])
+    machine.registry.set(SETUP_KEY, "Build", BUILDS[spec.version][0])
+
+
+def _install_files(machine: Machine, spec: HostSpec) -> None:
+    machine.files.put(machine.system_root + "\\System.ini", _SYSTEM_INI.encode())
+    machine.files.put("C:\\mspclnt\\mspclnt.ini", _CLIENT_INI.encode())
+    machine.files.put(f"{spec.root}\\bin\\admin.exe", b"MZ")
+    for path, text in spec.files.items():
+        machine.files.put(path, text.replace("\r\n", "\n").replace("\n", "\r\n").encode("cp1252"))
+
+
+def _install_services(machine: Machine, spec: HostSpec) -> None:
+    manager = machine.services
+    for row in _WINDOWS:
+        _add(manager, machine, row, machine.system_root + "\\System32\\")
+    manager.add(Service("TCPIP", "TCP/IP", "System32\\drivers\\tcpip.sys", "running", "system", type=1))
+    for row in _EXCHANGE + tuple(_OPTIONAL[name] for name in spec.services):
+        stopped = row[0] in spec.stopped
+        _add(manager, machine, row, spec.root + "\\", state="stopped" if stopped else "running")
+    if spec.proxy_here:
+        row = ("wspsrv", "Microsoft WinSock Proxy Service", "inetsrv\\wspsrv.exe", (), 500, 500)
+        _add(manager, machine, row, machine.system_root + "\\System32\\")
+
+
+def _add(manager: ServiceManager, machine: Machine, row: _Row, base: str, *, state: str = "running") -> Service:
+    name, display_name, executable, depends_on, stop_ms, start_ms = row
+    path = base + executable
+    machine.files.put(path, b"MZ")
+    account = "LAB\\exservice" if name.startswith("MSExchange") else "LocalSystem"
+    return manager.add(
+        Service(
+            name,
+            display_name,
+            path,
+            state="running" if state == "running" else "stopped",
+            account=account,
+            depends_on=depends_on,
+            behaviour=Behaviour(stop_ms=stop_ms, start_ms=start_ms),
+        )
+    )
+
+
+def _install_programs(
+    machine: Machine,
+    spec: HostSpec,
+    proxy: Proxy | None,
+    doors: Doors,
+    certificate: Callable[[str], ssl.SSLContext] | None,
+) -> None:
+    installation = Installation(
+        spec.version,
+        f"{spec.name.lower()}.lab.example",
+        spec.root,
+        dict(spec.moved),
+        frozenset(spec.without),
+        spec.certificate,
+    )
+    for section, name in (("DSAMAIN", "MSExchangeDS"), ("STORE", "MSExchangeIS"), ("MSEXCIMC", "MSExchangeIMC")):
+        machine.services.open(name).program = ExchangeProgram(
+            machine,
+            installation,
+            section,
+            name,
+            proxy=proxy,
+            doors=doors,
+            lan_address=spec.lan or None,
+            certificate=certificate,
+        )
+    machine.services.open("MSExchangeMTA").program = MtaProgram(machine)
