@@ -29,7 +29,8 @@ options:
     elements: str
   ports:
     description:
-      - Port of a listener that was moved, such as V({ldap: 390}) (Q224447). Exchange itself must listen there.
+      - Port of a listener that was moved, by the listener's name; LDAP on 390 for example (Q224447). Exchange itself
+        must listen there.
     type: dict
   proxy_address:
     description:
@@ -38,7 +39,7 @@ options:
     type: str
   proxy_addresses:
     description:
-      - IPv4 address per listener, where it differs from O(proxy_address), such as V({imap4s: 192.0.2.11}).
+      - IPv4 address by the listener's name, where it differs from O(proxy_address).
     type: dict
   pin:
     description:

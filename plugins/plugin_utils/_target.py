@@ -13,8 +13,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import typing as t
+import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ._errors import TargetError
 from ._target_script import NoAnswer, loader, parse_answer, payload
@@ -182,7 +183,13 @@ class Session:
             answer = self._ask("restart", request)
         except ConnectionLost as lost:
             answer = self._after_lost_restart(lost, request)
-        return self._wait_until_done(answer, request, began)
+        answer = self._wait_until_done(answer, request, began)
+        if answer.get("outcome") == "interrupted" and not _was_touched(answer):
+            # The script was cut down before its worker took over; nothing was stopped, so it is launched anew.
+            answer = self._wait_until_done(self._as_new_run("restart", request), request, began)
+        if answer.get("outcome") == "interrupted":
+            raise TargetError("interrupted", answer={**answer, **self._finish(request)})
+        return answer
 
     # -- one exchange -------------------------------------------------------------------------------------------
 
@@ -269,14 +276,22 @@ class Session:
         return self._ask_once_more("restart", request)
 
     def _ask_once_more(self, op: str, request: Mapping[str, t.Any]) -> Json:
+        """Repeat a write after it was seen that it left no trace; a second accident ends the matter or is polled."""
         try:
             return self._ask(op, request)
         except ConnectionLost as lost:
             if op == "restart":
-                return self._again(
-                    lost, lambda: self._ask("restart_status", {"of": self.identity.run, "wait": POLL_WAIT_S})
-                )
+                return self._poll()
             raise TargetError("connection_lost", lost.text) from lost
+        except TargetError as error:
+            if op == "restart" and error.code == "busy" and error.detail.get("run") == self.identity.run:
+                return self._poll()
+            raise
+
+    def _as_new_run(self, op: str, request: Mapping[str, t.Any]) -> Json:
+        """Ask under another run's name, because the journal holds the old one."""
+        self.identity = replace(self.identity, run=str(uuid.uuid4()))
+        return self._ask_once_more(op, request)
 
     # -- waiting for a restart ----------------------------------------------------------------------------------
 
@@ -291,8 +306,6 @@ class Session:
                 self._say(_progress(answer, self.identity.computer))
                 said = now
             answer = self._poll()
-        if answer.get("outcome") == "interrupted":
-            raise TargetError("interrupted", answer={**answer, **self._finish(request)})
         return answer
 
     def _poll(self) -> Json:
@@ -306,12 +319,14 @@ class Session:
         """Have the services that the dead worker left down started again; nothing is stopped for it."""
         keys = {**request, "services": [], "start": [], "window": None}
         try:
-            answer = self._ask("restart", keys)
-            while not answer.get("done"):
-                answer = self._poll()
+            answer = self._wait_until_done(self._as_new_run("restart", keys), keys, self._clock.monotonic())
         except TargetError as error:
             return {"finish_error": {"code": error.code, "message": error.text}}
         return {key: answer[key] for key in ("finished", "left_alone", "previous", "down") if key in answer}
+
+
+def _was_touched(answer: Mapping[str, t.Any]) -> bool:
+    return any(row.get("step") not in (None, "recorded") for row in answer.get("services") or ())
 
 
 def _as_sent(lost: ConnectionLost) -> ConnectionLost:

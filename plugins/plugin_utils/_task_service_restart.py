@@ -1,0 +1,331 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a ``service_restart`` task does: plan or take a plan, refuse, restart, tell the truth.
+
+Private to this collection: names and shapes may change in any release.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ..module_utils._listeners import OWNERS
+from ._errors import Problem, Refused, TargetError, explain, problem_of
+from ._journal import journal_result, journal_warnings, owed_by_journal
+from ._pending import Pending, pending
+from ._plan import loads_of, unchanged_files
+from ._restart import Entry, Loads, RestartPlan, Wish, plan_restart
+from ._server import Server
+from ._target import Session
+from ._task_wspcfg import look
+
+Json = dict[str, t.Any]
+
+_WINDOW = re.compile(r"((?:[01]\d|2[0-3]):[0-5]\d)-((?:[01]\d|2[0-3]):[0-5]\d)\Z")
+_SECONDS = ("stop_timeout", "start_timeout", "deadline", "settle")
+# The first answer comes within this time when everything is fast; then no second execution is needed.
+WAIT_S = 40
+PREDICTED = "predicted"
+ALLOWS = ("allow_kms", "allow_cluster", "allow_disabled", "start_dependencies")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A restart that is ready to be asked for.
+
+    Attributes:
+        plan: What is restarted.
+        unfinished: Whether an interrupted restart is completed with it.
+        states: State of every service before, as far as it was inspected.
+        warnings: What the user should know.
+        clock: Time of the inspection, None when there was none.
+        journal: What an interrupted restart left, None when unknown or nothing.
+        skipped: Reasons why services that were named are not restarted.
+    """
+
+    plan: RestartPlan
+    unfinished: bool
+    states: Mapping[str, str | None]
+    warnings: tuple[str, ...] = ()
+    clock: Json | None = None
+    journal: Json | None = None
+    skipped: tuple[Json, ...] = ()
+
+
+NOTHING = Job(RestartPlan(), False, {})
+
+
+# -- options ------------------------------------------------------------------------------------------------------
+
+
+def read_window(text: str | None) -> Json | None:
+    """Return a window as the target script wants it.
+
+    Args:
+        text: ``HH:MM-HH:MM``, over midnight when the end is before the beginning; empty or None: always.
+
+    Raises:
+        Refused: It cannot be read.
+    """
+    if not text:
+        return None
+    match = _WINDOW.match(text.strip())
+    if match is None or match[1] == match[2]:
+        remedy = "Give two different times of day, such as 22:00-05:00."
+        raise Refused([Problem("bad_option", "this is no window", remedy, "window", text)])
+    return {"from": match[1], "to": match[2]}
+
+
+def _check(options: Mapping[str, t.Any]) -> None:
+    problems = []
+    for name in _SECONDS:
+        if options[name] < 0 or (options[name] == 0 and name != "settle"):
+            remedy = "Give a positive number of seconds."
+            problems.append(Problem("bad_option", "this is no duration", remedy, name, str(options[name])))
+    for name in options.get("names") or ():
+        if not re.match(r"[^\x00-\x1f\\/]{1,256}\Z", name):
+            remedy = "Give the service's name, as sc query shows it."
+            problems.append(Problem("bad_option", "this can be no service", remedy, "names", name))
+    if options.get("plan") is None and not options.get("names") and not options.get("only_if_pending"):
+        problems.append(Problem("bad_option", "nothing to restart", "Give names or plan.", "names"))
+    if problems:
+        raise Refused(problems)
+    read_window(options.get("window"))
+
+
+# -- the plan, taken or made --------------------------------------------------------------------------------------
+
+
+def _taken(value: Mapping[str, t.Any]) -> Job:
+    """Take the plan that ``wspcfg`` made.
+
+    Raises:
+        Refused: It has not the shape that ``wspcfg`` returns.
+    """
+    try:
+        entries = tuple(_entry(row) for row in value["services"])
+        refusals = tuple(Problem(**row) for row in value["refusals"])
+        names = {key: tuple(value[key]) for key in ("roots", "takes_down", "stopped", "warnings")}
+    except (KeyError, TypeError) as error:
+        remedy = "Give the key restart of a result of wspcfg, unchanged."
+        raise Refused([Problem("bad_option", f"this is no plan ({error!r})", remedy, "plan")]) from error
+    plan = RestartPlan(entries, names["roots"], names["takes_down"], names["stopped"], refusals, names["warnings"])
+    states = {row.name: "stopped" if row.name in plan.stopped else "running" for row in entries}
+    return Job(plan, bool(value.get("unfinished")), states, plan.warnings if plan.roots else ())
+
+
+def _entry(row: Mapping[str, t.Any]) -> Entry:
+    loads = None if row["file"] is None else Loads(row["file"], row["file_sha256"], row["loaded"])
+    return Entry(row["name"], row["role"], tuple(row["depends_on"]), loads)
+
+
+def _verdicts(server: Server) -> dict[str, Pending]:
+    """Return for every process that reads a Wspcfg.ini whether it is pending, by lower-case service name."""
+    return {
+        owner.service.lower(): pending(
+            server.service(owner.service), server.record(owner.service), server.file(owner.file_id), owner.section
+        )
+        for owner in OWNERS
+    }
+
+
+def _only_pending(server: Server, names: Sequence[str]) -> tuple[list[str], list[Json]]:
+    """Divide names into those that must restart and those that need not.
+
+    Raises:
+        Refused: A service that reads no Wspcfg.ini: nothing could ever be pending there.
+    """
+    verdicts = _verdicts(server)
+    known = ", ".join(owner.service for owner in OWNERS)
+    remedy = f"Leave only_if_pending out, or name some of: {known}."
+    cause = "this service reads no Wspcfg.ini, so nothing is ever pending there"
+    problems = [Problem("bad_option", cause, remedy, "names", name) for name in names if name.lower() not in verdicts]
+    if problems:
+        raise Refused(problems)
+    kept = [name for name in names if verdicts[name.lower()].pending]
+    skipped = [{"name": name, "reason": verdicts[name.lower()].text} for name in names if name not in kept]
+    return kept, skipped
+
+
+def _made(session: Session, options: Mapping[str, t.Any]) -> Job:
+    names = list(options.get("names") or [owner.service for owner in OWNERS])
+    server = look(session, options, names=names).server
+    skipped: list[Json] = []
+    if options["only_if_pending"]:
+        names, skipped = _only_pending(server, names)
+    loads = loads_of(unchanged_files(server))
+    wish = Wish(tuple(names), loads, options["start"], options["start_dependencies"])
+    plan = plan_restart(server.services, wish)
+    return Job(
+        plan=plan,
+        unfinished=_finishable(server, options),
+        states={row.name: row.state for row in server.services},
+        warnings=(*(plan.warnings if plan.roots else ()), *journal_warnings(server)),
+        clock={"now": server.clock, "utc_offset_minutes": server.utc_offset_minutes},
+        journal=journal_result(server),
+        skipped=tuple(skipped),
+    )
+
+
+def _finishable(server: Server, options: Mapping[str, t.Any]) -> bool:
+    left = journal_result(server)
+    by_wish = options["finish"] == "any" and left is not None and bool(left["down"])
+    return by_wish or bool(owed_by_journal(server))
+
+
+def _narrowed(job: Job, options: Mapping[str, t.Any]) -> Job:
+    """Leave out what is stopped and not to be started, and the dependents' refusals that were accepted."""
+    plan = job.plan
+    left_out = set() if options["start"] else set(plan.stopped)
+    entries = tuple(entry for entry in plan.entries if entry.name not in left_out)
+    refusals = tuple(row for row in plan.refusals if not (row.option in ALLOWS and options[row.option]))
+    if options["dependents"] == "fail" and plan.takes_down:
+        cause = f"{', '.join(plan.takes_down)} would be stopped with it"
+        remedy = "Set dependents to restore (they are started again) or leave_stopped."
+        refusals += (Problem("dependents_running", cause, remedy, "dependents", "fail"),)
+    stopped = tuple({"name": name, "reason": "it is not running; start: true starts it"} for name in plan.stopped)
+    skipped = job.skipped if options["start"] else (*job.skipped, *stopped)
+    return replace(job, plan=replace(plan, entries=entries, refusals=refusals), skipped=skipped)
+
+
+# -- the task -----------------------------------------------------------------------------------------------------
+
+
+def run(session: Session, options: Mapping[str, t.Any], *, host: str, check: bool) -> Json:
+    """Restart services, or predict it.
+
+    Args:
+        session: The target.
+        options: The module's options, validated.
+        host: Name for messages.
+        check: Predict only.
+
+    Returns:
+        The module's result, with ``failed`` and ``msg`` when something went wrong; the keys are the same either way.
+    """
+    job = NOTHING
+    try:
+        _check(options)
+        job = _taken(options["plan"]) if options.get("plan") is not None else _made(session, options)
+        job = _narrowed(job, options)
+        if job.plan.refusals:
+            raise Refused(job.plan.refusals)
+        if check or not (job.plan.entries or job.unfinished):
+            return _predicted(job, options, session, host)
+        answer = session.restart(**_request(job, options))
+    except Refused as refused:
+        problems = [problem.as_result() for problem in refused.problems]
+        return {**_result(job, {}, session, host), "failed": True, "msg": refused.message(host), "problems": problems}
+    except TargetError as error:
+        return _failed(job, error, session, host)
+    return _result(job, answer, session, host)
+
+
+def _request(job: Job, options: Mapping[str, t.Any]) -> Json:
+    plan = job.plan
+    keys = ("dependents", "stop_timeout", "start_timeout", "deadline", "settle", "lock_wait")
+    return {
+        **{key: options[key] for key in (*keys, "allow_disabled", "start_dependencies", "finish")},
+        "services": [entry.as_request() for entry in plan.entries],
+        "start": list(plan.stopped) if options["start"] else [],
+        "wait": WAIT_S,
+        "window": read_window(options.get("window")),
+    }
+
+
+def _predicted(job: Job, options: Mapping[str, t.Any], session: Session, host: str) -> Json:
+    """Return what a run would do; dependents as ``dependents`` says."""
+    rows = []
+    for entry in job.plan.entries:
+        stays_down = entry.role == "dependent" and options["dependents"] == "leave_stopped"
+        before = job.states.get(entry.name)
+        rows.append(_row(entry, before, "stopped" if stays_down else "running"))
+    outcome = PREDICTED if rows or job.unfinished else "nothing"
+    answer = {"done": True, "outcome": outcome, "services": rows, "timeline": []}
+    return {**_result(job, answer, session, host), "changed": outcome == PREDICTED}
+
+
+def _row(entry: Entry, before: str | None, after: str) -> Json:
+    empty = dict.fromkeys(("process_before", "process_after", "process_source", "stop_ms", "start_ms", "error"))
+    return {**empty, "name": entry.name, "role": entry.role, "before": before, "after": after, "step": PREDICTED}
+
+
+def _touched(row: Mapping[str, t.Any]) -> bool:
+    """Tell whether a service was stopped or started, or would be."""
+    done = row.get("stop_ms") is not None or row.get("start_ms") is not None
+    return done or row.get("step") == PREDICTED or row.get("after") not in (None, row.get("before"))
+
+
+def _services(answer: Mapping[str, t.Any]) -> list[Json]:
+    names = {"root": "requested", "dependent": "dependent"}
+    return [{**row, "role": names.get(row["role"], row["role"])} for row in answer.get("services") or ()]
+
+
+def _transition(rows: Iterable[Mapping[str, t.Any]]) -> Json:
+    """Return the change of states as Ansible's diff shows it."""
+    moved = [row for row in rows if _touched(row)]
+    before = "".join(f"{row['name']}: {_state(row, 'before')}\n" for row in moved)
+    after = "".join(f"{row['name']}: {_state(row, 'after')}\n" for row in moved)
+    return {"before_header": "services before", "after_header": "services after", "before": before, "after": after}
+
+
+def _state(row: Mapping[str, t.Any], when: str) -> str:
+    process = row.get(f"process_{when}")
+    again = ", restarted" if when == "after" and row.get("before") == row.get("after") == "running" else ""
+    return f"{row.get(when)} as process {process['id']}" if process else f"{row.get(when)}{again}"
+
+
+def _result(job: Job, answer: Mapping[str, t.Any], session: Session, host: str) -> Json:
+    rows = _services(answer)
+    plan = job.plan
+    return {
+        "changed": any(_touched(row) for row in rows) or bool(answer.get("finished")),
+        "outcome": answer.get("outcome", "nothing"),
+        "services": rows,
+        "timeline": answer.get("timeline") or [],
+        "roots": list(plan.roots),
+        "takes_down": list(plan.takes_down),
+        "skipped": list(job.skipped),
+        "down": answer.get("down") or [],
+        "advice": [],
+        "left_alone": answer.get("left_alone") or [],
+        "finished": answer.get("finished") or [],
+        "previous": answer.get("previous"),
+        "unfinished": job.journal,
+        "refusals": [problem.as_result() for problem in plan.refusals],
+        "problems": [],
+        "warnings": [f"{host}: {warning}" for warning in job.warnings],
+        "diff": _transition(rows),
+        "executions": session.executions,
+        "clock": answer.get("clock") or job.clock,
+    }
+
+
+def _failed(job: Job, error: TargetError, session: Session, host: str) -> Json:
+    result = _result(job, error.answer, session, host)
+    advice = _advice(result["services"])
+    down = f" Down now: {', '.join(result['down'])}." if result["down"] else ""
+    return {
+        **result,
+        "outcome": error.answer.get("outcome", "failed"),
+        "failed": True,
+        "msg": explain(error, host) + down,
+        "advice": advice,
+        "problems": [problem_of(error.code, error.detail, text=error.text).as_result()],
+        "error": {"code": error.code, "message": error.text, "detail": error.detail},
+    }
+
+
+def _advice(rows: Iterable[Mapping[str, t.Any]]) -> list[str]:
+    """Say per service that failed what to do about it."""
+    texts = []
+    for row in rows:
+        if row.get("error"):
+            detail = {"service": row["name"], **(row["error"].get("detail") or {})}
+            problem = problem_of(row["error"]["code"], detail)
+            texts.append(f"{row['name']}: {problem.cause}. {problem.remedy}")
+    return texts
