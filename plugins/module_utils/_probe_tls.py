@@ -108,7 +108,8 @@ def _offer(target: Target, name: str, hello: _tls_hello.ClientHello) -> Dialogue
         return dataclasses.replace(findings, tls=facts)
     if facts.version != _tls_hello.SSL2:  # SSL 2.0 has no alert that says goodbye
         yield Say(_tls_hello.CLOSE_NOTIFY, farewell=True)
-    return Findings(Status.OPEN, _NOT_READ, "tls", tls=facts)
+    detail = _NOT_READ if facts.ciphers else f"{_NOT_READ}, and no cipher is offered in common"
+    return Findings(Status.OPEN, detail, "tls", tls=facts)
 
 
 def _hear_reply() -> t.Generator[Step, Heard, _Reply]:
