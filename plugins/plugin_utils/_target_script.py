@@ -18,16 +18,9 @@ PROTOCOL_VERSION = 1
 BEGIN = "---msexchange.winsock_proxy begin---"
 END = "---msexchange.winsock_proxy end---"
 
-#: Regions of target.ps1 that an operation needs: a drift check must not pay for code that it never runs.
-REGIONS: t.Mapping[str, tuple[str, ...]] = {
-    "inspect": ("common", "inspect", "main"),
-    "apply": ("common", "apply", "main"),
-    "restart": ("common", "restart", "main"),
-    "restart_status": ("common", "restart", "main"),
-}
-
 _DIRECTORY = Path(__file__).parent
 _REGION = re.compile(r"^#region (\w+)\n(.*?)^#endregion\n", re.MULTILINE | re.DOTALL)
+_STRING = re.compile(r"""('[^'\n]*'|"[^"\n]*")""")
 
 
 class NoAnswer(ValueError):
@@ -42,30 +35,69 @@ class NoAnswer(ValueError):
         self.output = output
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def loader() -> str:
     """Return the command that is executed on the target: the same text for every operation."""
     return (_DIRECTORY / "loader.ps1").read_text(encoding="ascii")
 
 
-@functools.lru_cache(maxsize=None)
-def regions() -> t.Mapping[str, str]:
-    """Return the target script's regions by name, in file order, each without its two region lines."""
-    text = (_DIRECTORY / "target.ps1").read_text(encoding="ascii")
-    return dict(_REGION.findall(text))
+def wire_form(text: str) -> str:
+    """Return PowerShell text as it is sent: without comment lines, indentation and blanks that mean nothing.
 
-
-@functools.lru_cache(maxsize=None)
-def script_for(op: str) -> str:
-    """Return the part of the target script that runs one operation.
+    A drift check has a budget of bytes, and a fifth of the readable text is air. The target script keeps to a style for
+    which these few rules are safe: no here-strings, no quotation mark of a string's own kind inside it.
 
     Args:
-        op: name of the operation, a key of :data:`REGIONS`.
+        text: lines of the target script.
+    """
+    lines = (line.strip() for line in text.splitlines())
+    return "".join(_tight(line) + "\n" for line in lines if line and not line.startswith("#"))
+
+
+def _tight(line: str) -> str:
+    pieces = _STRING.split(line)
+    for index in range(0, len(pieces), 2):
+        piece = re.sub(r"([{;,]) +", r"\1", pieces[index])
+        pieces[index] = re.sub(r" +}", "}", piece).replace(" = ", "=")
+    return "".join(pieces)
+
+
+@functools.cache
+def regions() -> t.Mapping[str, str]:
+    """Return the target script's regions by name, in file order, in wire form."""
+    text = (_DIRECTORY / "target.ps1").read_text(encoding="ascii")
+    return {name: wire_form(body) for name, body in _REGION.findall(text)}
+
+
+def regions_for(request: t.Mapping[str, t.Any]) -> tuple[str, ...]:
+    """Return the names of the regions that a request needs: a drift check does not pay for code that it never runs.
+
+    Args:
+        request: the whole request, ``op`` and ``computer`` included.
 
     Raises:
         KeyError: there is no such operation.
     """
-    return "".join(regions()[name] for name in REGIONS[op])
+    place = "direct" if request.get("computer") is None else "computer"
+    own = {
+        "inspect": ("inspect", "outlook") if request.get("events") or request.get("ports") else ("inspect",),
+        "apply": ("change", "apply"),
+        "restart": ("change", "restart"),
+        "restart_status": ("change", "restart"),
+    }[request["op"]]
+    return ("common", place, *own, "main")
+
+
+def script_for(request: t.Mapping[str, t.Any]) -> str:
+    """Return the script that runs a request: the regions that it needs, joined in file order.
+
+    Args:
+        request: the whole request, ``op`` and ``computer`` included.
+
+    Raises:
+        KeyError: there is no such operation.
+    """
+    return "".join(regions()[name] for name in regions_for(request))
 
 
 def payload(request: t.Mapping[str, t.Any]) -> str:
@@ -76,7 +108,7 @@ def payload(request: t.Mapping[str, t.Any]) -> str:
     Args:
         request: the whole request, ``op`` included.
     """
-    envelope = {"script": script_for(request["op"]), "request": request}
+    envelope = {"script": script_for(request), "request": request}
     return json.dumps(envelope, ensure_ascii=True, separators=(",", ":")) + "\n"
 
 

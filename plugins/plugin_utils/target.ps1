@@ -1,11 +1,1243 @@
 #region common
 param($Request, $Text)
+Set-StrictMode -Version 2
+$ErrorActionPreference = 'Stop'
+# Under a Turkish culture 'FILE' is not like 'file'.
+[Threading.Thread]::CurrentThread.CurrentCulture = [Globalization.CultureInfo]::InvariantCulture
+$Own = 'SOFTWARE\msexchange.winsock_proxy'
+$Services = 'SYSTEM\CurrentControlSet\Services'
+$Target = @{ Machine = '.'; Root = $env:SystemRoot; Hive = $null; Lock = $null; At = @{} }
+$Answer = [ordered]@{ version = 1; op = $null; run = $null; computer = $null; clock = $null }
+$Shapes = @{ s = [string]; b = [bool]; l = [array]; o = [Management.Automation.PSCustomObject]; n = [ValueType] }
+$Codes = @{
+    not_found = 2; parent_missing = 3; access_denied = 5; locked = 32, 33; disk_full = 39, 112; changed = 80, 183; bad_name = 87, 123, 161, 206
+    computer_unreachable = 51, 53, 59, 64, 67, 121, 1231, 1707, 1722, 1726, 1727
+}
+
+function Stop-Run([string]$Code, [hashtable]$Detail = @{}) {
+    $failure = New-Object Exception "${Code}: $($Detail.psbase.Values -join ', ')"
+    $failure.Data['code'] = $Code
+    $failure.Data['detail'] = $Detail
+    throw $failure
+}
+
+function Get-Cause($Record) {
+    $cause = $Record.Exception
+    while ($cause.InnerException) { $cause = $cause.InnerException }
+    # Exception.HResult is not public before .NET 4.5.
+    $number = [Runtime.InteropServices.Marshal]::GetHRForException($cause)
+    $native = $null
+    if ($cause -is [ComponentModel.Win32Exception]) { $native = $cause.NativeErrorCode }
+    elseif (($number -band 0x7FFF0000) -eq 0x70000) { $native = $number -band 0xFFFF }
+    # RegistryKey puts the bare Win32 code there.
+    elseif ($number -gt 0 -and $number -lt 65536) { $native = $number }
+    elseif ($cause -is [Security.SecurityException]) { $native = 5 }
+    elseif ($cause -is [NotSupportedException]) { $native = 123 }
+    @{ cause = $cause; hresult = $number; native = $native }
+}
+
+function Get-Failure($Record) {
+    $of = Get-Cause $Record
+    $detail = @{ hresult = $of.hresult; native = $of.native }
+    $code = $of.cause.Data['code']
+    if ($code) { $detail = @{ hresult = $null; native = $null }; $more = $of.cause.Data['detail'] }
+    else {
+        $more = $Target.At
+        $code = 'internal'
+        foreach ($item in $Codes.GetEnumerator()) { if ($item.Value -contains $of.native) { $code = $item.Key } }
+        if ($code -eq 'internal') { $more = @{ type = $of.cause.GetType().FullName; line = $Record.InvocationInfo.ScriptLineNumber } }
+    }
+    foreach ($item in $more.GetEnumerator()) { $detail[$item.Key] = $item.Value }
+    @{ code = $code; message = $of.cause.Message; detail = $detail }
+}
+
+function Skip-Missing($Record) { if ((Get-Cause $Record).native -notin 2, 3) { throw $Record } }
+
+function Assert-Shape($Object, [string]$Shape) {
+    foreach ($item in $Shape.Split(' ')) {
+        $key, $type = $item.Split(':')
+        $property = if ($Object -is $Shapes.o) { $Object.PSObject.Properties[$key] }
+        if ($property) {
+            $value = $property.Value
+            if ($null -eq $value -and $type.EndsWith('?')) { continue }
+            if ($value -is $Shapes[$type.Substring(0, 1)] -and ($type -ne 'n' -or $value -isnot [bool])) { continue }
+        }
+        Stop-Run bad_request @{ key = $key }
+    }
+}
+
+function New-Entry([string]$Keys) {
+    $entry = [ordered]@{}
+    foreach ($key in $Keys.Split(' ')) { $entry[$key] = $null }
+    $entry
+}
+
+function ConvertTo-Ascii($Value) {
+    [regex]::Replace((ConvertTo-Json -InputObject $Value -Compress -Depth 20), '[^\x20-\x7e]', { param($m) '\u{0:x4}' -f [int][char]$m.Value })
+}
+
+function Open-Key([string]$Name) {
+    $Target.At = @{ key = $Name }
+    return (Get-Hive).OpenSubKey($Name)
+}
+
+# $null also for an empty text.
+function Get-Text($Key, [string]$Name) {
+    if ($Key) { $text = [string]$Key.GetValue($Name, $null, 'DoNotExpandEnvironmentNames'); if ($text) { return $text } }
+    return $null
+}
+
+function Get-List($Key, [string]$Name) { if ($Key) { foreach ($value in @($Key.GetValue($Name))) { if ($value) { $value } } } }
+
+function Get-Time([datetime]$Time) { [math]::Round(($Time.ToUniversalTime() - [datetime]'1970-01-01').TotalSeconds, 3) }
+
+function Get-Hash([byte[]]$Bytes) {
+    # SHA256Managed is refused where FIPS is enforced.
+    $hash = (New-Object Security.Cryptography.SHA256CryptoServiceProvider).ComputeHash($Bytes)
+    [BitConverter]::ToString($hash).Replace('-', '').ToLowerInvariant()
+}
+
+function Invoke-Patiently([scriptblock]$Do) {
+    for ($try = 1; ; $try++) {
+        try { return & $Do } catch { if ((Get-Cause $_).native -notin 32, 33 -or $try -eq 5) { throw } }
+        Start-Sleep -Milliseconds 200
+    }
+}
+
+function Open-File([string]$Path, [string]$Access, [string]$Share, [string]$Mode = 'Open') {
+    $Target.At = @{ path = $Path }
+    $real = Get-RealPath $Path
+    if ([IO.Directory]::Exists($real)) { Stop-Run is_directory @{ path = $Path } }
+    Invoke-Patiently { [IO.File]::Open($real, $Mode, $Access, $Share) }
+}
+
+function Read-Stream($Stream) {
+    $bytes = New-Object byte[] ([int]$Stream.Length)
+    $at = 0
+    while ($at -lt $bytes.Length -and ($count = $Stream.Read($bytes, $at, $bytes.Length - $at))) { $at += $count }
+    return , $bytes
+}
+
+function Read-File([string]$Path) {
+    $stream = Open-File $Path Read 'ReadWrite, Delete'
+    try { return , (Read-Stream $stream) } finally { $stream.Close() }
+}
+
+function Get-BackupPath([string]$Hash) {
+    if ($Hash -cnotmatch '^[0-9a-f]{64}$') { Stop-Run bad_request @{ key = 'sha256' } }
+    "$($Target.Root)\msexchange.winsock_proxy\backup\$Hash.ini"
+}
+
+# PowerShell swallows what a property raises, not what its getter raises.
+function Get-State([string]$Name) {
+    $Target.At = @{ service = $Name }
+    $controller = New-Object ServiceProcess.ServiceController $Name, $Target.Machine
+    try { [regex]::Replace([string]$controller.get_Status(), '(?<!^)[A-Z]', '_$0').ToLowerInvariant() }
+    catch { if ((Get-Cause $_).native -ne 1060) { throw }; 'missing' }
+    finally { $controller.Close() }
+}
+
+# Without arguments: the Key Management server may have its password there (Q235418).
+function Get-Image([string]$Name) {
+    $image = Get-Text (Open-Key "$Services\$Name") ImagePath
+    if (-not $image) { return $null }
+    $image = (Expand-Path $image).Trim()
+    if ($image.StartsWith('"')) { $image = $image.Split('"')[1] }
+    elseif ($image -match '^(.+?\.exe)(\s|$)') { $image = $Matches[1] }
+    else { $image = $image.Split(' ')[0] }
+    if ($image -match '^\\?(SystemRoot\\|(?=system32\\))(.+)$') { $image = $Target.Root + '\' + $Matches[2] }
+    return $image -replace '^\\\?\?\\'
+}
+
+function Read-Journal {
+    $written = Get-Text (Open-Key $Own) journal
+    try { if ($written) { return ConvertFrom-Json $written } } catch { return [pscustomobject]@{ corrupt = $true } }
+    return $null
+}
+
+# A lock file that a crash left behind is held by nobody.
+function Get-LockHolder {
+    $path = $Target.Root + '\msexchange.winsock_proxy.lock'
+    try { [IO.File]::Open((Get-RealPath $path), 'Open', 'Read', 'Read, Delete').Close(); return $null }
+    catch { if ((Get-Cause $_).native -ne 32) { return $null } }
+    try { $holder = ConvertFrom-Json ([Text.Encoding]::ASCII.GetString((Read-File $path))) } catch { $holder = $null }
+    if ($holder) { return $holder }
+    return New-Entry 'who run machine since'
+}
+#endregion
+#region direct
+function Get-Hive { [Microsoft.Win32.Registry]::LocalMachine }
+
+function Get-RealPath([string]$Path) { $Path }
+
+function Expand-Path([string]$Path) { [Environment]::ExpandEnvironmentVariables($Path) }
+
+function Get-FileSystem([string]$Path) { try { return (New-Object IO.DriveInfo $Path).get_DriveFormat() } catch { return $null } }
+
+# Only where exactly one process has that path is it known to be the service's.
+function Get-ServiceProcess([string]$Image, [string]$State) {
+    if (-not $Image -or $State -eq 'stopped') { return $null }
+    $found = @(foreach ($process in [Diagnostics.Process]::GetProcessesByName([IO.Path]::GetFileNameWithoutExtension($Image))) {
+            try { if ($process.get_MainModule().get_FileName() -eq $Image) { [ordered]@{ id = $process.get_Id(); started = Get-Time $process.get_StartTime() } } } catch { continue }
+        })
+    if ($found.Count -eq 1) { return $found[0] }
+    return $null
+}
+
+function Connect-Target { $Target.At = @{} }
+#endregion
+#region computer
+function Get-Hive { $Target.Hive }
+
+# The path by which this machine reaches a path of the server.
+function Get-RealPath([string]$Path) {
+    if ($Path -notmatch '^[A-Za-z]:\\') { Stop-Run bad_name @{ path = $Path } }
+    '\\{0}\{1}$\{2}' -f $Target.Machine, $Path[0], $Path.Substring(3)
+}
+
+function Expand-Path([string]$Path) {
+    $Path = [regex]::Replace($Path, '%(SystemRoot|windir)%', $Target.Root.Replace('$', '$$'), 'IgnoreCase')
+    [regex]::Replace($Path, '%SystemDrive%', $Target.Root.Substring(0, 2), 'IgnoreCase')
+}
+
+function Get-FileSystem { return $null }
+
+# NT 4.0 does not tell another machine which process is a service's.
+function Get-ServiceProcess { return $null }
+
+function Connect-Target {
+    $computer = $Request.computer
+    if ($computer -notmatch '^[^\\/:*?"<>|\s]+$') { Stop-Run bad_request @{ key = 'computer' } }
+    $Target.Machine = $computer
+    $given = $Request.credential
+    try {
+        if ($given) {
+            Assert-Shape $given 'username:s password:s'
+            $password = New-Object Security.SecureString
+            foreach ($letter in $given.password.ToCharArray()) { $password.AppendChar($letter) }
+            $credential = New-Object Management.Automation.PSCredential $given.username, $password
+            # The SMB session of this drive is what authenticates registry and service manager as well.
+            New-PSDrive -Name winsock_proxy -PSProvider FileSystem -Root "\\$computer\ADMIN$" -Credential $credential -Scope Global | Out-Null
+        }
+        $Target.Hive = [Microsoft.Win32.RegistryKey]::OpenRemoteBaseKey('LocalMachine', $computer)
+        $Target.Root = Get-Text (Open-Key 'SOFTWARE\Microsoft\Windows NT\CurrentVersion') SystemRoot
+    }
+    catch {
+        $failure = Get-Failure $_
+        $detail = $failure.detail
+        $detail.computer = $computer
+        if ($detail.native -in 5, 86, 1219, 1385, 1396, 1907, 1909 + 1311..1331) { $failure.code = if ($given) { 'credential_refused' } else { 'second_hop_denied' } }
+        Stop-Run $failure.code $detail
+    }
+}
 #endregion
 #region inspect
+function Get-RegistryItem($Item) {
+    Assert-Shape $Item 'id:s key:s value:s'
+    $key = Open-Key $Item.key
+    $value = $null
+    if ($key) { $value = $key.GetValue($Item.value, $null, 'DoNotExpandEnvironmentNames') }
+    if ($value -is [byte[]]) { $value = $null }
+    [ordered]@{ id = $Item.id; value = $value }
+}
+
+function Get-Sorted([string[]]$Names) {
+    if ($Names) { [Array]::Sort($Names, [StringComparer]::OrdinalIgnoreCase); $Names }
+}
+
+# From the registry: .NET Core cannot enumerate the services of NT 4.0.
+function Get-Graph {
+    $all = New-Object Collections.Hashtable ([StringComparer]::OrdinalIgnoreCase)
+    $root = Open-Key $Services
+    foreach ($name in $root.GetSubKeyNames()) {
+        # A key that administrators may not read is no service of ours.
+        try { $key = $root.OpenSubKey($name) } catch { continue }
+        $services = @(Get-List $key DependOnService)
+        $all[$name] = @{ name = $name; key = $key; services = $services; groups = @(Get-List $key DependOnGroup); group = Get-Text $key Group; needs = $services }
+    }
+    foreach ($entry in $all.psbase.Values) {
+        if ($entry.groups) { foreach ($member in $all.psbase.Values) { if ($member.group -and $entry.groups -contains $member.group) { $entry.needs += $member.name } } }
+    }
+    $all
+}
+
+function Get-Services {
+    $names = @($Request.services)
+    if (-not $names) { return }
+    $all = Get-Graph
+    for ($i = 0; $i -lt $names.Length; $i++) { foreach ($entry in $all.psbase.Values) { if ($entry.needs -contains $names[$i] -and $names -notcontains $entry.name) { $names += $entry.name } } }
+    for ($i = 0; $i -lt $names.Length; $i++) { if ($all[$names[$i]]) { foreach ($name in $all[$names[$i]].needs) { if ($names -notcontains $name) { $names += $name } } } }
+    foreach ($name in $Request.services) { Get-ServiceEntry $name $all[$name] $true }
+    foreach ($name in @(Get-Sorted @($names | Where-Object { $Request.services -notcontains $_ }))) { Get-ServiceEntry $name $all[$name] $false }
+}
+
+function Get-ServiceEntry([string]$Name, $Entry, [bool]$Named) {
+    $out = New-Entry 'name exists named state start_type account image depends_on depends_on_groups group process process_source'
+    $out.name = $Name
+    $out.named = $Named
+    $out.depends_on = $out.depends_on_groups = @()
+    $driver = $Entry -and $Entry.key.GetValue('Type') -in 1, 2, 4, 8
+    $state = if ($driver) { 'unknown' } elseif ($Entry) { Get-State $Name } else { 'missing' }
+    $out.exists = $state -ne 'missing'
+    if (-not $out.exists) { return $out }
+    $out.state = $state
+    $start = $Entry.key.GetValue('Start')
+    if ($start -in 0..4) { $out.start_type = ('boot', 'system', 'auto', 'manual', 'disabled')[$start] }
+    if ($driver) { return $out }
+    $out.account = Get-Text $Entry.key ObjectName
+    $out.image = Get-Image $Name
+    $out.depends_on = $Entry.services
+    $out.depends_on_groups = $Entry.groups
+    $out.group = $Entry.group
+    $out.process = Get-ServiceProcess $out.image $state
+    $out.process_source = if ($out.process) { 'path' } else { 'unknowable' }
+    $out
+}
+
+function Read-Pointer($Pointer) {
+    Assert-Shape $Pointer 'file:s section:s key:s default:s?'
+    try { $bytes = Read-File (Expand-Path $Pointer.file) } catch { Skip-Missing $_; return $Pointer.default }
+    $section = ''
+    foreach ($line in [Text.Encoding]::GetEncoding(1252).GetString($bytes).Split([char[]]"`r`n")) {
+        if ($line.Trim().StartsWith('[')) { $section = $line.Trim(' []'.ToCharArray()) }
+        $key, $value = $line.Split([char[]]'=', 2)
+        if ($section -eq $Pointer.section -and $value -and $key.Trim() -eq $Pointer.key) { return $value.Trim(' "'.ToCharArray()) }
+    }
+    return $Pointer.default
+}
+
+function Find-File($Item, $Out) {
+    if ($Item.path) { $Out.path = Expand-Path $Item.path; $Out.source = 'path'; return }
+    foreach ($name in $Item.beside) {
+        $image = Get-Image $name
+        if (-not $image) { continue }
+        $directory = $image.Substring(0, $image.LastIndexOf('\') + 1)
+        if ([IO.Directory]::Exists((Get-RealPath $directory))) { $Out.path = $directory + $Item.name; $Out.source = 'service'; return }
+    }
+    foreach ($root in $Answer.registry) {
+        if ($root.id -ne $Item.root -or $root.value -isnot [string]) { continue }
+        $Out.path = (@((Expand-Path $root.value).TrimEnd('\'), $Item.below, $Item.name) | Where-Object { $_ }) -join '\'
+        $Out.source = 'registry'
+        return
+    }
+    $found = if ($Item.pointer) { Read-Pointer $Item.pointer }
+    if ($found) { $Out.path = Expand-Path $found; $Out.source = 'pointer' }
+}
+
+function Read-Entry($Item, $Out) {
+    $info = New-Object IO.FileInfo (Get-RealPath $Out.path)
+    $Out.directory_exists = $info.Directory.Exists
+    if ($Out.directory_exists) {
+        $name = $info.Name
+        $stem = [IO.Path]::GetFileNameWithoutExtension($name)
+        $near = @(foreach ($file in $info.Directory.GetFiles()) { $file.Name })
+        $Out.lookalikes = @(Get-Sorted @($near | Where-Object { $_ -ne $name -and ($_ -in $stem, "$stem.txt" -or $_.StartsWith("$name.", 'OrdinalIgnoreCase')) }))
+        if ($Item.executables) { $Out.executables = @(Get-Sorted @($near | Where-Object { $_ -like '*.exe' } | ForEach-Object { $_.ToLowerInvariant() })) }
+        $Out.file_system = Get-FileSystem $Out.path
+    }
+    if ($info.Exists) {
+        $Out.exists = $true
+        $Out.size = $info.Length
+        $Out.modified = Get-Time $info.LastWriteTimeUtc
+        $Out.read_only = $info.IsReadOnly
+        if ($Item.content -and $info.Length -gt $Item.max_bytes) { Stop-Run too_large @{ path = $Out.path; size = $info.Length; max_bytes = $Item.max_bytes } }
+    }
+    # Exists is false for much that is there: only an attempt to open proves absence.
+    try { $bytes = Read-File $Out.path } catch { Skip-Missing $_; return }
+    $Out.size = $bytes.Length
+    $Out.sha256 = Get-Hash $bytes
+    if ($Item.content) { $Out.content = [Convert]::ToBase64String($bytes) }
+}
+
+function Get-FileEntry($Item) {
+    Assert-Shape $Item 'id:s name:s? path:s? beside:l root:s? below:s? pointer:o? content:b executables:b max_bytes:n'
+    $out = New-Entry 'id path source directory_exists exists size sha256 content modified read_only file_system lookalikes executables error'
+    $out.id = $Item.id
+    $out.directory_exists = $out.exists = $false
+    $out.lookalikes = $out.executables = @()
+    try {
+        Find-File $Item $out
+        $Target.At = @{ path = $out.path }
+        if ($out.path) { Read-Entry $Item $out }
+    }
+    catch {
+        $out.error = Get-Failure $_
+        if ($out.error.code -eq 'bad_request') { throw }
+    }
+    $out
+}
+
+function Get-Content64([string]$Hash) {
+    try { return [Convert]::ToBase64String((Read-File (Get-BackupPath $Hash))) } catch { Skip-Missing $_; return $null }
+}
+
+function Get-Records {
+    $root = Open-Key "$Own\records"
+    if (-not $root) { return }
+    foreach ($name in @(Get-Sorted $root.GetSubKeyNames())) {
+        $out = New-Entry 'service loaded wanted file owned process loaded_content'
+        $key = $root.OpenSubKey($name)
+        foreach ($value in 'loaded', 'wanted', 'file', 'owned') { $out[$value] = Get-Text $key $value }
+        $out.service = $name
+        $id, $started = ([string]$key.GetValue('process')).Split('@')
+        if ($started) { $out.process = [ordered]@{ id = [int]$id; started = [double]$started } }
+        if (-not $out.loaded -and $out.file) { $out.loaded_content = Get-Content64 $out.file }
+        $out
+    }
+}
+
+function Get-Backups {
+    foreach ($line in @(Get-List (Open-Key $Own) backups)) {
+        $saved, $hash, $path = $line.Split([char[]]'|', 3)
+        [ordered]@{ saved = [double]$saved; sha256 = $hash; path = $path }
+    }
+}
+
+function Invoke-Inspect {
+    Assert-Shape $Request 'registry:l services:l files:l state:b backup:s? events:o? ports:l'
+    foreach ($key in 'machine', 'registry', 'services', 'files', 'records', 'backups', 'journal', 'boot', 'lock', 'backup', 'events', 'events_error') { $Answer[$key] = $null }
+    $Answer.machine = [ordered]@{ name = [Environment]::MachineName; powershell = [string]$PSVersionTable.PSVersion; os = [Environment]::OSVersion.VersionString; system_root = $Target.Root }
+    $Answer.registry = @(foreach ($item in $Request.registry) { Get-RegistryItem $item })
+    $Answer.services = @(Get-Services)
+    $Answer.files = @(foreach ($item in $Request.files) { Get-FileEntry $item })
+    $Answer.records = $Answer.backups = $Answer.ports = @()
+    if ($Request.state) {
+        $Answer.records = @(Get-Records)
+        $Answer.backups = @(Get-Backups)
+        $Answer.journal = Read-Journal
+        $Answer.boot = Get-Text (Open-Key "$Own\boot") token
+        $Answer.lock = Get-LockHolder
+    }
+    if ($Request.backup) {
+        $content = Get-Content64 $Request.backup
+        if ($content) { $Answer.backup = [ordered]@{ sha256 = $Request.backup; content = $content } }
+    }
+    if ($Request.events) { $Answer.events = @(Get-Events $Request.events) }
+    if ($Request.ports) { $Answer.ports = @(foreach ($item in $Request.ports) { Get-Port $item }) }
+}
+#endregion
+#region outlook
+function Get-Events($Wish) {
+    Assert-Shape $Wish 'since:n logs:l sources:l limit:n'
+    $found = @()
+    foreach ($name in $Wish.logs) {
+        try {
+            $entries = (New-Object Diagnostics.EventLog $name, $Target.Machine).get_Entries()
+            for ($i = $entries.get_Count() - 1; $i -ge 0; $i--) {
+                $entry = $entries.get_Item($i)
+                $at = Get-Time $entry.TimeGenerated
+                if ($at -lt $Wish.since) { break }
+                if ($Wish.sources -and $Wish.sources -notcontains $entry.Source) { continue }
+                $found += [ordered]@{ log = $name; at = $at; source = $entry.Source; id = $entry.InstanceId -band 0xFFFF; type = ([string]$entry.EntryType).ToLowerInvariant(); message = $entry.Message; strings = @($entry.ReplacementStrings) }
+            }
+        }
+        catch { $Answer.events_error = '{0}: {1}' -f $name, (Get-Cause $_).exception.Message }
+    }
+    $found | Sort-Object -Property { $_.at } -Descending | Select-Object -First $Wish.limit
+}
+
+function Get-Port($Item) {
+    Assert-Shape $Item 'port:n send:s? read_ms:n'
+    $out = [ordered]@{ port = $Item.port; listening = $null; connected = $false; greeting = $null; error = $null }
+    $client = New-Object Net.Sockets.TcpClient
+    try {
+        $to = $Target.Computer
+        if (-not $to) {
+            $to = '127.0.0.1'
+            $listeners = [Net.NetworkInformation.IPGlobalProperties]::GetIPGlobalProperties().GetActiveTcpListeners()
+            $out.listening = @($listeners | Where-Object { $_.Port -eq $Item.port }).Count -gt 0
+        }
+        $pending = $client.BeginConnect($to, [int]$Item.port, $null, $null)
+        if (-not $pending.AsyncWaitHandle.WaitOne([int]$Item.read_ms)) { $out.error = 'timeout'; return $out }
+        $client.EndConnect($pending)
+        $out.connected = $true
+        $stream = $client.GetStream()
+        $stream.ReadTimeout = [int]$Item.read_ms
+        if ($Item.send) {
+            $bytes = [Convert]::FromBase64String($Item.send)
+            $stream.Write($bytes, 0, $bytes.Length)
+        }
+        $buffer = New-Object byte[] 512
+        $count = $stream.Read($buffer, 0, 512)
+        $out.greeting = [Convert]::ToBase64String($buffer, 0, $count)
+    }
+    catch { $out.error = (Get-Cause $_).exception.Message }
+    finally { $client.Close() }
+    $out
+}
+#endregion
+#region change
+function Get-OwnKey([string]$Name) {
+    $Target.At = @{ key = "$Own\$Name" }
+    return (Get-Hive).CreateSubKey("$Own\$Name".TrimEnd('\'))
+}
+
+function Enter-Lock([double]$Wait) {
+    $path = $Target.Root + '\msexchange.winsock_proxy.lock'
+    $clock = [Diagnostics.Stopwatch]::StartNew()
+    while (-not $Target.Lock) {
+        $Target.At = @{ path = $path }
+        # Whoever dies loses it; that is why it is no mutex and no registry value.
+        try { $Target.Lock = New-Object IO.FileStream (Get-RealPath $path), ([IO.FileMode]::OpenOrCreate), ([IO.FileAccess]::Write), ([IO.FileShare]::Read), 512, ([IO.FileOptions]::DeleteOnClose) }
+        catch {
+            $native = (Get-Cause $_).native
+            # 5: its holder is just leaving.
+            if ($native -notin 5, 32 -or ($native -eq 5 -and $clock.Elapsed.TotalSeconds -gt [math]::Max($Wait, 1))) { throw }
+            if ($native -eq 32 -and $clock.Elapsed.TotalSeconds -ge $Wait) { Stop-Busy (Get-LockHolder) }
+            Start-Sleep -Milliseconds 200
+        }
+    }
+    $holder = [ordered]@{ who = $Request.who; run = $Request.run; machine = [Environment]::MachineName; since = Get-Time ([datetime]::UtcNow) }
+    $bytes = [Text.Encoding]::ASCII.GetBytes((ConvertTo-Ascii $holder))
+    $Target.Lock.SetLength(0)
+    $Target.Lock.Write($bytes, 0, $bytes.Length)
+    $Target.Lock.Flush()
+}
+
+function Exit-Lock {
+    $Target.Lock.Close()
+    $Target.Lock = $null
+}
+
+function Stop-Busy($Holder) {
+    $detail = @{}
+    foreach ($key in 'who', 'run', 'machine', 'since') { $detail[$key] = if ($Holder -and $Holder.$key) { $Holder.$key } else { $null } }
+    Stop-Run busy $detail
+}
+
+# The subkey is volatile: it is gone after a boot, and the token with it.
+function Get-BootToken {
+    $key = (Get-Hive).CreateSubKey("$Own\boot", [Microsoft.Win32.RegistryKeyPermissionCheck]::Default, [Microsoft.Win32.RegistryOptions]::Volatile)
+    $token = Get-Text $key token
+    if (-not $token) {
+        $token = [guid]::NewGuid().ToString()
+        $key.SetValue('token', $token)
+    }
+    return $token
+}
+
+function Write-Stream($Stream, [byte[]]$Bytes) {
+    # Space first: a full disk must not leave half of a file.
+    if ($Bytes.Length -gt $Stream.Length) { $Stream.SetLength($Bytes.Length) }
+    $Stream.Position = 0
+    $Stream.Write($Bytes, 0, $Bytes.Length)
+    $Stream.SetLength($Bytes.Length)
+    $Stream.Flush($true)
+}
+
+function Write-New([string]$Path, [byte[]]$Bytes, [string]$Mode = 'CreateNew') {
+    $stream = Open-File $Path Write None $Mode
+    try { Write-Stream $stream $Bytes } finally { $stream.Close() }
+}
+
+function Save-Copy([string]$Path, [byte[]]$Bytes, [string]$Mode) {
+    try {
+        [IO.Directory]::CreateDirectory([IO.Path]::GetDirectoryName((Get-RealPath $Path))) | Out-Null
+        Write-New $Path $Bytes $Mode
+        if ((Get-Hash (Read-File $Path)) -ne (Get-Hash $Bytes)) { Stop-Run backup_failed @{ path = $Path } }
+    }
+    catch {
+        $cause = Get-Cause $_
+        Stop-Run backup_failed @{ path = $Path; hresult = $cause.hresult; native = $cause.native }
+    }
+}
+
+function Save-Backup([byte[]]$Bytes) {
+    $hash = Get-Hash $Bytes
+    $path = Get-BackupPath $hash
+    try { if ((Get-Hash (Read-File $path)) -eq $hash) { return $path } } catch { Skip-Missing $_ }
+    Save-Copy $path $Bytes Create
+    $path
+}
+
+function Remove-Quietly([string]$Path) { try { Invoke-Patiently { [IO.File]::Delete($Path) } } catch { return } }
+
+function Format-Process($Process) { if ($Process) { '{0}@{1:0.000}' -f $Process.id, $Process.started } else { '' } }
 #endregion
 #region apply
+function Add-Backup([string]$Hash, [string]$Path) {
+    $key = Get-OwnKey ''
+    $lines = @(Get-List $key backups)
+    $of = @($lines | Where-Object { $_.Split([char[]]'|', 3)[2] -eq $Path })
+    if ($of.Count -and $of[-1].Split('|')[1] -eq $Hash) { return }
+    $line = '{0:0.000}|{1}|{2}' -f (Get-Time ([datetime]::UtcNow)), $Hash, $Path
+    $of += $line
+    # The first original for ever, the last ten besides.
+    $gone = @(if ($of.Count -gt 11) { $of[1..($of.Count - 11)] })
+    $lines = @(@($lines) + $line | Where-Object { $gone -notcontains $_ })
+    $key.SetValue('backups', [string[]]$lines, 'MultiString')
+    foreach ($old in $gone) {
+        $hash = $old.Split('|')[1]
+        if (-not @($lines | Where-Object { $_.Split('|')[1] -eq $hash }).Count) { [IO.File]::Delete((Get-RealPath (Get-BackupPath $hash))) }
+    }
+}
+
+# The file's bytes, or $null when there is none.
+function Read-Present([string]$Path) {
+    try { return , (Read-File $Path) }
+    catch {
+        if ((Get-Cause $_).native -ne 2) { throw }
+        return $null
+    }
+}
+
+function Get-HashOrNull($Bytes) { if ($null -eq $Bytes) { return $null } else { return Get-Hash $Bytes } }
+
+function Assert-Hash([string]$Path, $Bytes, $Expected) {
+    $found = Get-HashOrNull $Bytes
+    if ($found -eq $Expected) { return }
+    if ($null -eq $found) { Stop-Run not_found @{ path = $Path } }
+    Stop-Run changed @{ path = $Path; expected = $Expected; found = $found }
+}
+
+function Get-NewBytes($File) {
+    if ($null -ne $File.content) {
+        try { return , [Convert]::FromBase64String($File.content) } catch { Stop-Run bad_request @{ key = 'content' } }
+    }
+    if ($null -eq $File.from_backup) { return $null }
+    try { $bytes = Read-File (Get-BackupPath $File.from_backup) }
+    catch { Skip-Missing $_; Stop-Run backup_missing @{ sha256 = $File.from_backup } }
+    if ((Get-Hash $bytes) -ne $File.from_backup) { Stop-Run backup_missing @{ sha256 = $File.from_backup } }
+    return , $bytes
+}
+
+function Assert-File($File) {
+    Assert-Shape $File 'path:s expect_sha256:s? content:s? from_backup:s? backup:s backup_path:s?'
+    $deletes = $null -eq $File.content -and $null -eq $File.from_backup
+    if ($null -ne $File.content -and $null -ne $File.from_backup) { Stop-Run bad_request @{ key = 'from_backup' } }
+    if ($deletes -and $null -eq $File.expect_sha256) { Stop-Run bad_request @{ key = 'expect_sha256' } }
+    if ($File.backup -notin 'store', 'beside', 'none') { Stop-Run bad_request @{ key = 'backup' } }
+    if ($File.backup -eq 'beside' -and -not $File.backup_path) { Stop-Run bad_request @{ key = 'backup_path' } }
+}
+
+function Get-Change($File) {
+    $path = Expand-Path $File.path
+    $old = Read-Present $path
+    Assert-Hash $path $old $File.expect_sha256
+    if ($null -ne $old -and ([IO.File]::GetAttributes((Get-RealPath $path)) -band [IO.FileAttributes]::ReadOnly)) { Stop-Run read_only @{ path = $path } }
+    $new = Get-NewBytes $File
+    @{ path = $path; old = $old; new = $new; old_hash = Get-HashOrNull $old; new_hash = Get-HashOrNull $new; wish = $File; backup = $null }
+}
+
+function Save-Old($Change) {
+    if ($null -eq $Change.old -or $Change.wish.backup -eq 'none') { return }
+    if ($Change.wish.backup -eq 'beside') {
+        $Change.backup = Expand-Path $Change.wish.backup_path
+        Save-Copy $Change.backup $Change.old CreateNew
+        return
+    }
+    $Change.backup = Save-Backup $Change.old
+    Add-Backup $Change.old_hash $Change.path
+}
+
+function Remove-File([string]$Path, $Found) {
+    $real = Get-RealPath $Path
+    $held = Open-File $Path Read 'Read, Delete'
+    try {
+        Assert-Hash $Path (Read-Stream $held) $Found
+        Invoke-Patiently { [IO.File]::Delete($real) }
+    }
+    finally { $held.Close() }
+}
+
+function Set-LocalFile([string]$Path, [byte[]]$New, $Found) {
+    $temporary = "$Path.$($Request.run).tmp"
+    $aside = "$temporary~"
+    try {
+        Write-New $temporary $New
+        $Target.At = @{ path = $Path }
+        # Move never overwrites.
+        if ($null -eq $Found) { [IO.File]::Move($temporary, $Path); return }
+        # While this handle is open nobody can open the file for writing.
+        $held = Open-File $Path Read 'Read, Delete'
+        try {
+            Assert-Hash $Path (Read-Stream $held) $Found
+            Invoke-Patiently { [IO.File]::Replace($temporary, $Path, $aside, $true) }
+        }
+        finally { $held.Close() }
+    }
+    catch {
+        # ReplaceFile's error 1177 leaves the old file under the other name.
+        if ([IO.File]::Exists($aside) -and -not [IO.File]::Exists($Path)) { [IO.File]::Move($aside, $Path) }
+        throw
+    }
+    finally {
+        # A virus scanner may hold them for a moment; the file itself is right by now.
+        Remove-Quietly $temporary
+        Remove-Quietly $aside
+    }
+}
+
+# In place: rename over SMB1 is unproven, and FAT has no ReplaceFile.
+function Set-InPlace([string]$Path, [byte[]]$New, $Found) {
+    $mode = if ($null -eq $Found) { 'CreateNew' } else { 'Open' }
+    $stream = Open-File $Path ReadWrite None $mode
+    $written = $false
+    try {
+        $old = Read-Stream $stream
+        if ($null -ne $Found) { Assert-Hash $Path $old $Found }
+        try { Write-Stream $stream $New; $written = $true } catch { Write-Stream $stream $old; throw }
+    }
+    finally {
+        $stream.Close()
+        if ($null -eq $Found -and -not $written) { [IO.File]::Delete((Get-RealPath $Path)) }
+    }
+}
+
+function Set-File([string]$Path, $New, $Found) {
+    if ($null -eq $New) { Remove-File $Path $Found; return }
+    if ((Get-FileSystem $Path) -eq 'NTFS') { Set-LocalFile $Path $New $Found } else { Set-InPlace $Path $New $Found }
+    Assert-Hash $Path (Read-Present $Path) (Get-Hash $New)
+}
+
+function Get-Applied($Change) {
+    $out = [ordered]@{ path = $Change.path; sha256 = $Change.new_hash; size = $null; modified = $null; backup = $Change.backup }
+    if ($null -ne $Change.new) {
+        $out.size = $Change.new.Length
+        $out.modified = Get-Time ([IO.File]::GetLastWriteTimeUtc((Get-RealPath $Change.path)))
+    }
+    $out
+}
+
+function Set-Record($Record) {
+    $key = Get-OwnKey "records\$($Record.service)"
+    $values = @{ wanted = [string]$Record.wanted; owned = $Record.owned }
+    if ($null -ne $Record.loaded) {
+        $process = Get-ServiceProcess (Get-Image $Record.service) (Get-State $Record.service)
+        $values += @{ loaded = $Record.loaded; file = ''; process = Format-Process $process }
+    }
+    foreach ($name in 'loaded', 'wanted', 'owned', 'process', 'file') {
+        if (-not $values.ContainsKey($name)) { $values[$name] = [string]$key.GetValue($name) }
+        $key.SetValue($name, $values[$name])
+    }
+}
+
+# What undoes Set-Record.
+function Get-OldRecord($Record) {
+    $key = Open-Key "$Own\records\$($Record.service)"
+    $values = $null
+    if ($key) { $values = @{}; foreach ($name in $key.GetValueNames()) { $values[$name] = $key.GetValue($name) } }
+    @{ service = $Record.service; values = $values }
+}
+
+function Undo-Record($Old) {
+    if ($null -eq $Old.values) { (Get-OwnKey records).DeleteSubKey($Old.service, $false); return }
+    $key = Get-OwnKey "records\$($Old.service)"
+    foreach ($item in $Old.values.GetEnumerator()) { $key.SetValue($item.Key, $item.Value) }
+}
+
+# Only what still is what this run wrote is put back: anything else is somebody's newer work.
+function Undo-Change($Change) {
+    try {
+        $now = Get-HashOrNull (Read-Present $Change.path)
+        if ($now -eq $Change.old_hash) { return }
+        if ($now -ne $Change.new_hash) { $Answer.left += $Change.path; return }
+        Set-File $Change.path $Change.old $Change.new_hash
+        $Answer.restored += $Change.path
+    }
+    catch { $Answer.left += $Change.path }
+}
+
+function Invoke-Apply {
+    Assert-Shape $Request 'files:l records:l lock_wait:n lock:b'
+    foreach ($key in 'applied', 'restored', 'left') { $Answer[$key] = @() }
+    foreach ($file in $Request.files) { Assert-File $file }
+    foreach ($record in $Request.records) {
+        Assert-Shape $record 'service:s loaded:s? wanted:s? owned:s'
+        if ($record.service -notmatch '^[^\\/]+$') { Stop-Run bad_request @{ key = 'service' } }
+    }
+    if ($Request.lock) {
+        Enter-Lock $Request.lock_wait
+        Get-BootToken | Out-Null
+    }
+    $changes = @(foreach ($file in $Request.files) { Get-Change $file })
+    foreach ($change in $changes) { Save-Old $change }
+    $records = @()
+    $done = @()
+    try {
+        foreach ($record in $Request.records) { $records += Get-OldRecord $record; Set-Record $record }
+        foreach ($change in $changes) { $done = @($change) + $done; Set-File $change.path $change.new $change.old_hash }
+    }
+    catch {
+        $failure = $_
+        $code = Get-Failure $failure
+        foreach ($change in $done) { Undo-Change $change }
+        foreach ($old in $records) { try { Undo-Record $old } catch { $Answer.left += "$Own\records\$($old.service)" } }
+        Stop-Run $code.code $code.detail
+    }
+    $Answer.applied = @(foreach ($change in $changes) { Get-Applied $change })
+}
 #endregion
 #region restart
+$Finishable = 'stopping', 'stopped', 'starting', 'hung', 'failed'
+
+function Get-Stamp { Get-Time ([datetime]::UtcNow) }
+
+function Save-Journal {
+    $Work.Journal.updated = Get-Stamp
+    (Get-OwnKey '').SetValue('journal', (ConvertTo-Ascii $Work.Journal))
+}
+
+function Save-Step($Service, [string]$Step, [double]$Timeout = 0) {
+    $Service.step = $Step
+    $journal = $Work.Journal
+    $journal.service = $Service.name
+    $journal.step = $Step
+    $journal.since = Get-Stamp
+    $journal.deadline = $journal.since + $Timeout
+    $journal.timeline += [pscustomobject]@{ at = $journal.since; service = $Service.name; step = $Step }
+    Save-Journal
+}
+
+# Services that are stopped come back although the journal cannot be written any more.
+function Save-StepQuietly($Service, [string]$Step, [double]$Timeout = 0) { try { Save-Step $Service $Step $Timeout } catch { return } }
+
+function Set-Failure($Service, $Failure, [string]$Step) {
+    if ($Service) { $Service.error = $Failure; Save-StepQuietly $Service $Step }
+    if ($null -eq $Work.Journal.error) { $Work.Journal.error = $Failure }
+}
+
+function Assert-Journal($Journal) {
+    try { Assert-Shape $Journal 'version:n run:s who:s began:n updated:n phase:s services:l timeline:l' } catch { Stop-Run journal_corrupt @{ key = "$Own\journal" } }
+}
+
+function Assert-Window($Window) {
+    if (-not $Window) { return }
+    Assert-Shape $Window 'from:s to:s'
+    foreach ($key in 'from', 'to') { if ($Window.$key -notmatch '^\d\d:\d\d$') { Stop-Run bad_request @{ key = $key } } }
+    $now = [datetime]::Now.ToString('HH:mm')
+    $late = $now -ge $Window.from
+    $early = $now -lt $Window.to
+    $inside = if ($Window.from -lt $Window.to) { $late -and $early } else { $late -or $early }
+    if (-not $inside) { Stop-Run outside_window @{ now = $Answer.clock.now; utc_offset_minutes = $Answer.clock.utc_offset_minutes; window = $Window } }
+}
+
+# What an earlier run stopped and has not been seen to start again.
+function Get-Previous($Journal) {
+    if (-not $Journal -or $Journal.phase -eq 'done') { return $null }
+    $owed = @($Journal.services | Where-Object { $_.step -in $Finishable })
+    $left = @($Journal.services | Where-Object { $_.step -eq 'recorded' })
+    if ($Journal.previous) {
+        $names = @($Journal.services | ForEach-Object { $_.name })
+        $owed = @($Journal.previous.services | Where-Object { $Journal.phase -in 'launching', 'finishing' -or $names -notcontains $_.name }) + $owed
+    }
+    [pscustomobject]@{ run = $Journal.run; who = $Journal.who; began = $Journal.began; boot = $Journal.boot; services = @($owed); recorded = @($left); down = @() }
+}
+
+function New-Journal($Previous) {
+    $now = Get-Stamp
+    $journal = [ordered]@{
+        version = 1; run = $Request.run; who = $Request.who; machine = [Environment]::MachineName; boot = Get-BootToken; began = $now; updated = $now; phase = 'launching'
+        service = $null; step = $null; since = $now; deadline = $now + 30; outcome = $null; error = $null; services = @(); timeline = @(); left_alone = @(); finished = @(); previous = $Previous
+    }
+    $journal.services = @(foreach ($item in $Request.services) {
+            $entry = New-Entry 'name role before after process_before process_after process_source stop_ms start_ms step error depends_on file file_sha256 loaded'
+            foreach ($key in 'name', 'role', 'depends_on', 'file', 'file_sha256', 'loaded') { $entry[$key] = $item.$key }
+            $entry
+        })
+    $journal
+}
+
+# Ansible's own way out of WinRM's job, which ends with the connection.
+function Start-Worker([string]$File) {
+    $shell = @('powershell.exe', 'pwsh.exe' | ForEach-Object { [IO.Path]::Combine($PSHOME, $_) } | Where-Object { [IO.File]::Exists($_) })[0]
+    $run = '$ErrorActionPreference=''Stop'';$f=''{0}'';$t=[IO.File]::ReadAllText($f);[IO.File]::Delete($f);$j=ConvertFrom-Json $t;&([scriptblock]::Create($j.script)) $j.request' -f $File.Replace("'", "''")
+    $options = '-NoProfile -NonInteractive -ExecutionPolicy Bypass -EncodedCommand ' + [Convert]::ToBase64String([Text.Encoding]::Unicode.GetBytes($run))
+    try { $made = Invoke-CimMethod -ClassName Win32_Process -MethodName Create -Arguments @{ CommandLine = "`"$shell`" $options" } }
+    catch { Start-Process -FilePath $shell -ArgumentList $options -WindowStyle Hidden; return }
+    if ($made.ReturnValue -ne 0) { Stop-Run worker_failed @{ native = [int]$made.ReturnValue } }
+}
+
+# Who can write here decides what the worker runs.
+function Protect-Directory([string]$Directory) {
+    [IO.Directory]::CreateDirectory($Directory) | Out-Null
+    try {
+        $wanted = New-Object Security.AccessControl.DirectorySecurity
+        $wanted.SetSecurityDescriptorSddlForm('D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)')
+        Set-Acl -LiteralPath $Directory -AclObject $wanted
+        $acl = Get-Acl -LiteralPath $Directory
+        $others = @($acl.GetAccessRules($true, $true, [Security.Principal.SecurityIdentifier]) | Where-Object { $_.IdentityReference.Value -notin 'S-1-5-18', 'S-1-5-32-544' })
+        if ($others.Count -or -not $acl.AreAccessRulesProtected) { Stop-Run access_denied @{ path = $Directory } }
+    }
+    catch { if ($Request.credential) { throw } }
+}
+
+function Invoke-Launch($Before) {
+    $directory = $env:SystemRoot + '\msexchange.winsock_proxy\run'
+    $file = "$directory\$($Request.run).json"
+    $failure = $null
+    try {
+        Protect-Directory $directory
+        [IO.File]::WriteAllText($file, $Text)
+        Start-Worker $file
+    }
+    catch { $failure = Get-Failure $_ }
+    Exit-Lock
+    $clock = [Diagnostics.Stopwatch]::StartNew()
+    while (-not $failure -and $clock.Elapsed.TotalSeconds -lt 30) {
+        Start-Sleep -Milliseconds 200
+        $journal = Read-Journal
+        if (-not $journal -or $journal.run -ne $Request.run -or $journal.phase -ne 'launching') { return }
+    }
+    # With the lock in hand the journal can be taken back: a worker that comes late finds another one and leaves.
+    try { Enter-Lock 5 } catch { return }
+    try { [IO.File]::Delete($file) } catch { $clock.Stop() }
+    $key = Get-OwnKey ''
+    if ($Before) { $key.SetValue('journal', $Before) } else { $key.DeleteValue('journal', $false) }
+    $detail = if ($failure) { $failure.detail } else { @{} }
+    Stop-Run worker_failed $detail
+}
+
+function Wait-State([string]$Name, [string[]]$Until, [double]$Seconds) {
+    $clock = [Diagnostics.Stopwatch]::StartNew()
+    while ($true) {
+        $state = Get-State $Name
+        if ($Until -contains $state -or $clock.Elapsed.TotalSeconds -ge $Seconds) { return $state }
+        Start-Sleep -Milliseconds 200
+    }
+}
+
+function Get-Allowed([double]$Seconds) { [math]::Max(1, [math]::Min($Seconds, $Request.deadline - $Work.Clock.Elapsed.TotalSeconds)) }
+
+# 0, or the Win32 code with which the service manager refused.
+function Send-Control([string]$Name, [string]$Control) {
+    $controller = New-Object ServiceProcess.ServiceController $Name, $Target.Machine
+    try { if ($Control -eq 'start') { $controller.Start() } else { $controller.Stop() }; return 0 }
+    catch {
+        $native = (Get-Cause $_).native
+        if ($null -eq $native) { throw }
+        return $native
+    }
+    finally { $controller.Close() }
+}
+
+function Find-Process($Service, [string]$State) {
+    $process = Get-ServiceProcess (Get-Image $Service.name) $State
+    $Service.process_source = if ($process) { 'path' } else { 'unknowable' }
+    return $process
+}
+
+function Stop-One($Service) {
+    $allowed = Get-Allowed $Request.stop_timeout
+    Save-Step $Service stopping $allowed
+    $clock = [Diagnostics.Stopwatch]::StartNew()
+    while ($true) {
+        $native = Send-Control $Service.name stop
+        # 1052, 1061: it cannot take a control now, perhaps it can in a moment.
+        if ($native -notin 1052, 1061 -or $clock.Elapsed.TotalSeconds -ge $allowed) { break }
+        if ((Get-State $Service.name) -in 'stopped', 'stop_pending') { $native = 0; break }
+        Start-Sleep -Milliseconds 500
+    }
+    if ($native -notin 0, 1062) { Stop-Run stop_refused @{ service = $Service.name; native = $native } }
+    $state = Wait-State $Service.name stopped ($allowed - $clock.Elapsed.TotalSeconds)
+    $Service.stop_ms = [long]$clock.ElapsedMilliseconds
+    if ($state -ne 'stopped') { Stop-Run stop_timeout @{ service = $Service.name; state = $state; waited_ms = $Service.stop_ms } }
+    Save-StepQuietly $Service stopped
+}
+
+# The bytes a service is about to read, or $null.
+function Read-Section($Service) {
+    if (-not $Service.file) { return $null }
+    try { return , (Read-File $Service.file) } catch { Skip-Missing $_; return $null }
+}
+
+function Set-Loaded($Service, $Before) {
+    if (-not $Service.file) { return }
+    $after = Read-Section $Service
+    $hash = if ($null -eq $after) { '' } else { Get-Hash $after }
+    $same = $hash -eq $(if ($null -eq $Before) { '' } else { Get-Hash $Before })
+    $key = Get-OwnKey "records\$($Service.name)"
+    $key.SetValue('process', (Format-Process $Service.process_after))
+    $key.SetValue('file', $(if ($same) { $hash } else { '' }))
+    # Another file than the controller knew: it works the hash out from the backup. No file: the hash of an empty section.
+    $loaded = ''
+    if ($same -and $hash -eq [string]$Service.file_sha256) { $loaded = [string]$Service.loaded }
+    elseif ($same -and -not $hash) { $loaded = Get-Hash (New-Object byte[] 0) }
+    elseif ($same) { Save-Backup $after | Out-Null }
+    $key.SetValue('loaded', $loaded)
+    foreach ($name in 'wanted', 'owned') { if ($null -eq $key.GetValue($name)) { $key.SetValue($name, '') } }
+}
+
+function Start-One($Service) {
+    $allowed = Get-Allowed $Request.start_timeout
+    $before = Read-Section $Service
+    Save-StepQuietly $Service starting $allowed
+    $clock = [Diagnostics.Stopwatch]::StartNew()
+    while ($true) {
+        $native = Send-Control $Service.name start
+        # 1056: somebody else starts it, or it has not finished stopping.
+        if ($native -ne 1056) { break }
+        $state = Wait-State $Service.name 'running', 'start_pending', 'stopped' ($allowed - $clock.Elapsed.TotalSeconds)
+        if ($state -ne 'stopped') { break }
+    }
+    if ($native -notin 0, 1056) { Stop-Run start_failed @{ service = $Service.name; native = $native } }
+    $state = Wait-State $Service.name 'running', 'stopped' ($allowed - $clock.Elapsed.TotalSeconds)
+    $Service.start_ms = [long]$clock.ElapsedMilliseconds
+    if ($state -eq 'stopped') { Stop-Run start_failed @{ service = $Service.name } }
+    if ($state -ne 'running') { Stop-Run start_timeout @{ service = $Service.name; state = $state; waited_ms = $Service.start_ms } }
+    $Service.process_after = Find-Process $Service $state
+    try { Set-Loaded $Service $before } catch { Set-Failure $null (Get-Failure $_) '' }
+    Save-StepQuietly $Service running
+}
+
+function Test-Disabled([string]$Name) { (Open-Key "$Services\$Name").GetValue('Start') -eq 4 }
+
+# Starts what is stopped, in order; what depends on a failure is not tried.
+function Start-All($List) {
+    $failed = @($Work.Failed)
+    foreach ($service in $List) {
+        $down = @($service.depends_on | Where-Object { $failed -contains $_ })
+        try {
+            if ($down.Count) { Stop-Run dependency_failed @{ service = $service.name; dependency = $down[0] } }
+            Start-One $service
+        }
+        catch {
+            $failure = Get-Failure $_
+            $failed += $service.name
+            $step = if ($failure.code -eq 'start_timeout') { 'hung' } else { 'failed' }
+            Set-Failure $service $failure $step
+        }
+    }
+    $Work.Failed = $failed
+}
+
+# An earlier run's services: nothing is stopped for them, and only what is still stopped is started.
+function Complete-Previous {
+    $previous = $Work.Journal.previous
+    if (-not $previous) { return }
+    $down = @($previous.services | Where-Object { (Get-State $_.name) -eq 'stopped' })
+    $Work.Journal.left_alone = @($previous.recorded | Where-Object { (Get-State $_.name) -eq 'stopped' } | ForEach-Object { $_.name })
+    $age = (Get-Stamp) - $previous.began
+    $ours = $Request.finish -eq 'any' -or ($previous.boot -eq $Work.Journal.boot -and [math]::Abs($age) -lt 86400)
+    if ($ours) {
+        $start = @($down | Where-Object { -not (Test-Disabled $_.name) })
+        $Work.Owed = $start
+        Start-All $start
+        $Work.Journal.finished = @($start | Where-Object { $Work.Failed -notcontains $_.name } | ForEach-Object { $_.name })
+    }
+    $previous.down = @($down | Where-Object { (Get-State $_.name) -ne 'running' } | ForEach-Object { $_.name })
+    Save-Journal
+}
+
+function Get-Plan {
+    $list = $Work.Journal.services
+    $names = @($list | ForEach-Object { $_.name })
+    foreach ($service in $list) { if ((Get-State $service.name) -eq 'missing') { Stop-Run service_missing @{ service = $service.name } } }
+    foreach ($service in $list) {
+        $service.before = Wait-State $service.name 'running', 'stopped' (Get-Allowed $Request.stop_timeout)
+        if ($service.before -notin 'running', 'stopped') { Stop-Run service_pending @{ service = $service.name; state = $service.before } }
+        $service.process_before = Find-Process $service $service.before
+    }
+    $up = @($list | Where-Object { $_.before -eq 'running' } | ForEach-Object { $_.name })
+    # A root that was started a moment ago, to finish an earlier run, has read its file.
+    $affected = @($list | Where-Object { $_.role -eq 'root' -and $up -contains $_.name -and $Work.Journal.finished -notcontains $_.name } | ForEach-Object { $_.name })
+    foreach ($service in $list) { if ($affected -notcontains $service.name -and @($service.depends_on | Where-Object { $affected -contains $_ }).Count) { $affected += $service.name } }
+    $Work.Stop = @($list | Where-Object { $affected -contains $_.name -and $up -contains $_.name })
+    $Work.Start = @($list | Where-Object { $Request.start -contains $_.name -and $up -notcontains $_.name })
+    $stop = @($Work.Stop | ForEach-Object { $_.name })
+    $touched = @($Work.Stop) + $Work.Start
+    $need = @($touched | ForEach-Object { $_.depends_on } | Where-Object { $stop -notcontains $_ -and $Request.start -notcontains $_ -and (Get-State $_) -ne 'running' } | Select-Object -Unique)
+    if (-not $Request.allow_disabled) {
+        $starts = @($touched | ForEach-Object { $_.name })
+        if ($Request.start_dependencies) { $starts += $need }
+        foreach ($name in $starts) { if (Test-Disabled $name) { Stop-Run service_disabled @{ service = $name } } }
+    }
+    foreach ($service in $Work.Stop) {
+        if ($service.role -ne 'root' -and $Request.dependents -eq 'fail') { Stop-Run graph_changed @{ service = @($service.depends_on)[0]; dependent = $service.name } }
+        foreach ($dependent in (New-Object ServiceProcess.ServiceController $service.name, $Target.Machine).get_DependentServices()) {
+            $name = $dependent.get_ServiceName()
+            if ($stop -notcontains $name -and (Get-State $name) -ne 'stopped') { Stop-Run graph_changed @{ service = $service.name; dependent = $name } }
+        }
+    }
+    foreach ($service in $touched) {
+        foreach ($name in $service.depends_on) { if ($need -contains $name -and -not $Request.start_dependencies) { Stop-Run dependency_down @{ service = $service.name; dependency = $name; state = Get-State $name } } }
+    }
+    $Work.Need = @(foreach ($name in $need) { New-Service $name })
+    foreach ($service in $touched) { Save-Step $service recorded }
+}
+
+function New-Service([string]$Name) {
+    $entry = New-Entry 'name role before after process_before process_after process_source stop_ms start_ms step error depends_on file file_sha256 loaded'
+    $entry.name = $Name
+    $entry.role = 'dependency'
+    $entry.before = 'stopped'
+    $entry.depends_on = @()
+    $Work.Journal.services = @($entry) + $Work.Journal.services
+    $entry
+}
+
+function Set-Phase([string]$Phase) {
+    $Work.Journal.phase = $Phase
+    Save-Journal
+}
+
+function Stop-All {
+    $list = @($Work.Stop)
+    [array]::Reverse($list)
+    foreach ($service in $list) {
+        try {
+            if ($Work.Clock.Elapsed.TotalSeconds -ge $Request.deadline) { Stop-Run stop_timeout @{ service = $service.name; state = 'running'; waited_ms = 0 } }
+            Stop-One $service
+        }
+        catch {
+            $failure = Get-Failure $_
+            $step = 'running'
+            if ($failure.code -eq 'stop_timeout' -and $failure.detail.state -ne 'running') { $step = 'hung'; $Work.Failed += $service.name }
+            Set-Failure $service $failure $step
+            return
+        }
+    }
+}
+
+function Get-Returning {
+    $whole = $null -eq $Work.Journal.error
+    foreach ($service in @($Work.Stop) + $Work.Start) {
+        if ($service.before -eq 'running' -and $service.step -ne 'stopped') { continue }
+        if ($whole -and $service.role -ne 'root' -and $Request.dependents -eq 'leave_stopped') { continue }
+        if (-not $whole -and $service.before -ne 'running') { continue }
+        if (Test-Disabled $service.name) { continue }
+        $service
+    }
+}
+
+function Assert-Settled($List) {
+    $running = @($List | Where-Object { $_.step -eq 'running' })
+    if (-not $running.Count) { return }
+    Set-Phase settling
+    Start-Sleep -Milliseconds ([int](1000 * $Request.settle))
+    foreach ($service in $running) {
+        $state = Get-State $service.name
+        $process = Get-ServiceProcess (Get-Image $service.name) $state
+        if ($state -eq 'running' -and (Format-Process $process) -eq (Format-Process $service.process_after)) { continue }
+        Set-Failure $service (New-Failure died @{ service = $service.name; state = $state }) failed
+    }
+}
+
+function New-Failure([string]$Code, [hashtable]$Detail) { try { Stop-Run $Code $Detail } catch { Get-Failure $_ } }
+
+function Invoke-Work {
+    Set-Phase finishing
+    Complete-Previous
+    if ($Work.Journal.error) { return }
+    Get-Plan
+    if ($Work.Need.Count) {
+        Set-Phase starting
+        Start-All $Work.Need
+        if ($Work.Journal.error) { return }
+    }
+    if ($Work.Stop.Count) { Set-Phase stopping; Stop-All }
+    $back = @(Get-Returning)
+    $Work.Owed = $back
+    if ($back.Count) {
+        try { Set-Phase starting } catch { $Work.Journal.phase = 'starting' }
+        Start-All $back
+    }
+    Assert-Settled (@($Work.Need) + $back)
+}
+
+function Complete-Journal {
+    $journal = $Work.Journal
+    $changed = $journal.finished.Length -gt 0
+    foreach ($service in $journal.services) {
+        if ($null -eq $service.before) { continue }
+        $service.after = Get-State $service.name
+        if ($null -ne $service.stop_ms -or $null -ne $service.start_ms) { $changed = $true }
+    }
+    $owed = @(@($Work.Owed) + @($journal.services | Where-Object { $_.step -eq 'hung' }) | Where-Object { $_.step -in $Finishable -and (Get-State $_.name) -ne 'running' })
+    if (-not $owed.Count) { $journal.phase = 'done' }
+    $journal.outcome = if ($journal.error) { 'failed' } elseif ($changed) { 'restarted' } else { 'nothing' }
+    Save-Journal
+}
+
+function Invoke-Worker {
+    Enter-Lock 30
+    $journal = Read-Journal
+    if (-not $journal -or $journal.run -ne $Request.run -or $journal.phase -ne 'launching') { return }
+    $Work.Journal = $journal
+    try { Invoke-Work } catch { Set-Failure $null (Get-Failure $_) '' }
+    Complete-Journal
+}
+
+function Set-Outcome($Journal, [bool]$Done, [string]$Outcome) {
+    $Answer.done = $Done
+    foreach ($key in 'services', 'timeline', 'left_alone', 'finished') { $Answer[$key] = @($Journal.$key) }
+    if (-not $Done) {
+        foreach ($key in 'service', 'step', 'since', 'deadline') { $Answer[$key] = $Journal.$key }
+        return
+    }
+    $Answer.outcome = $Outcome
+    $Answer.previous = $Journal.previous
+    $Answer.down = @($Journal.services | Where-Object { $_.before -eq 'running' -and (Get-State $_.name) -ne 'running' } | ForEach-Object { $_.name })
+    if ($Journal.error) { $Answer.error = $Journal.error }
+}
+
+function Wait-Outcome($Run, [double]$Seconds) {
+    $clock = [Diagnostics.Stopwatch]::StartNew()
+    $free = [Diagnostics.Stopwatch]::StartNew()
+    while ($true) {
+        $journal = Read-Journal
+        if (-not $journal -or ($Run -and $journal.run -ne $Run)) {
+            $Answer.done = $true
+            $Answer.outcome = 'unknown'
+            return
+        }
+        Assert-Journal $journal
+        if ($journal.outcome) { Set-Outcome $journal $true $journal.outcome; return }
+        $patience = if ($journal.phase -eq 'launching') { 30 } else { 5 }
+        if (Get-LockHolder) { $free.Reset(); $free.Start() }
+        elseif ($free.Elapsed.TotalSeconds -ge $patience) { Set-Outcome $journal $true interrupted; return }
+        if ($clock.Elapsed.TotalSeconds -ge $Seconds) { Set-Outcome $journal $false ''; return }
+        Start-Sleep -Milliseconds 500
+    }
+}
+
+function Invoke-Restart_Status {
+    Assert-Shape $Request 'of:s? wait:n'
+    Wait-Outcome $Request.of $Request.wait
+}
+
+function Invoke-Restart {
+    Assert-Shape $Request 'services:l start:l dependents:s stop_timeout:n start_timeout:n deadline:n settle:n wait:n lock_wait:n allow_disabled:b start_dependencies:b window:o? finish:s'
+    foreach ($item in $Request.services) { Assert-Shape $item 'name:s role:s depends_on:l file:s? file_sha256:s? loaded:s?' }
+    if ($Request.dependents -notin 'restore', 'leave_stopped', 'fail') { Stop-Run bad_request @{ key = 'dependents' } }
+    if ($Request.finish -notin 'same_boot', 'any') { Stop-Run bad_request @{ key = 'finish' } }
+    $Work = @{ Journal = $null; Clock = [Diagnostics.Stopwatch]::StartNew(); Failed = @(); Owed = @(); Stop = @(); Start = @(); Need = @() }
+    if (-not $Text) { Invoke-Worker; return }
+    Enter-Lock $Request.lock_wait
+    $journal = Read-Journal
+    if ($journal) {
+        Assert-Journal $journal
+        $young = [math]::Abs((Get-Stamp) - $journal.updated) -lt 60
+        if ($journal.phase -eq 'launching' -and $young) { Stop-Busy ([pscustomobject]@{ who = $journal.who; run = $journal.run; machine = $journal.machine; since = $journal.began }) }
+    }
+    Assert-Window $Request.window
+    $before = Get-Text (Open-Key $Own) journal
+    $Work.Journal = New-Journal (Get-Previous $journal)
+    Save-Journal
+    Invoke-Launch $before
+    Wait-Outcome $Request.run $Request.wait
+}
 #endregion
 #region main
+try {
+    $now = [DateTimeOffset]::Now
+    $Answer.clock = [ordered]@{ now = Get-Time $now.UtcDateTime; utc_offset_minutes = [int]$now.Offset.TotalMinutes }
+    # Windows PowerShell does not load it by itself, PowerShell 7 has it elsewhere.
+    try { Add-Type -AssemblyName System.ServiceProcess } catch { $now = $null }
+    Assert-Shape $Request 'version:n op:s computer:s? credential:o? run:s who:s'
+    foreach ($key in 'op', 'run', 'computer') { $Answer[$key] = $Request.$key }
+    if ($Request.version -ne 1) { Stop-Run bad_request @{ key = 'version' } }
+    if ($Request.run -cnotmatch '^[0-9a-f-]{8,36}$') { Stop-Run bad_request @{ key = 'run' } }
+    if (-not (Test-Path -LiteralPath "function:Invoke-$($Request.op)")) { Stop-Run bad_request @{ key = 'op' } }
+    Connect-Target
+    & "Invoke-$($Request.op)"
+}
+catch { $Answer.error = Get-Failure $_ }
+finally {
+    if ($Target.Lock) { $Target.Lock.Close() }
+    Remove-PSDrive -Name winsock_proxy -Scope Global -Force -ErrorAction SilentlyContinue
+}
+'---msexchange.winsock_proxy begin---'
+ConvertTo-Ascii $Answer
+'---msexchange.winsock_proxy end---'
 #endregion

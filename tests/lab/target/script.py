@@ -22,12 +22,7 @@ SOURCE: t.Final = Path(__file__).resolve().parents[3] / "plugins" / "plugin_util
 # Ansible's psrp connection appends this line to every script that it runs (winrm.md: "psrp").
 PSRP_SUFFIX: t.Final = "exit $LASTEXITCODE"
 _REGION = re.compile(r"^#region (\w+)\n(.*?)^#endregion\n", re.MULTILINE | re.DOTALL)
-_REGIONS_OF: t.Final[t.Mapping[str, tuple[str, ...]]] = {
-    "inspect": ("common", "inspect", "main"),
-    "apply": ("common", "apply", "main"),
-    "restart": ("common", "restart", "main"),
-    "restart_status": ("common", "restart", "main"),
-}
+_QUOTED = re.compile(r"""'[^'\n]*'|"[^"\n]*"|[^'"\n]+|.""")
 
 
 @functools.cache
@@ -35,10 +30,34 @@ def _loader() -> str:
     return (SOURCE / "loader.ps1").read_text(encoding="ascii")
 
 
+def _tight(line: str) -> str:
+    """One line as it travels: outside of strings no blank after ``{ ; ,``, before ``}`` and around ``=``."""
+    pieces = _QUOTED.findall(line)
+    return "".join(
+        piece if piece[0] in "'\"" else re.sub(r" +}", "}", re.sub(r"([{;,]) +", r"\1", piece)).replace(" = ", "=")
+        for piece in pieces
+    )
+
+
+def _region_names(request: Json) -> list[str]:
+    """Regions that travel with a request, in the order of the file."""
+    names = ["common", "direct" if request["computer"] is None else "computer"]
+    if request["op"] == "inspect":
+        names += ["inspect", "outlook"] if request["events"] or request["ports"] else ["inspect"]
+    else:
+        names += ["change", "apply" if request["op"] == "apply" else "restart"]
+    return [*names, "main"]
+
+
 @functools.cache
-def _script(op: str) -> str:
-    regions = dict(_REGION.findall((SOURCE / "target.ps1").read_text(encoding="ascii")))
-    return "".join(regions[name] for name in _REGIONS_OF[op])
+def _regions() -> dict[str, str]:
+    found = _REGION.findall((SOURCE / "target.ps1").read_text(encoding="ascii"))
+    return {
+        name: "".join(
+            _tight(line.strip()) + "\n" for line in body.splitlines() if line.strip() and line.strip()[0] != "#"
+        )
+        for name, body in found
+    }
 
 
 def is_loader(text: str | None) -> bool:
@@ -57,7 +76,7 @@ def request_of(stdin: bytes) -> t.Any:
     try:
         envelope = json.loads(stdin.decode("ascii"))
         request = envelope["request"]
-        known = envelope["script"] == _script(request["op"])
+        known = envelope["script"] == "".join(_regions()[name] for name in _region_names(request))
     except (ValueError, KeyError, TypeError):
         return None
     return request if known and set(envelope) == {"script", "request"} else None
