@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from .cmd import not_recognized, run_line
 from .machines.machine import Machine, Network
 from .target.operations import answer_request
-from .target.script import envelope, is_loader, request_of
+from .target.script import PSRP_SUFFIX, envelope, is_loader, request_of
 from .wire.api import Call, Emit
 
 OLDEST_POWERSHELL: t.Final = 3
@@ -81,10 +81,10 @@ class Dispatcher:
     async def _run(self, machine: Machine, call: Call, emit: Emit) -> int:
         if is_loader(call.powershell):
             return await self._operation(machine, call, emit)
-        if call.powershell is not None:
-            word = (call.powershell.split() or ["powershell"])[0]
-            return _say(emit, not_recognized(word))
-        return _say(emit, run_line(machine, call.command))
+        line = call.command if call.powershell is None else call.powershell.strip().removesuffix(PSRP_SUFFIX).strip()
+        if "\n" in line or "\x00" in line:
+            return _say(emit, not_recognized(line.split()[0]))
+        return _say(emit, run_line(machine, line))
 
     async def _operation(self, machine: Machine, call: Call, emit: Emit) -> int:
         conduct = self.conduct.get(machine.name, Conduct())

@@ -25,9 +25,14 @@ _REGION = re.compile(r"^#region (\w+)\n(.*?)^#endregion\n", re.MULTILINE | re.DO
 _QUOTED = re.compile(r"""'[^'\n]*'|"[^"\n]*"|[^'"\n]+|.""")
 
 
-@functools.cache
-def _loader() -> str:
-    return (SOURCE / "loader.ps1").read_text(encoding="ascii")
+@functools.lru_cache(maxsize=8)
+def _text(name: str, _changed: int) -> str:
+    return (SOURCE / name).read_text(encoding="ascii")
+
+
+def _source(name: str) -> str:
+    """A file's text; read again when it changed, because labs outlive the edits of whoever works on the script."""
+    return _text(name, (SOURCE / name).stat().st_mtime_ns)
 
 
 def _tight(line: str) -> str:
@@ -49,9 +54,9 @@ def _region_names(request: Json) -> list[str]:
     return [*names, "main"]
 
 
-@functools.cache
-def _regions() -> dict[str, str]:
-    found = _REGION.findall((SOURCE / "target.ps1").read_text(encoding="ascii"))
+@functools.lru_cache(maxsize=2)
+def _regions(text: str) -> dict[str, str]:
+    found = _REGION.findall(text)
     return {
         name: "".join(
             _tight(line.strip()) + "\n" for line in body.splitlines() if line.strip() and line.strip()[0] != "#"
@@ -60,11 +65,16 @@ def _regions() -> dict[str, str]:
     }
 
 
+def _script(request: Json) -> str:
+    regions = _regions(_source("target.ps1"))
+    return "".join(regions[name] for name in _region_names(request))
+
+
 def is_loader(text: str | None) -> bool:
     """Whether a PowerShell text is the loader, as it stands or with what psrp appends."""
     if text is None:
         return False
-    return text.rstrip().removesuffix(PSRP_SUFFIX).rstrip() == _loader().rstrip()
+    return text.rstrip().removesuffix(PSRP_SUFFIX).rstrip() == _source("loader.ps1").rstrip()
 
 
 def request_of(stdin: bytes) -> t.Any:
@@ -76,7 +86,7 @@ def request_of(stdin: bytes) -> t.Any:
     try:
         envelope = json.loads(stdin.decode("ascii"))
         request = envelope["request"]
-        known = envelope["script"] == "".join(_regions()[name] for name in _region_names(request))
+        known = envelope["script"] == _script(request)
     except (ValueError, KeyError, TypeError):
         return None
     return request if known and set(envelope) == {"script", "request"} else None
