@@ -9,8 +9,8 @@ version_added: 0.1.0
 description:
   - Stops the given services with everything that runs and depends on them, and starts exactly what ran before, in the
     order of the dependency graph. What was stopped stays stopped.
-  - The work is done by a detached process on the machine that runs the script. It outlives the connection, the shell and
-    the controller, obeys only its deadlines, and kills nothing.
+  - The work is done by a detached process on the machine that runs the script. It outlives the connection, the shell
+    and the controller, obeys only its deadlines, and kills nothing.
   - Services that a restart cut short has left stopped are started again by the next restart.
   - Reports states and processes as they were seen, and is C(changed) only if something was restarted.
   - Works for any Windows service, on the host of the connection and through a management host.
@@ -75,8 +75,8 @@ options:
     default: 10
   finish:
     description:
-      - Which interrupted restart is completed first. V(same_boot) is one of this boot and of the last 24 hours, V(any) also
-        an older one.
+      - Which interrupted restart is completed first. V(same_boot) is one of this boot and of the last 24 hours, V(any)
+        also an older one.
     type: str
     choices: [same_boot, any]
     default: same_boot
@@ -115,8 +115,8 @@ attributes:
 notes:
   - While a restart takes longer than a minute, the task prints the server, the service, its step, since when and until
     when at most, once a minute.
-  - A restart of C(MSExchangeDS) takes down C(MSExchangeIS), C(MSExchangeMTA), C(MSExchangeIMC) and whatever else runs on
-    top of the directory. Check mode shows what.
+  - A restart of C(MSExchangeDS) takes down C(MSExchangeIS), C(MSExchangeMTA), C(MSExchangeIMC) and whatever else runs
+    on top of the directory. Check mode shows what.
 seealso:
   - module: msexchange.winsock_proxy.wspcfg
   - module: ansible.windows.win_service
@@ -185,7 +185,8 @@ services:
       description: Milliseconds that it took to start, null when it was not started.
       type: int
     step:
-      description: Last step, of V(recorded), V(stopping), V(stopped), V(starting), V(running), V(failed), V(hung), V(predicted).
+      description:
+        - Last step, of V(recorded), V(stopping), V(stopped), V(starting), V(running), V(failed), V(hung), V(predicted).
       type: str
     error:
       description: What went wrong with it, null when nothing did.

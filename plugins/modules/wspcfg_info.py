@@ -1,0 +1,149 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: wspcfg_info
+short_description: Tell what an Exchange server publishes through Proxy Server 2.0, and what is odd about it
+version_added: 0.1.0
+description:
+  - Reads both C(Wspcfg.ini) files, the services, the records and backups of this collection, the journal of restarts,
+    and on request the event log and what listens inside. One remote execution; nothing is changed.
+author:
+  - the msexchange.winsock_proxy authors (@msexchange)
+extends_documentation_fragment:
+  - msexchange.winsock_proxy.target
+options:
+  events_since:
+    description:
+      - Also read the System and Application logs since then, in seconds since 1970 UTC by the server's clock, such as
+        C(clock.now) of an earlier result. The newest 200 events are returned.
+    type: float
+  inside_ports:
+    description:
+      - Ports to look at on the Exchange server's own network, where Exchange must answer before the proxy can.
+      - Each takes up to five seconds.
+    type: list
+    elements: int
+  bin_dir:
+    description:
+      - Directory of C(Store.exe), as the Exchange server has it, when it should not be looked for.
+    type: str
+  imc_dir:
+    description:
+      - Directory of C(Msexcimc.exe), as the Exchange server has it, when it should not be looked for.
+    type: str
+  exchange_version:
+    description:
+      - Version to report when the build number in the registry is missing or wrong, V(4.0), V(5.0) or V(5.5).
+    type: str
+attributes:
+  diff_mode:
+    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
+    support: none
+seealso:
+  - module: msexchange.winsock_proxy.wspcfg
+"""
+
+EXAMPLES = r"""
+- name: See what is there
+  msexchange.winsock_proxy.wspcfg_info:
+    computer: EXCH1
+  register: seen
+
+- name: Look for events since a restart, and at the ports from inside
+  msexchange.winsock_proxy.wspcfg_info:
+    events_since: "{{ restarted.clock.now - 3600 }}"
+    inside_ports: [110, 143, 389]
+"""
+
+RETURN = r"""
+exchange:
+  description: Version, build, root and directories of the installation.
+  returned: success
+  type: dict
+  sample:
+    version: "5.5"
+    build: 2653
+    root: C:\exchsrvr
+    directories: {bin: 'C:\exchsrvr\bin', imc: 'C:\exchsrvr\connect\msexcimc\bin'}
+proxy_on_server:
+  description: Whether Proxy Server is in use on the Exchange server itself.
+  returned: success
+  type: bool
+files:
+  description: Both candidate files, with path, existence, size, sha256, time, attributes, look-alikes, text and error.
+  returned: success
+  type: list
+  elements: dict
+listeners:
+  description: Ports that the files surely publish, and whether the running process has loaded them.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{host: 192.0.2.10, port: 995, protocol: pop3s, in_force: true}]
+pending:
+  description: Per service whether it must restart to hold what its section says now, with the reason.
+  returned: success
+  type: list
+  elements: dict
+findings:
+  description: What is odd about the files, with C(code), C(path), C(line) and C(message).
+  returned: success
+  type: list
+  elements: dict
+services:
+  description: The services of Exchange and everything that they depend on or that depends on them.
+  returned: success
+  type: list
+  elements: dict
+backups:
+  description: Backups on the server, oldest first, with C(saved), C(sha256) and C(path).
+  returned: success
+  type: list
+  elements: dict
+unfinished:
+  description: What an interrupted restart left behind, null when there is none.
+  returned: success
+  type: dict
+lock:
+  description: Who is at work on the server now, null when nobody is.
+  returned: success
+  type: dict
+inside:
+  description: What listens on the server itself, with greetings.
+  returned: success
+  type: list
+  elements: dict
+events:
+  description: Events with C(cause), C(remedy) and C(article) where they are known; null when not asked for.
+  returned: success
+  type: list
+  elements: dict
+events_error:
+  description: Why a log could not be read, null otherwise.
+  returned: success
+  type: str
+causes:
+  description: One sentence per distinct known cause among the events.
+  returned: success
+  type: list
+  elements: str
+machine:
+  description: Name, PowerShell version and system of the machine that ran the script.
+  returned: success
+  type: dict
+clock:
+  description: Time and UTC offset of the machine that ran the script.
+  returned: success
+  type: dict
+executions:
+  description: Remote executions of this task.
+  returned: success
+  type: int
+problems:
+  description: Why the task failed, each with C(code), C(option), C(value), C(cause) and C(remedy).
+  returned: failure
+  type: list
+  elements: dict
+"""

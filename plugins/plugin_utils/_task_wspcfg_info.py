@@ -1,0 +1,152 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a ``wspcfg_info`` task does: one inspection, told in full.
+
+Private to this collection: names and shapes may change in any release.
+"""
+
+from __future__ import annotations
+
+import base64
+import typing as t
+from collections.abc import Mapping, Sequence
+
+from ..module_utils._listeners import LISTENERS, OWNERS
+from ._errors import Problem, Refused, TargetError, explain, problem_of
+from ._events import causes, decode
+from ._exchange import proxy_here
+from ._journal import journal_result, journal_warnings
+from ._pending import pending
+from ._plan import FILES, finish_plan, unchanged_files
+from ._restart import is_active
+from ._server import FileState, Server, ServiceState
+from ._target import Session
+from ._task_wspcfg import View, look
+
+Json = dict[str, t.Any]
+
+EVENT_LOGS = ("System", "Application")
+# Enough for one restart; the newest come first.
+EVENT_LIMIT = 200
+# Exchange greets at once on its own network; SMTP waits for a reverse look-up (Q258745).
+READ_MS = 5000
+# LDAP has no greeting: an anonymous version 2 bind is answered by every version (Q176466).
+LDAP_BIND = bytes.fromhex("300c020101600702010204008000")
+
+
+def _event_query(options: Mapping[str, t.Any]) -> Json | None:
+    since = options.get("events_since")
+    if since is None:
+        return None
+    if since < 0:
+        remedy = "Give seconds since 1970 UTC, such as clock.now of an earlier result."
+        raise Refused([Problem("bad_option", "time cannot be negative", remedy, "events_since", str(since))])
+    return {"since": float(since), "logs": list(EVENT_LOGS), "sources": [], "limit": EVENT_LIMIT}
+
+
+def _port_query(port: int, *, ldap: bool = False) -> Json:
+    send = base64.b64encode(LDAP_BIND).decode("ascii") if ldap else None
+    return {"port": port, "send": send, "read_ms": READ_MS}
+
+
+def _inside(options: Mapping[str, t.Any]) -> list[Json]:
+    """Return what to ask each port from inside; a TLS port is only connected to."""
+    problems, queries = [], []
+    for port in options.get("inside_ports") or ():
+        if 1 <= port <= 65535:
+            protocols = {row.protocol for row in LISTENERS.values() if row.port == port and not row.tls}
+            queries.append(_port_query(port, ldap="ldap" in protocols))
+        else:
+            remedy = "Give whole numbers from 1 to 65535."
+            problems.append(Problem("bad_option", "this is no TCP port", remedy, "inside_ports", str(port)))
+    if problems:
+        raise Refused(problems)
+    return queries
+
+
+def run(session: Session, options: Mapping[str, t.Any], *, host: str) -> Json:
+    """Tell everything that one inspection shows.
+
+    Args:
+        session: The target.
+        options: The module's options, validated.
+        host: Name for messages.
+    """
+    try:
+        view = look(session, options, events=_event_query(options), ports=_inside(options))
+    except Refused as refused:
+        problems = [problem.as_result() for problem in refused.problems]
+        return {"changed": False, "failed": True, "msg": refused.message(host), "problems": problems}
+    except TargetError as error:
+        problem = problem_of(error.code, error.detail, text=error.text)
+        return {"changed": False, "failed": True, "msg": explain(error, host), "problems": [problem.as_result()]}
+    return {**_tell(view, host), "changed": False, "executions": session.executions}
+
+
+def _tell(view: View, host: str) -> Json:
+    server = view.server
+    plan = finish_plan(server, unchanged_files(server), None)
+    return {
+        "exchange": view.exchange.as_result(server),
+        "proxy_on_server": proxy_here(server) is not None,
+        "files": [_file(server.file(file_id)) for file_id in FILES],
+        "listeners": [{**port.as_target(), "in_force": port.now} for port in plan.ports],
+        "pending": _pending(server),
+        "findings": list(plan.findings),
+        "services": [_service(row) for row in server.services if row.exists],
+        "backups": [{"saved": row.saved, "sha256": row.sha256, "path": row.path} for row in server.backups],
+        "unfinished": journal_result(server),
+        "lock": server.lock,
+        "inside": _greetings(server.ports),
+        "events": None if server.events is None else decode(server.events),
+        "events_error": server.events_error,
+        "causes": causes(server.events or ()),
+        "warnings": [f"{host}: {text}" for text in journal_warnings(server)],
+        "machine": dict(server.machine),
+        "clock": {"now": server.clock, "utc_offset_minutes": server.utc_offset_minutes},
+    }
+
+
+def _file(file: FileState) -> Json:
+    keys = ("id", "path", "source", "exists", "size", "sha256", "modified", "read_only", "file_system")
+    row = {key: getattr(file, key) for key in keys}
+    text = None if file.content is None else file.content.decode("cp1252", "replace")
+    return {**row, "lookalikes": list(file.lookalikes), "text": text, "error": file.error}
+
+
+def _service(row: ServiceState) -> Json:
+    keys = ("name", "display_name", "state", "start_type", "account", "process_source")
+    process = None if row.process is None else {"id": row.process.id, "started": row.process.started}
+    return {**{key: getattr(row, key) for key in keys}, "process": process, "depends_on": list(row.depends_on)}
+
+
+def _pending(server: Server) -> list[Json]:
+    rows = []
+    for owner in OWNERS:
+        service = server.service(owner.service)
+        if not service.exists:
+            continue
+        file = server.file(owner.file_id)
+        verdict = pending(service, server.record(owner.service), file, owner.section)
+        rows.append(
+            {
+                "service": service.name,
+                "section": owner.section,
+                "pending": verdict.pending and proxy_here(server) is None,
+                "reason": verdict.text,
+                "known_by": verdict.reason,
+                "running": is_active(service),
+            }
+        )
+    return rows
+
+
+def _greetings(ports: Sequence[Mapping[str, t.Any]]) -> list[Json]:
+    """Return the inside view with greetings as text."""
+    rows = []
+    for row in ports:
+        data = base64.b64decode(row["greeting"]) if row.get("greeting") else b""
+        line = data.split(b"\r\n", 1)[0].decode("ascii", "backslashreplace") if data else None
+        rows.append({**row, "greeting": line})
+    return rows
