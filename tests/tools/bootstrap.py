@@ -43,11 +43,12 @@ LANES = {
     for lane in (
         Lane("core2.16", ("3.10",), "test.txt"),
         Lane("core2.19", ("3.11", "3.12", "3.13"), "dev.txt"),
-        Lane("core2.21", ("3.13", "3.12", "3.14"), "test.txt"),
+        Lane("core2.21", ("3.13", "3.12", "3.14"), "dev.txt"),
         Lane("galaxy", ("3.11", "3.12", "3.13"), "galaxy.txt"),
     )
 }
 MAIN = "core2.19"
+NEWEST = "core2.21"
 NO_PYTHON = 77  # exit status: the lane cannot be run on this machine
 
 
@@ -92,9 +93,15 @@ def find_python(lane: Lane) -> Optional[str]:
     return None
 
 
+def main_lane() -> Lane:
+    """The lane of ``.venv``: the usual one, or the newest where this machine's Python is too new for it."""
+    usual, newest = LANES[MAIN], LANES[NEWEST]
+    return newest if find_python(usual) is None and find_python(newest) is not None else usual
+
+
 def folder(lane: Lane) -> Path:
-    """Where the lane's environment lies: ``.venv`` for the main one."""
-    return ROOT / ".venv" if lane.name == MAIN else ROOT / "build" / "lanes" / lane.name
+    """Where the environment of a lane lies that is not the main one."""
+    return ROOT / "build" / "lanes" / lane.name
 
 
 def check_venv_module(executable: str) -> None:
@@ -174,11 +181,11 @@ def install(lane: Lane, python: Path) -> None:
 def main(argv: List[str]) -> int:
     """Make the environment of one lane; exit status 77 says that no interpreter fits."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--lane", default=MAIN, choices=sorted(LANES))
+    parser.add_argument("--lane", choices=sorted(LANES), help="another one than that of .venv")
     parser.add_argument("--target", type=Path, help="folder of the environment")
     options = parser.parse_args(argv)
-    lane = LANES[options.lane]
-    target = options.target or folder(lane)
+    lane = LANES[options.lane] if options.lane else main_lane()
+    target = options.target or (folder(lane) if options.lane else ROOT / ".venv")
     try:
         make(lane, target)
     except NoPythonError as error:

@@ -134,3 +134,15 @@ def test_packages_of_the_asked_profile_and_platform() -> None:
 def test_unknown_form_of_a_package_line_is_refused() -> None:
     with pytest.raises(ValueError, match="cannot read"):
         list(packages.packages("(a | b) [test]", frozenset()))
+
+
+@pytest.mark.parametrize(("version", "lane"), [("3.12", "core2.19"), ("3.14", "core2.21"), ("3.8", "core2.19")])
+def test_main_environment_follows_the_python_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, lane: str
+) -> None:
+    python = tmp_path / f"python{version}"
+    python.write_text(f"#!/bin/sh\necho {version}\n", encoding="ascii")
+    python.chmod(0o755)
+    for name, value in {"PATH": str(tmp_path), "PYENV_ROOT": str(tmp_path), "PYTHON": str(python)}.items():
+        monkeypatch.setenv(name, value)
+    assert bootstrap.main_lane().name == lane
