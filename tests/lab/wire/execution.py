@@ -10,7 +10,7 @@ import base64
 import binascii
 import re
 import typing as t
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 
 from tests.lab.wire.api import Authentication, Call, CommandHandler, Emit, HostCounters, Transport
@@ -84,7 +84,12 @@ class Execution:
 
     @property
     def running(self) -> bool:
+        """The handler has begun and not ended."""
         return self._task is not None and not self._task.done()
+
+    def start(self, work: Coroutine[object, object, None]) -> None:
+        """Run the handler in a task of its own: it outlives the connection that brought the command."""
+        self._task = asyncio.create_task(work)
 
     async def stop(self) -> None:
         """Cancel the handler and wait until it has gone."""
@@ -103,10 +108,10 @@ class Runner:
     failures: list[Failure]
 
     def start(self, execution: Execution) -> None:
-        """Run the command in a task of its own: it outlives the connection that brought it."""
+        """Hand a command to the handler."""
         self.counters.executions += 1
         self.counters.running += 1
-        execution._task = asyncio.create_task(self._run(execution))
+        execution.start(self._run(execution))
 
     async def _run(self, execution: Execution) -> None:
         try:

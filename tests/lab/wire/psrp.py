@@ -8,7 +8,6 @@ No PowerShell runs here: the text of a pipeline goes to the handler, and what it
 
 from __future__ import annotations
 
-import base64
 import struct
 import typing as t
 import uuid
@@ -132,17 +131,17 @@ class RunspacePoolShell:
         first = line.findtext(f"{_RSP}Arguments") if line is not None else None
         if line is None or not first:
             raise wsman.FaultError(wsman.schema_violation("CommandLine holds no fragment"))
-        command_id = (line.get("CommandId") or str(uuid.uuid4())).upper()
+        data, command_id = wsman.decoded(first), _guid(line.get("CommandId") or str(uuid.uuid4()))
         core = psrpcore.ServerPipeline(self.core, uuid.UUID(command_id))
         self.pipelines[command_id] = Pipeline(command_id, core, Outbox(command_id), self)
         self.started += 1
-        self.feed(base64.b64decode(first))
+        self.feed(data)
         return f"<rsp:CommandResponse><rsp:CommandId>{command_id}</rsp:CommandId></rsp:CommandResponse>"
 
     def send(self, message: wsman.Message) -> str:
         """Take fragments for the pool or a pipeline."""
         for stream in message.body.iterfind(f"{_RSP}Send/{_RSP}Stream"):
-            self.feed(base64.b64decode(stream.text or ""))
+            self.feed(wsman.decoded(stream.text))
         return "<rsp:SendResponse/>"
 
     async def receive(self, message: wsman.Message) -> str:
@@ -223,8 +222,19 @@ def open_pool(message: wsman.Message, session: Session, runner: Runner, *, idle_
         raise wsman.FaultError(wsman.schema_violation("creationXml is missing"))
     asked = wsman.seconds(message.body.findtext(f"{_RSP}Shell/{_RSP}IdleTimeOut") or "", default=idle_limit_s)
     pool = RunspacePoolShell(session, runner, message.resource, min(asked, idle_limit_s))
-    pool.feed(base64.b64decode(creation))
+    pool.feed(wsman.decoded(creation))
     return pool
+
+
+def _guid(text: str) -> str:
+    """Return a CommandId as psrpcore's pipeline id is written.
+
+    :raises wsman.FaultError: it is no GUID.
+    """
+    try:
+        return str(uuid.UUID(text)).upper()
+    except ValueError as error:
+        raise wsman.FaultError(wsman.schema_violation(f"CommandId is no GUID: {text!r}")) from error
 
 
 def as_text(value: object) -> str:

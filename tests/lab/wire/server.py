@@ -107,7 +107,7 @@ class WireServer:
         self.endpoints.clear()
         if self._folder is not None:
             shutil.rmtree(self._folder)
-            self._folder = None
+            self._folder = self._accounts = self._authority = None
 
     def reset_counters(self) -> None:
         """Count from zero again; what is open now stays counted as open."""

@@ -102,6 +102,8 @@ class HostService:
             raise wsman.FaultError(wsman.too_many_shells(self.settings.shells_per_user))
         transport = _transport(message)
         shell_id = _asked_shell_id(message) or str(uuid.uuid4()).upper()
+        if shell_id in self._entries:
+            raise wsman.FaultError(wsman.shell_exists(shell_id))
         session = Session(shell_id, self.host, identity.user, transport, identity.authentication)
         opener = open_pool if transport == "psrp" else open_shell
         shell = opener(message, session, self.runner, idle_limit_s=self.settings.idle_timeout_s)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import base64
 import typing as t
 import uuid
 from dataclasses import dataclass, field
@@ -81,7 +80,7 @@ class WinRsShell:
         if command.execution is not None:
             # cmd.exe would read it; here the handler has begun with what WINRS_CONSOLEMODE_STDIN announced.
             raise wsman.FaultError(wsman.schema_violation("input was not announced by WINRS_CONSOLEMODE_STDIN=FALSE"))
-        command.stdin += base64.b64decode(stream.text or "")
+        command.stdin += wsman.decoded(stream.text)
         if stream.get("End", "").lower() == "true":
             self._run(command)
         return "<rsp:SendResponse/>"

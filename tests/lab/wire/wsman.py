@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 import typing as t
 import uuid
@@ -42,6 +44,7 @@ OPERATION_TIMED_OUT: t.Final = 2150858793
 UNEXPECTED_SELECTORS: t.Final = 2150858843
 QUOTA_MAX_SHELLS: t.Final = 2150859173
 QUOTA_MAX_OPERATIONS: t.Final = 2150859174
+TARGET_ALREADY_EXISTS: t.Final = 2150858851
 UNSUPPORTED_FEATURE: t.Final = 2150858818
 SCHEMA_VALIDATION: t.Final = 2150858817
 OPERATION_ABORTED: t.Final = 995
@@ -98,11 +101,29 @@ def parse(data: bytes) -> Message:
         message_id=_text(header, ADDRESSING, "MessageID"),
         resource=_text(header, WSMAN, "ResourceURI"),
         timeout_s=seconds(_text(header, WSMAN, "OperationTimeout"), default=60.0),
-        envelope_bytes=int(_text(header, WSMAN, "MaxEnvelopeSize") or 153600),
+        envelope_bytes=_size(_text(header, WSMAN, "MaxEnvelopeSize")),
         selectors=_named(header, "SelectorSet", "Selector"),
         options=_named(header, "OptionSet", "Option"),
         body=body,
     )
+
+
+def _size(text: str) -> int:
+    """MaxEnvelopeSize in bytes; the default is that of WinRM 2.0."""
+    if text and not text.isdecimal():
+        raise FaultError(schema_violation(f"MaxEnvelopeSize is no number: {text!r}"))
+    return int(text or 153600)
+
+
+def decoded(text: str | None) -> bytes:
+    """Decode the base64 of a stream or of arguments.
+
+    :raises FaultError: it is none.
+    """
+    try:
+        return base64.b64decode(text or "", validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise FaultError(schema_violation(f"a stream is not base64: {error}")) from error
 
 
 def _text(parent: ET.Element, namespace: str, name: str) -> str:
@@ -211,6 +232,11 @@ def shell_not_found(shell_id: str) -> Fault:
         " server. Provide the correct ShellId or create a new shell and retry the operation. "
     )
     return Fault(UNEXPECTED_SELECTORS, text, "w:InvalidSelectors")
+
+
+def shell_exists(shell_id: str) -> Fault:
+    """A client chose the id of a shell that is open."""
+    return Fault(TARGET_ALREADY_EXISTS, f"The shell {shell_id} already exists. ", "w:AlreadyExists")
 
 
 def command_not_found(command_id: str) -> Fault:

@@ -306,8 +306,9 @@ class TestServer:
             second = WireServer(Silent(), {})
             with pytest.raises(OSError), running(second, [Binding("127.0.0.2", 0, 0), Binding("127.0.0.1", taken)]):
                 pass
-            assert second._folder is None
-            assert second._listeners == []
+            assert second.endpoints == {}
+            with pytest.raises(RuntimeError, match="has not been started"):
+                second.ca_file.exists()
 
     def test_schemes_that_are_not_wanted_are_not_served(self) -> None:
         server = WireServer(Silent(), {})

@@ -12,6 +12,8 @@ import pytest
 import requests
 import winrm
 import xmltodict  # type: ignore[import-untyped]
+from pypsrp.powershell import RunspacePool
+from pypsrp.wsman import WSMan
 from requests_credssp.exceptions import (  # type: ignore[import-untyped]
     AuthenticationException,
     NTStatusException,
@@ -419,6 +421,77 @@ class TestHttp:
             timeout=DEADLINE_S,
         )
         assert (answer.status_code, str(wsman.SCHEMA_VALIDATION) in answer.text) == (500, True)
+
+    @pytest.mark.parametrize(
+        ("action", "body"),
+        [
+            ("Create", ""),
+            ("Create psrp", "<rsp:Shell/>"),
+            ("Create psrp", "<rsp:Shell><p:creationXml>!</p:creationXml></rsp:Shell>"),
+            ("Command", ""),
+            ("Command psrp", "<rsp:CommandLine/>"),
+            ("Command psrp", "<rsp:CommandLine CommandId='x'><rsp:Arguments>AAAA</rsp:Arguments></rsp:CommandLine>"),
+            ("Send", ""),
+            ("Send", "<rsp:Send><rsp:Stream CommandId='x'>AAAA</rsp:Stream></rsp:Send>"),
+            ("Receive", ""),
+            ("Receive", "<rsp:Receive><rsp:DesiredStream/></rsp:Receive>"),
+            ("Receive psrp", "<rsp:Receive><rsp:DesiredStream CommandId='x'/></rsp:Receive>"),
+        ],
+    )
+    def test_incomplete_bodies_are_faults_and_no_mistake_of_the_lab(self, wire: Lab, action: str, body: str) -> None:
+        name, psrp = action.split()[0], "psrp" in action
+        answer = self.post(
+            wire, name, body, psrp=psrp, shell=self.new_shell(wire, psrp=psrp) if name != "Create" else ""
+        )
+        assert (answer.status_code, "Fault>" in answer.text) == (500, True)
+        assert wire.server.failures == []
+
+    @pytest.mark.parametrize("name", ["Signal", "Delete", "Get"])
+    def test_operations_that_need_no_body(self, wire: Lab, name: str) -> None:
+        shell = self.new_shell(wire, psrp=False)
+        assert self.post(wire, name, "", shell=shell).status_code == 200
+        assert self.post(wire, name, "", shell="00000000-0000-0000-0000-000000000000").status_code == 500
+
+    def test_one_id_for_one_shell(self, wire: Lab) -> None:
+        body = "<rsp:Shell ShellId='11111111-2222-3333-4444-555555555555'/>"
+        assert self.post(wire, "Create", body).status_code == 200
+        again = self.post(wire, "Create", body)
+        assert (again.status_code, str(wsman.TARGET_ALREADY_EXISTS) in again.text) == (500, True)
+
+    def test_size_that_is_no_number(self, wire: Lab) -> None:
+        header = "<w:MaxEnvelopeSize>large</w:MaxEnvelopeSize>"
+        answer = self.post(wire, "Create", "<rsp:Shell/>", header=header)
+        assert (answer.status_code, "MaxEnvelopeSize is no number" in answer.text) == (500, True)
+
+    def new_shell(self, wire: Lab, *, psrp: bool) -> str:
+        """Open a shell and return its id."""
+        if not psrp:
+            return str(wire.protocol("ssl", scheme="https").open_shell())
+        pool = RunspacePool(
+            WSMan(HOST, port=wire.https_port, auth="basic", username="admin", password=USERS["admin"],
+                  cert_validation=str(wire.server.ca_file), no_proxy=True)
+        )  # fmt: skip
+        pool.open()
+        return str(pool.id)
+
+    def post(
+        self, wire: Lab, name: str, body: str, *, psrp: bool = False, shell: str = "", header: str = ""
+    ) -> requests.Response:
+        """Send one envelope by Basic over HTTPS."""
+        transfer = name in ("Create", "Delete", "Get")
+        action = f"{wsman.TRANSFER if transfer else wsman.SHELL}/{name}"
+        resource = f"{wsman.POWERSHELL_RESOURCE}Microsoft.PowerShell" if psrp else f"{wsman.SHELL}/cmd"
+        selector = f'<w:SelectorSet><w:Selector Name="ShellId">{shell}</w:Selector></w:SelectorSet>' if shell else ""
+        envelope = (
+            f'<s:Envelope xmlns:s="{wsman.SOAP}" xmlns:a="{wsman.ADDRESSING}" xmlns:w="{wsman.WSMAN}"'
+            f' xmlns:rsp="{wsman.SHELL}" xmlns:p="{wsman.POWERSHELL_XML}"><s:Header><a:Action>{action}</a:Action>'
+            f"<a:MessageID>uuid:{name}</a:MessageID><w:ResourceURI>{resource}</w:ResourceURI>{selector}{header}"
+            f"</s:Header><s:Body>{body}</s:Body></s:Envelope>"
+        )
+        return requests.post(
+            f"https://{HOST}:{wire.https_port}/wsman", envelope.encode(), auth=("admin", USERS["admin"]),
+            verify=str(wire.server.ca_file), timeout=DEADLINE_S,
+        )  # fmt: skip
 
     def test_replayed_ciphertext_gets_401_and_then_400(self, wire: Lab) -> None:
         protocol = wire.protocol()
