@@ -4,6 +4,7 @@
 """Writes the option tables of README.md from the documentation of modules, filters and the role.
 
 A table stands between ``<!-- options of module win_ini -->`` and ``<!-- end of options -->``; it is replaced whole.
+The index of all plugins stands between ``<!-- index of plugins -->`` and ``<!-- end of index -->``.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ BLOCK = re.compile(
     r"(?P<begin><!-- options of (?P<kind>\w+) (?P<name>\w+) -->\n)(?P<table>.*?)(?P<end><!-- end of options -->)",
     re.DOTALL,
 )
+INDEX = re.compile(r"(?P<begin><!-- index of plugins -->\n).*?(?P<end><!-- end of index -->)", re.DOTALL)
+PUBLIC = {"module": "modules", "filter": "filter", "callback": "callback"}
 CONNECTION = frozenset({"computer", "computer_username", "computer_password", "target_deadline", "lock_wait"})
 
 # Ansible's markup: a value in code font, a name in code font without its plugin type, a link, emphasis.
@@ -108,8 +111,19 @@ def table(kind: str, name: str) -> str:
     return "\n".join(rows) + "\n"
 
 
+def index() -> str:
+    """One line for every public plugin, with its short description."""
+    rows = ["| Name | Kind | Does |", "| --- | --- | --- |"]
+    for kind, room in PUBLIC.items():
+        names = sorted(path.stem for path in (ROOT / "plugins" / room).glob("[!_]*.py"))
+        for name, page in sorted(documented(kind, names).items() if names else ()):
+            rows.append(f"| `{name.split('.')[-1]}` | {kind} | {markdown(page['doc']['short_description'])} |")
+    return "\n".join(rows) + "\n"
+
+
 def regenerate(text: str) -> str:
-    """The README with every table as the documentation has it now."""
+    """The README with its index and every table as the documentation has it now."""
+    text = INDEX.sub(lambda found: found["begin"] + index() + found["end"], text)
     return BLOCK.sub(lambda found: found["begin"] + table(found["kind"], found["name"]) + found["end"], text)
 
 
