@@ -1,11 +1,14 @@
 # Copyright (c) 2026, the msexchange.winsock_proxy authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""Restart Windows services with their dependents, and tell what really happened."""
+
+from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: service_restart
 short_description: Restart Windows services with their dependents, and tell what really happened
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Stops the given services with everything that runs and depends on them, and starts exactly what ran before, in the
     order of the dependency graph. What was stopped stays stopped.
@@ -15,7 +18,7 @@ description:
   - Reports states and processes as they were seen, and is C(changed) only if something was restarted.
   - Works for any Windows service, on the host of the connection and through a management host.
 author:
-  - the msexchange.winsock_proxy authors (@msexchange)
+  - The msexchange.winsock_proxy authors (@msexchange)
 extends_documentation_fragment:
   - msexchange.winsock_proxy.target
 options:

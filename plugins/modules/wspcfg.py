@@ -1,11 +1,14 @@
 # Copyright (c) 2026, the msexchange.winsock_proxy authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""Publish Exchange listeners through Microsoft Proxy Server 2.0."""
+
+from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: wspcfg
 short_description: Publish Exchange listeners through Microsoft Proxy Server 2.0
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Brings C(Wspcfg.ini) of an Exchange 4.0, 5.0 or 5.5 server to the wanted state, in the directory of C(Store.exe) and
     C(Dsamain.exe) and in the directory of C(Msexcimc.exe) (Q178532, Q181420).
@@ -15,7 +18,7 @@ description:
     loaded, and hands RV(restart) to M(msexchange.winsock_proxy.service_restart).
   - Without changes a task is one remote execution, with changes two.
 author:
-  - the msexchange.winsock_proxy authors (@msexchange)
+  - The msexchange.winsock_proxy authors (@msexchange)
 extends_documentation_fragment:
   - msexchange.winsock_proxy.target
 options:

@@ -1,16 +1,19 @@
 # Copyright (c) 2026, the msexchange.winsock_proxy authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""Tell what an Exchange server publishes through Proxy Server 2.0."""
+
+from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: wspcfg_info
 short_description: Tell what an Exchange server publishes through Proxy Server 2.0, and what is odd about it
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Reads both C(Wspcfg.ini) files, the services, the records and backups of this collection, the journal of restarts,
     and on request the event log and what listens inside. One remote execution; nothing is changed.
 author:
-  - the msexchange.winsock_proxy authors (@msexchange)
+  - The msexchange.winsock_proxy authors (@msexchange)
 extends_documentation_fragment:
   - msexchange.winsock_proxy.target
 options:
