@@ -45,6 +45,8 @@ class WireServer:
     """WinRM for any number of loopback addresses.
 
     handler: what executes commands. users: account to password. gate: where faults are injected.
+    directory: where a folder for keys and accounts is made, which ``stop`` removes; by default the system's temporary
+        directory. A server that is killed leaves the folder behind.
 
     counters: by address. failures: mistakes of the handler or of the lab itself, which a test should find empty.
     """
@@ -53,6 +55,7 @@ class WireServer:
     users: Mapping[str, str]
     gate: Gate = field(default_factory=OpenGate)
     settings: WireSettings = field(default_factory=WireSettings)
+    directory: Path | None = None
     endpoints: dict[str, Endpoint] = field(default_factory=dict, init=False)
     counters: dict[str, HostCounters] = field(default_factory=dict, init=False)
     failures: list[Failure] = field(default_factory=list, init=False)
@@ -82,7 +85,7 @@ class WireServer:
         :raises OSError: an address or port cannot be bound.
         """
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="lab-wire-"))
+            self._folder = Path(tempfile.mkdtemp(prefix="lab-wire-", dir=self.directory))
             self._accounts = Accounts(self.users, self._folder)
             self._authority = CertificateAuthority(self._folder)
         try:

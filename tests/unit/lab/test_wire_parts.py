@@ -310,14 +310,14 @@ class TestServer:
             with pytest.raises(RuntimeError, match="has not been started"):
                 second.ca_file.exists()
 
-    def test_schemes_that_are_not_wanted_are_not_served(self) -> None:
-        server = WireServer(Silent(), {})
+    def test_schemes_that_are_not_wanted_are_not_served(self, tmp_path: Path) -> None:
+        server = WireServer(Silent(), {}, directory=tmp_path)
         with running(server, [Binding("127.0.0.1", 0, None), Binding("127.0.0.2", None, 0)]):
             assert server.endpoints["127.0.0.1"].https_port is None
             assert server.endpoints["127.0.0.2"].http_port is None
             folder = server.ca_file.parent
-            assert folder.is_dir()
-        assert not folder.exists()
+            assert folder.parent == tmp_path
+        assert list(tmp_path.iterdir()) == []
 
     def test_points_are_the_operations_that_change_something(self) -> None:
         operations = {point.partition(".")[0] for point in POINTS if "." in point}
