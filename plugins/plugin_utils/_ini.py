@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from ._ini_diff import unified_diff
+from ._ini_diff import is_redacted, unified_diff
 from ._ini_edits import AddSection, Duplicates, Edit, Editor, RemoveKey, RemoveSection, SetKey, Style
 from ._ini_readers import (
     FINDINGS,
@@ -185,6 +185,7 @@ __all__ = [
     "SectionReading",
     "SetKey",
     "fold",
+    "is_redacted",
     "read_profile",
     "read_strict",
     "read_text",

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from ._ini_text import BLANKS, Codec, IniError, Line, fold
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 Duplicates = t.Literal["keep", "remove", "fail"]
 Style = t.Literal["file", "plain"]
@@ -94,7 +94,7 @@ def written_form(value: str) -> str:
     if bad is not None:
         raise IniError(
             "bad_value",
-            f"value {value!r} holds the character U+{ord(bad):04X}, which an INI file cannot carry",
+            f"the value holds U+{ord(bad):04X}, which an INI file cannot carry",
             remedy="remove line ends, NUL and 0x1A from the value; an INI value is one line",
         )
     quoted = value[:1] in ("'", '"') and value[-1:] == value[:1]
@@ -167,7 +167,6 @@ def _net_of(edits: Iterable[Edit]) -> t.Iterable[_Net]:
             check_section(edit.section)
         if isinstance(edit, SetKey):
             check_key(edit.key)
-            written_form(edit.value)
         nets.setdefault(fold(edit.section.strip(BLANKS)), _Net(edit.section)).add(edit)
     return nets.values()
 
@@ -232,9 +231,19 @@ class Editor:
                 self._section(net.name)
             for edit in net.keys.values():
                 if isinstance(edit, SetKey):
-                    self._set_key(edit)
+                    self._named(self._set_key, edit)
                 else:
                     self._remove_key(edit)
+
+    @staticmethod
+    def _named(set_key: Callable[[SetKey], None], edit: SetKey) -> None:
+        """Say in errors which key is meant; never its value, which may be a secret."""
+        try:
+            set_key(edit)
+        except IniError as error:
+            if error.line is None:
+                error.message = f"key {edit.key} of section [{edit.section}]: {error.message}"
+            raise
 
     def finish(self) -> bytes:
         """Return the file's bytes; a file that lacked the end of its last line still does."""
@@ -257,6 +266,7 @@ class Editor:
 
     def _set_key(self, edit: SetKey) -> None:
         written = written_form(edit.value)
+        self._codec.encode(edit.key + written)
         block = self._section(edit.section)
         entries = block.named(edit.key)
         if not entries or entries[0].kind == "text":

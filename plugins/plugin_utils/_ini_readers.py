@@ -134,7 +134,8 @@ class _ProfileReader:
     def read(self, document: Document) -> Reading:
         for number, line in enumerate(document.lines, 1):
             if number == 1 and self._hide_first:
-                self._note("encoding_bom", 1, f"{FINDINGS['encoding_bom']}: {line.text!r}")
+                hidden = f": section [{line.name}]" if line.kind == "header" else ""
+                self._note("encoding_bom", 1, FINDINGS["encoding_bom"] + hidden)
             elif line.kind == "header":
                 self._open(number, line)
             elif line.kind in ("key", "text") and self._current is not None:

@@ -81,32 +81,29 @@ class Codec:
         """Return the bytes of ``text``.
 
         Raises:
-            IniError: ``encoding_cannot`` when the bytes would not read back as the same characters.
+            IniError: ``encoding_cannot`` for a character whose bytes would not read back as it.
         """
-        raw = b"".join(self._encode_character(character) for character in text) if not text.isascii() else None
-        if raw is None:
+        try:
             raw = text.encode(self.name)
-        if self.decode(raw) != text:
-            raise self._cannot(text, text)
-        return raw
+        except UnicodeEncodeError:
+            return b"".join(self._encode_character(character) for character in text)
+        if text.isascii() or self.decode(raw) == text:
+            return raw
+        return b"".join(self._encode_character(character) for character in text)
 
     def _encode_character(self, character: str) -> bytes:
         try:
-            return character.encode(self.name)
+            raw = character.encode(self.name)
         except UnicodeEncodeError:
             # Windows reads bytes without a character, such as 0x81 in code page 1252, as U+0081, and back.
-            raw = bytes([ord(character)]) if ord(character) < 0x100 else b""
-            if raw and self.width == 1 and not self.mark and self.decode(raw) == character:
-                return raw
-            raise self._cannot(character, character) from None
-
-    def _cannot(self, text: str, part: str) -> IniError:
-        points = ", ".join(f"U+{ord(character):04X}" for character in part)
-        return IniError(
-            "encoding_cannot",
-            f"{text!r} cannot be written in the file's encoding {self.name} ({points})",
-            remedy="use characters of that encoding, or name the right code page in the option 'encoding'",
-        )
+            raw = bytes([ord(character)]) if ord(character) < 0x100 and self.width == 1 and not self.mark else b""
+        if not raw or self.decode(raw) != character:
+            raise IniError(
+                "encoding_cannot",
+                f"U+{ord(character):04X} does not exist in the encoding {self.name}",
+                remedy="use characters of that encoding, or name the right code page in the option 'encoding'",
+            )
+        return raw
 
     def ends_inside_pair(self, raw: bytes) -> bool:
         """Whether the last byte is a lead byte, which would take what is written after it as its second half."""

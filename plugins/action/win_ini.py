@@ -1,0 +1,34 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+from ..plugin_utils import _task_win_ini
+from ..plugin_utils._action import TargetAction
+from ..plugin_utils._ini import ENCODINGS
+from ..plugin_utils._target import Session
+
+
+class ActionModule(TargetAction):
+    """Adapter of the module win_ini."""
+
+    OPTIONS = {
+        "path": {"type": "str", "required": True},
+        "sections": {"type": "dict"},
+        "absent_sections": {"type": "list", "elements": "str"},
+        "exclusive": {"type": "str", "choices": ["none", "sections", "file"], "default": "none"},
+        "encoding": {"type": "str", "choices": ["auto", *ENCODINGS], "default": "auto"},
+        "newline": {"type": "str", "choices": ["auto", "crlf", "lf"], "default": "auto"},
+        "duplicates": {"type": "str", "choices": ["keep", "remove", "fail"], "default": "keep"},
+        "create": {"type": "bool", "default": True},
+        "backup": {"type": "bool", "default": False},
+        "redact": {"type": "list", "elements": "str", "no_log": False},
+        "expect_sha256": {"type": "str"},
+    }
+    RULES = {"required_one_of": [["sections", "absent_sections"]]}
+
+    def work(self, session: Session, options: dict[str, t.Any], *, host: str, check: bool) -> dict[str, t.Any]:
+        return _task_win_ini.run(session, options, host=host, check=check)

@@ -1,0 +1,138 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: win_ini_info
+short_description: Read INI files on Windows, as Windows reads them
+version_added: 1.0.0
+description:
+  - Returns the keys and values of any INI file on a Windows host, in one remote execution. It changes nothing.
+  - Of several sections or keys of one name the first counts, as for Windows' own profile functions; the others are
+    listed in RV(duplicates).
+author:
+  - the msexchange.winsock_proxy authors (@msexchange)
+extends_documentation_fragment:
+  - msexchange.winsock_proxy.target
+options:
+  path:
+    description:
+      - Absolute path of the file, as the server has it. Variables such as C(%SystemRoot%) are expanded there.
+      - A file that does not exist is no failure, see RV(exists). Files of more than 1 MiB are refused.
+    type: str
+    required: true
+  sections:
+    description:
+      - Names of the sections to return. All of them by default.
+    type: list
+    elements: str
+  encoding:
+    description:
+      - Encoding of a file that has no byte order mark; V(auto) takes such a file for code page 1252. A byte order mark
+        always wins.
+    type: str
+    choices: [auto, cp437, cp850, cp852, cp855, cp857, cp866, cp874, cp1250, cp1251, cp1252, cp1253, cp1254, cp1255, cp1256,
+              cp1257, cp1258, cp932, cp936, cp949, cp950, utf-8, utf-16-le, utf-16-be]
+    default: auto
+  redact:
+    description:
+      - Keys whose values are not returned. Shell patterns without regard to case, for the key's name (V(*password*)) or
+        C(section/key) (V(database/*)).
+    type: list
+    elements: str
+attributes:
+  diff_mode:
+    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
+    support: none
+seealso:
+  - module: msexchange.winsock_proxy.win_ini
+"""
+
+EXAMPLES = r"""
+- name: Read the settings
+  msexchange.winsock_proxy.win_ini_info:
+    path: C:\Program Files\Billing\billing.ini
+    redact: ["*password*"]
+  register: billing
+
+- name: Use one
+  ansible.builtin.debug:
+    msg: "{{ billing['values']['Database']['Server'] }}"
+  when: billing.exists
+"""
+
+RETURN = r"""
+path:
+  description: Path of the file, with variables expanded.
+  returned: always
+  type: str
+exists:
+  description: Whether the file exists.
+  returned: always
+  type: bool
+values:
+  description: Values by section and key, names as they are written in the file. Use C(result['values']) in templates.
+  returned: always
+  type: dict
+  sample: {Database: {Server: db1.example.com, Timeout: "30"}}
+sections:
+  description: The same with line numbers, in the file's order.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name of the section.
+      type: str
+    line:
+      description: Line of its header, from 1.
+      type: int
+    keys:
+      description: Its keys, each with C(name), C(value) and C(line).
+      type: list
+      elements: dict
+duplicates:
+  description: Keys and sections that stand in the file again after the one that Windows reads.
+  returned: always
+  type: list
+  elements: dict
+  sample: [{section: Database, key: timeout, line: 17}]
+findings:
+  description: What else Windows reads otherwise than it looks, each with C(code), C(line), C(section), C(key), C(message).
+  returned: always
+  type: list
+  elements: dict
+size:
+  description: Bytes of the file, null if it does not exist.
+  returned: always
+  type: int
+sha256:
+  description: Hash of the file, null if it does not exist.
+  returned: always
+  type: str
+encoding:
+  description: The file's encoding, null if it does not exist.
+  returned: always
+  type: str
+bom:
+  description: Whether it begins with a byte order mark.
+  returned: always
+  type: bool
+newline:
+  description: End of most lines; V(crlf), V(lf) or V(cr).
+  returned: always
+  type: str
+problems:
+  description: Why nothing could be read, each with C(code), C(option), C(value), C(cause) and C(remedy).
+  returned: always
+  type: list
+  elements: dict
+error:
+  description: The target's error, with C(code), C(message) and C(detail).
+  returned: on errors of the target
+  type: dict
+executions:
+  description: Remote executions of this task.
+  returned: always
+  type: int
+"""
