@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import functools
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -42,6 +43,7 @@ class Gate:
         command: Program and arguments, run in the repository's root.
         tests: Whether it is pytest and counts its tests.
         sandbox: Whether it runs in a network of its own.
+        telling: Regular expression of the log's lines that are worth showing; empty: all of them.
         setup: What must run before, with the network at hand; exit status 77 means that this machine cannot.
     """
 
@@ -50,6 +52,7 @@ class Gate:
     command: tuple[str, ...]
     tests: bool = False
     sandbox: bool = False
+    telling: str = ""
     setup: tuple[str, ...] = ()
 
 
@@ -91,7 +94,7 @@ def in_lane(name: str, what: str, *paths: str, sandbox: bool = False) -> Gate:
 
 # The slow ones first, so that two workers end together.
 GATES = (
-    Gate("sanity", "lint", tool("python", "-m", "tests.tools.sanity")),
+    Gate("sanity", "lint", tool("python", "-m", "tests.tools.sanity"), telling="^(ERROR|FATAL)"),
     Gate("ansible-lint", "lint", tool("python", "-m", "tests.tools.ansiblelint")),
     Gate("ruff", "lint", tool("ruff", "check", ".")),
     Gate("format", "lint", tool("ruff", "format", "--check", ".")),
@@ -180,8 +183,9 @@ def tell(outcome: Outcome, log: Path) -> None:
     lines = [f"{word:<6} {outcome.gate.name:<14} {counts} {outcome.seconds:7.1f} s"]
     lines += [f"       SKIPPED {reason}" for reason in outcome.skipped]
     if outcome.failed:
-        tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:]
-        lines += [f"       | {line}" for line in tail]
+        text = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        telling = [line for line in text if re.search(outcome.gate.telling, line)] or text
+        lines += [f"       | {line}" for line in telling[-TAIL_LINES:]]
         lines.append(f"       whole log: {log.relative_to(ROOT)}")
     print("\n".join(lines), flush=True)
 
