@@ -37,7 +37,7 @@ OPERATION_POINTS: t.Final = (
     *(f"apply.{point}" for point in ("begin", "locked", "compared", "backed_up", "recorded")),
     *("apply.file1.before", "apply.file1.after", "apply.file2.before", "apply.file2.after", "apply.end"),
     *(f"restart.{point}" for point in ("begin", "checked", "launched")),
-    *(f"worker.{point}" for point in ("begin", "recorded", "stopping", "stop_sent", "stopped")),
+    *(f"worker.{point}" for point in ("begin", "finishing", "recorded", "stopping", "stop_sent", "stopped")),
     *(f"worker.{point}" for point in ("starting", "start_sent", "running", "settling")),
     *("restart_status.begin", "restart_status.end"),
 )
@@ -288,6 +288,17 @@ def age_journal(_world: World, machine: Machine, *, hours: float = STALE_S / 360
 def forget_boot(_world: World, machine: Machine) -> None:
     """The volatile boot token is gone, as after a restart of the machine that left all services as they are."""
     machine.registry.delete(BOOT)
+
+
+@_fault
+def no_worker(_world: World, machine: Machine) -> Undo:
+    """No detached process can be started on this machine, which runs the script."""
+    machine.can_detach = False
+
+    def undo() -> None:
+        machine.can_detach = True
+
+    return undo
 
 
 @_fault

@@ -68,5 +68,18 @@ class WindowsFailure(Exception):
         self.subject = subject
 
     @property
+    def subject_kind(self) -> str:
+        """``path`` for a file; what kind of name :attr:`subject` is."""
+        return "path"
+
+    @property
     def hresult(self) -> int:
         return hresult(self.native)
+
+
+class RegistryFailure(WindowsFailure):
+    """A call about a registry key failed."""
+
+    @property
+    def subject_kind(self) -> str:
+        return "key"

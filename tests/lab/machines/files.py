@@ -168,9 +168,9 @@ class FileSystem:
             node.holds.clear()
 
     def read(self, path: str) -> bytes:
-        """Content, opened with Read access and share Read."""
+        """Content, opened with Read access; the reader lets others do what they like."""
         node = self._open(path)
-        if any(hold.access == "write" or "read" not in hold.share for hold in node.holds):
+        if any("read" not in hold.share for hold in node.holds):
             raise WindowsFailure(SHARING_VIOLATION, path)
         return t.cast(bytes, node.data)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
-from .errors import ACCESS_DENIED, WindowsFailure
+from .errors import ACCESS_DENIED, RegistryFailure
 
 Data: t.TypeAlias = str | int | list[str] | bytes
 Kind: t.TypeAlias = str
@@ -110,4 +110,4 @@ class Registry:
     def _allow(self, key: str) -> None:
         path = below_hklm(key)
         if any(path == denied or path.startswith(denied + "\\") for denied in self.denied):
-            raise WindowsFailure(ACCESS_DENIED, key)
+            raise RegistryFailure(ACCESS_DENIED, key)

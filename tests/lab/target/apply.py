@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import typing as t
 from dataclasses import dataclass, field
 
-from ..machines.errors import WindowsFailure
+from ..machines.errors import ACCESS_DENIED, SHARING_VIOLATION, RegistryFailure, WindowsFailure
 from .failures import Json, TargetFailure, file_failure
 from .scene import Scene, sha256
 from .state import Lock, Store, format_process, visible_process
@@ -58,9 +59,9 @@ class Application:
         return self.answer
 
     async def _swap(self) -> None:
-        changes = [self._change(item) for item in self.request["files"]]
-        for change in changes:
-            change.before = await self._compare(change)
+        if self.request["lock"]:
+            self.store.ensure_boot()
+        changes = [await self._change(item) for item in self.request["files"]]
         await self.scene.point("compared")
         for change in changes:
             self._back_up(change)
@@ -72,29 +73,35 @@ class Application:
                 await self.scene.point(f"file{number}.before", path=change.path)
                 await self._replace(change)
                 await self.scene.point(f"file{number}.after", path=change.path)
-        except TargetFailure:
+        except (TargetFailure, RegistryFailure):
             self._put_back()
             raise
+        self.answer["applied"] = [self._result(change) for change in changes]
 
-    def _change(self, item: Json) -> Change:
-        wanted = self._wanted(item)
-        if wanted is None and item["expect_sha256"] is None:
-            raise TargetFailure("bad_request", "a deletion needs the file's sha256", key="expect_sha256")
+    async def _change(self, item: Json) -> Change:
         path = self.scene.server.expand(item["path"])
-        return Change(path, item["expect_sha256"], wanted, item["backup"], item["backup_path"])
+        change = Change(path, item["expect_sha256"], None, item["backup"], item["backup_path"])
+        change.before = await self._compare(change)
+        node = self.files.node(path)
+        if node is not None and node.read_only:
+            raise file_failure(WindowsFailure(ACCESS_DENIED), self.files, path)
+        change.wanted = self._wanted(item)
+        return change
 
     def _wanted(self, item: Json) -> bytes | None:
-        if item["from_backup"] is not None:
-            data = self.store.backup(item["from_backup"])
-            if data is None:
-                raise TargetFailure("backup_missing", "there is no such backup", sha256=item["from_backup"])
-            return data
-        if item["content"] is None:
+        if item["content"] is not None:
+            try:
+                return base64.b64decode(item["content"], validate=True)
+            except binascii.Error as error:
+                raise TargetFailure("bad_request", "content is no base64", key="content") from error
+        if item["from_backup"] is None:
             return None
-        try:
-            return base64.b64decode(item["content"], validate=True)
-        except binascii.Error as error:
-            raise TargetFailure("bad_request", "content is no base64", key="content") from error
+        if re.fullmatch(r"[0-9a-f]{64}", item["from_backup"]) is None:
+            raise TargetFailure("bad_request", "this is no sha256", key="sha256")
+        data = self.store.backup(item["from_backup"])
+        if data is None:
+            raise TargetFailure("backup_missing", "there is no such backup", sha256=item["from_backup"])
+        return data
 
     async def _compare(self, change: Change) -> bytes | None:
         """The file's bytes, once they are what the request expects."""
@@ -126,12 +133,11 @@ class Application:
         self.store.remember(sha256(change.before), change.path, self.scene.clock.now())
 
     def _write_records(self) -> None:
-        self.store.ensure_boot()
         for item in self.request["records"]:
             name = item["service"]
             old = self.store.record(name)
             self.old_records[name] = old if self.store.has_record(name) else None
-            values = {**old, "wanted": item["wanted"], "owned": item["owned"]}
+            values = {**old, "wanted": item["wanted"] or "", "owned": item["owned"]}
             if item["loaded"] is not None:
                 service = self.scene.server.services.find(name)
                 process = visible_process(self.scene, service) if service else None
@@ -143,7 +149,6 @@ class Application:
         change.before = await self._compare(change)
         await self.scene.patiently(change.path, lambda: self._put(change.path, change.before, change.wanted))
         self.done.append(change)
-        self.answer["applied"].append(self._result(change))
 
     def _put(self, path: str, before: bytes | None, wanted: bytes | None) -> None:
         if wanted is None:
@@ -152,6 +157,10 @@ class Application:
             self.files.create(path, wanted)
         else:
             self.files.overwrite(path, wanted)
+
+    def _now(self, path: str) -> bytes | None:
+        node = self.files.node(path)
+        return None if node is None else node.data
 
     def _result(self, change: Change) -> Json:
         exists = change.wanted is not None
@@ -164,17 +173,27 @@ class Application:
         }
 
     def _put_back(self) -> None:
+        """Undo what was done, last first; what somebody else has changed since is left."""
+        if not self.scene.server.up:
+            self.answer["left"] = [change.path for change in self.done]
+            return
         for change in reversed(self.done):
             try:
+                if self._now(change.path) != change.wanted:
+                    raise WindowsFailure(SHARING_VIOLATION, change.path)
                 self._put(change.path, change.wanted, change.before)
-            except WindowsFailure as failure:
-                self.answer["left"].append(file_failure(failure, self.files, change.path).detail["path"])
+            except WindowsFailure:
+                self.answer["left"].append(change.path)
             else:
                 self.answer["restored"].append(change.path)
         for name, values in self.old_records.items():
-            if values is None:
-                self.store.drop_record(name)
-            else:
-                self.store.write_record(name, values)
-        left = set(self.answer["left"])
-        self.answer["applied"] = [entry for entry in self.answer["applied"] if entry["path"] in left]
+            try:
+                self._put_record_back(name, values)
+            except RegistryFailure as failure:
+                self.answer["left"].append(failure.subject)
+
+    def _put_record_back(self, name: str, values: dict[str, str] | None) -> None:
+        if values is None:
+            self.store.drop_record(name)
+        else:
+            self.store.write_record(name, values)

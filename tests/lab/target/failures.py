@@ -60,6 +60,11 @@ def windows_failure(code: str, failure: WindowsFailure, **detail: t.Any) -> Targ
     return TargetFailure(code, str(failure), hresult=failure.hresult, native=failure.native, **detail)
 
 
+def denied(failure: WindowsFailure) -> TargetFailure:
+    """The protocol error for a call that nobody expected to be refused."""
+    return windows_failure("access_denied", failure, **{failure.subject_kind: failure.subject})
+
+
 def file_failure(failure: WindowsFailure, files: FileSystem, path: str) -> TargetFailure:
     """The protocol's code for a file call that failed."""
     code = _FILE_CODES.get(failure.native, "internal")

@@ -63,11 +63,9 @@ class Inspection:
             raise TargetFailure(
                 "access_denied", str(failure), key=item["key"], hresult=failure.hresult, native=failure.native
             ) from failure
-        value = None if found is None else found.data
-        if isinstance(value, bytes):
-            value = base64.b64encode(value).decode()
+        value = None if found is None or isinstance(found.data, bytes) else found.data
         self.values[item["id"]] = value if isinstance(value, str) else None
-        return {"id": item["id"], "value": value, "kind": None if found is None else found.kind}
+        return {"id": item["id"], "value": value}
 
     def _services(self) -> list[Json]:
         manager = self.server.services
@@ -82,23 +80,21 @@ class Inspection:
         ]
 
     def _service(self, service: Service, *, named: bool) -> Json:
+        entry = {**_missing(service.name), "exists": True, "named": named, "start_type": service.start_type}
+        if service.driver:
+            return {**entry, "state": "unknown"}
         process = visible_process(self.scene, service)
         image = service.image
         return {
-            "name": service.name,
-            "exists": True,
-            "named": named,
-            "state": "unknown" if service.driver else service.state,
-            "start_type": service.start_type,
+            **entry,
+            "state": service.state,
             "account": service.account,
             "image": None if image is None else self.server.expand(image),
-            "depends_on": [] if service.driver else list(service.depends_on),
-            "depends_on_groups": [] if service.driver else list(service.depends_on_groups),
+            "depends_on": list(service.depends_on),
+            "depends_on_groups": list(service.depends_on_groups),
             "group": service.group,
             "process": process_json(process),
             "process_source": "unknowable" if process is None else "path",
-            "can_stop": None if service.driver else service.state == "running",
-            "display_name": service.display_name,
         }
 
     def _locate(self, item: Json) -> tuple[str | None, str | None]:
@@ -136,10 +132,8 @@ class Inspection:
             "size": None,
             "sha256": None,
             "content": None,
-            "created": None,
             "modified": None,
             "read_only": None,
-            "hidden": None,
             "file_system": None,
             "lookalikes": [],
             "executables": [],
@@ -174,10 +168,8 @@ class Inspection:
             answer.update(
                 exists=True,
                 size=len(node.data),
-                created=files.created(path),
                 modified=files.modified(path),
                 read_only=node.read_only,
-                hidden=node.hidden,
             )
             if item["content"] and len(node.data) > item["max_bytes"]:
                 raise TargetFailure(
@@ -245,25 +237,9 @@ class Inspection:
 
 
 def _missing(name: str) -> Json:
-    values = (
-        "state",
-        "start_type",
-        "account",
-        "image",
-        "group",
-        "process",
-        "process_source",
-        "can_stop",
-        "display_name",
-    )
-    return {
-        "name": name,
-        "exists": False,
-        "named": True,
-        "depends_on": [],
-        "depends_on_groups": [],
-        **dict.fromkeys(values),
-    }
+    values = ("state", "start_type", "account", "image", "group", "process", "process_source")
+    lists: Json = {"depends_on": [], "depends_on_groups": []}
+    return {"name": name, "exists": False, "named": True, **lists, **dict.fromkeys(values)}
 
 
 def _is_lookalike(name: str, wanted: str) -> bool:

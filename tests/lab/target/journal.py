@@ -9,34 +9,33 @@ import copy
 import typing as t
 from dataclasses import dataclass
 
-from ..machines.services import Service
 from .failures import Json, TargetFailure
 from .scene import Scene
-from .state import Store, process_json, visible_process
+from .state import KEY, Store
 
 STALE_S: t.Final = 24 * 3600
-FINISHABLE: t.Final = ("stopping", "stopped", "starting")
+# Steps after which a service may be down through this run.
+FINISHABLE: t.Final = ("stopping", "stopped", "starting", "hung", "failed")
+_SHAPE: t.Final[t.Mapping[str, type | tuple[type, ...]]] = {
+    "version": int,
+    "run": str,
+    "who": str,
+    "began": (int, float),
+    "updated": (int, float),
+    "phase": str,
+    "services": list,
+    "timeline": list,
+}
 
 
-def service_entry(scene: Scene, service: Service, role: str) -> Json:
-    """A service's entry before anything was done."""
-    process = visible_process(scene, service)
-    return {
-        "name": service.name,
-        "role": role,
-        "before": service.state,
-        "after": service.state,
-        "process_before": process_json(process),
-        "process_after": process_json(process),
-        "process_source": "unknowable" if process is None else "path",
-        "stop_ms": None,
-        "start_ms": None,
-        "step": None,
-        "error": None,
-    }
+def new_entry(item: Json) -> Json:
+    """A service's entry before anything is known of it."""
+    seen = ("before", "after", "process_before", "process_after", "process_source", "stop_ms", "start_ms")
+    asked = {key: item[key] for key in ("name", "role", "depends_on", "file", "file_sha256", "loaded")}
+    return {**asked, **dict.fromkeys((*seen, "step", "error"))}
 
 
-def new_journal(scene: Scene, boot: str, previous: Json | None) -> Json:
+def new_journal(scene: Scene, boot: str, services: list[Json], previous: Json | None) -> Json:
     now = scene.clock.now()
     return {
         "version": 1,
@@ -50,14 +49,36 @@ def new_journal(scene: Scene, boot: str, previous: Json | None) -> Json:
         "service": None,
         "step": None,
         "since": now,
-        "deadline": None,
+        "deadline": now + 30,
         "outcome": None,
         "error": None,
-        "services": [],
+        "services": [new_entry(item) for item in services],
         "timeline": [],
         "left_alone": [],
         "finished": [],
         "previous": previous,
+    }
+
+
+def check_journal(journal: Json) -> None:
+    """Raise ``journal_corrupt`` for a journal that does not have the protocol's shape."""
+    if not all(isinstance(journal.get(key), kind) for key, kind in _SHAPE.items()):
+        raise TargetFailure("journal_corrupt", "the journal has not the shape of one", key=KEY + "\\journal")
+
+
+def previous_of(journal: Json | None) -> Json | None:
+    """What a later run has to know of an unfinished journal, with what that one had inherited itself."""
+    if journal is None or journal["phase"] == "done":
+        return None
+    own = [entry for entry in journal["services"] if entry["step"] in FINISHABLE]
+    names = {entry["name"] for entry in journal["services"]}
+    inherited = (journal.get("previous") or {}).get("services") or []
+    untouched = journal["phase"] in ("launching", "finishing")
+    return {
+        **{key: journal.get(key) for key in ("run", "who", "began", "boot")},
+        "services": [entry for entry in inherited if untouched or entry["name"] not in names] + own,
+        "recorded": [entry for entry in journal["services"] if entry["step"] == "recorded"],
+        "down": [],
     }
 
 
@@ -71,73 +92,52 @@ class Journal:
     def __post_init__(self) -> None:
         self.store = Store(self.scene.server)
 
-    def entry(self, name: str) -> Json:
-        return next(entry for entry in self.data["services"] if entry["name"].lower() == name.lower())
+    @property
+    def services(self) -> list[Json]:
+        return t.cast("list[Json]", self.data["services"])
 
     def write(self, **values: t.Any) -> None:
         self.data.update(values, updated=self.scene.clock.now())
         self.store.write_journal(copy.deepcopy(self.data))
 
-    def step(self, name: str, step: str, *, limit_s: float | None = None, **values: t.Any) -> None:
+    def step(self, entry: Json, step: str, *, limit_s: float = 0.0) -> None:
         """Note that a service enters a step, and how long it may take."""
         now = self.scene.clock.now()
-        self.entry(name).update(values, step=step)
-        self.data["timeline"].append({"at": now, "service": name, "step": step})
-        self.write(service=name, step=step, since=now, deadline=None if limit_s is None else round(now + limit_s, 3))
+        entry["step"] = step
+        self.data["timeline"].append({"at": now, "service": entry["name"], "step": step})
+        self.write(service=entry["name"], step=step, since=now, deadline=round(now + limit_s, 3))
 
-    def fail(self, name: str, step: str, failure: TargetFailure) -> None:
-        """Note a service's error; the first one is the run's."""
+    def fail(self, entry: Json | None, step: str, failure: TargetFailure) -> None:
+        """Note an error; the first one is the run's."""
         error = failure.as_json()
         self.data["error"] = self.data["error"] or error
-        self.step(name, step, error=error)
-
-    def finish(self, outcome: str, *, unfinished: bool = False) -> None:
-        """Note the end; an unfinished journal keeps its phase, and the next run finishes it."""
-        self.write(
-            outcome=outcome, phase=self.data["phase"] if unfinished else "done", service=None, step=None, deadline=None
-        )
+        if entry is not None:
+            entry["error"] = error
+            self.step(entry, step)
 
 
-def unfinished(journal: Json | None) -> bool:
-    return journal is not None and journal["phase"] != "done"
-
-
-def foreign(scene: Scene, journal: Json, boot: str | None) -> bool:
-    """Whether a journal is of another boot, or too old to be continued."""
-    return journal.get("boot") != boot or scene.clock.now() - float(journal.get("began") or 0) > STALE_S
-
-
-def down(scene: Scene, entries: t.Iterable[Json]) -> list[str]:
-    """Services that ran before and do not now."""
+def done_answer(scene: Scene, journal: Json, *, outcome: str) -> Json:
+    """The answer of a run that has ended."""
     manager = scene.server.services
-    return [
+    down = [
         entry["name"]
-        for entry in entries
+        for entry in journal["services"]
         if entry["before"] == "running" and ((found := manager.find(entry["name"])) is None or found.state != "running")
     ]
-
-
-def done_answer(scene: Scene, journal: Json, *, outcome: str | None = None) -> Json:
-    """The answer of a run that has ended."""
-    answer = {
-        "done": True,
-        "outcome": outcome or journal["outcome"],
-        **{key: journal.get(key) for key in ("services", "timeline", "left_alone", "finished", "previous")},
-        "down": down(scene, journal.get("services") or []),
-    }
-    if journal.get("error"):
+    answer = {"done": True, "outcome": outcome, "previous": journal["previous"], "down": down, **_so_far(journal)}
+    if journal["error"] is not None:
         answer["error"] = journal["error"]
     return answer
 
 
 def waiting_answer(journal: Json) -> Json:
     """The answer of a run that goes on."""
-    return {"done": False, **{key: journal.get(key) for key in ("service", "step", "since", "deadline", "services")}}
-
-
-def previous_of(scene: Scene, journal: Json) -> Json:
-    """What is told about a journal that is not continued."""
     return {
-        **{key: journal.get(key) for key in ("run", "who", "began")},
-        "down": down(scene, journal.get("services") or []),
+        "done": False,
+        **_so_far(journal),
+        **{key: journal[key] for key in ("service", "step", "since", "deadline")},
     }
+
+
+def _so_far(journal: Json) -> Json:
+    return {key: journal[key] for key in ("services", "timeline", "left_alone", "finished")}

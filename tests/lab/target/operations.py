@@ -10,7 +10,7 @@ import typing as t
 from ..machines.errors import WindowsFailure
 from ..machines.machine import Machine, Network
 from .apply import Application
-from .failures import Json, TargetFailure, windows_failure
+from .failures import Json, TargetFailure, denied
 from .inspect import Inspection
 from .request import VERSION, check_request
 from .restart import Restart, restart_status
@@ -36,7 +36,7 @@ async def answer_request(network: Network, runner: Machine, request: t.Any, *, d
     except TargetFailure as failure:
         answer.update(known, error=failure.as_json())
     except WindowsFailure as failure:
-        answer.update(known, error=windows_failure("access_denied", failure, path=failure.subject).as_json())
+        answer.update(known, error=denied(failure).as_json())
     return answer
 
 

@@ -12,6 +12,7 @@ from .failures import Json, TargetFailure
 
 Check: t.TypeAlias = t.Callable[[t.Any], bool]
 VERSION: t.Final = 1
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _RUN = re.compile(r"[0-9a-f-]{8,36}")
 
 
@@ -33,6 +34,14 @@ def _list(value: t.Any) -> bool:
 
 def _object(value: t.Any) -> bool:
     return isinstance(value, dict)
+
+
+def _digest(value: t.Any) -> bool:
+    return _text(value) and _SHA256.fullmatch(value) is not None
+
+
+def _time(value: t.Any) -> bool:
+    return _text(value) and re.fullmatch(r"\d\d:\d\d", value) is not None
 
 
 def _one_of(*values: str) -> Check:
@@ -61,7 +70,7 @@ _BY_OP: t.Final[dict[str, dict[str, Check]]] = {
         "services": _texts,
         "files": _list,
         "state": _flag,
-        "backup": _or_null(_text),
+        "backup": _or_null(_digest),
         "events": _or_null(_object),
         "ports": _list,
     },
@@ -106,10 +115,10 @@ _ITEMS: t.Final[dict[tuple[str, str], dict[str, Check]]] = {
         "backup": _one_of("store", "beside", "none"),
         "backup_path": _or_null(_text),
     },
-    ("apply", "records"): {"service": _text, "loaded": _or_null(_text), "wanted": _text, "owned": _text},
+    ("apply", "records"): {"service": _text, "loaded": _or_null(_text), "wanted": _or_null(_text), "owned": _text},
     ("restart", "services"): {
         "name": _text,
-        "role": _one_of("root", "dependent"),
+        "role": _text,
         "depends_on": _texts,
         "file": _or_null(_text),
         "file_sha256": _or_null(_text),
@@ -138,3 +147,21 @@ def check_request(request: t.Any) -> None:
         if owner == op:
             for item in request[key]:
                 _check(item if isinstance(item, dict) else {}, rules)
+    if op == "apply":
+        for item in request["files"]:
+            _check_change(item)
+    if op == "restart" and request["window"] is not None:
+        _check(request["window"], {"from": _time, "to": _time})
+
+
+def _check_change(item: Json) -> None:
+    """What the keys of one file of ``apply`` ask of each other."""
+    content, saved = item["content"], item["from_backup"]
+    wrong = {
+        "from_backup": content is not None and saved is not None,
+        "expect_sha256": content is None and saved is None and item["expect_sha256"] is None,
+        "backup_path": item["backup"] == "beside" and not item["backup_path"],
+    }
+    for key, bad in wrong.items():
+        if bad:
+            raise TargetFailure("bad_request", f"key {key} does not go with the others", key=key)

@@ -21,7 +21,7 @@ KEY: t.Final = f"SOFTWARE\\{HOME}"
 RECORDS: t.Final = KEY + "\\records"
 BOOT: t.Final = KEY + "\\boot"
 KEPT_BACKUPS: t.Final = 10
-LOCK_PAUSE_S: t.Final = 0.5
+LOCK_PAUSE_S: t.Final = 0.2
 _RECORD_VALUES: t.Final = ("loaded", "wanted", "owned", "process", "file")
 
 
@@ -98,8 +98,8 @@ class Store:
             found = json.loads(str(value.data))
         except ValueError:
             found = None
-        if not isinstance(found, dict) or found.get("version") != 1 or "run" not in found or "phase" not in found:
-            raise TargetFailure("journal_corrupt", "the journal cannot be read")
+        if not isinstance(found, dict):
+            raise TargetFailure("journal_corrupt", "the journal cannot be read", key=KEY + "\\journal")
         return found
 
     def write_journal(self, journal: Json) -> None:

@@ -8,22 +8,23 @@ from __future__ import annotations
 import typing as t
 
 from ..machines.errors import (
-    DEPENDENT_SERVICES_RUNNING,
     INVALID_SERVICE_CONTROL,
     SERVICE_ALREADY_RUNNING,
     SERVICE_CANNOT_ACCEPT_CTRL,
     SERVICE_NOT_ACTIVE,
     WindowsFailure,
 )
-from ..machines.services import Process, Service
-from .failures import Json, TargetFailure, windows_failure
-from .journal import FINISHABLE, Journal, service_entry
+from ..machines.services import Service, State
+from .failures import Json, TargetFailure, denied, windows_failure
+from .journal import FINISHABLE, STALE_S, Journal, new_entry
 from .scene import Scene, sha256
 from .state import Lock, Store, format_process, process_json, visible_process
 
 LOCK_WAIT_S: t.Final = 30.0
 RETRY_S: t.Final = 0.5
-_BUSY_CODES: t.Final = (SERVICE_CANNOT_ACCEPT_CTRL, INVALID_SERVICE_CONTROL, DEPENDENT_SERVICES_RUNNING)
+SHORTEST_LIMIT_S: t.Final = 1.0
+_BUSY_CODES: t.Final = (SERVICE_CANNOT_ACCEPT_CTRL, INVALID_SERVICE_CONTROL)
+Names: t.TypeAlias = set[str]
 
 
 class Cut(Exception):
@@ -33,134 +34,199 @@ class Cut(Exception):
 class Worker:
     """One restart, from the moment at which the worker takes the lock."""
 
-    def __init__(self, scene: Scene, request: Json, journal: Json, old: Json | None) -> None:
+    def __init__(self, scene: Scene, request: Json, journal: Json) -> None:
         self.scene = Scene(scene.runner, scene.server, "worker", scene.run, scene.who)
         self.request = request
         self.journal = Journal(self.scene, journal)
-        self.old = old
         self.manager = scene.server.services
         self.store = Store(scene.server)
-        self.items = {item["name"].lower(): item for item in request["services"]}
         self.began = scene.clock.elapsed()
-        self.started: list[str] = []
+        self.failed: Names = set()
+        self.owed: list[Json] = []
 
     async def run(self) -> None:
         lock = Lock(self.scene)
         try:
             await self.scene.point("begin")
             await lock.take(LOCK_WAIT_S)
-            if not self._still_ours():
+            current = self.store.journal()
+            if current is None or current["run"] != self.scene.run or current["phase"] != "launching":
                 return
-            await self._work()
+            await self._guarded_work()
+            self._complete()
         except Cut:
             pass  # nobody is left who could write anything
         except TargetFailure as failure:
-            self._give_up(failure)
+            if failure.code not in ("busy", "computer_unreachable"):
+                raise
         finally:
             lock.release()
 
-    def _give_up(self, failure: TargetFailure) -> None:
-        if self.scene.server.up and failure.code not in ("busy", "computer_unreachable"):
-            self.journal.data["error"] = failure.as_json()
-            self.journal.finish("failed", unfinished=True)
-
-    def _still_ours(self) -> bool:
-        current = self.store.journal()
-        return current is not None and current["run"] == self.scene.run
+    async def _guarded_work(self) -> None:
+        try:
+            await self._work()
+        except TargetFailure as failure:
+            if failure.code == "computer_unreachable":
+                raise
+            self.journal.fail(None, "", failure)
+        except WindowsFailure as failure:
+            self.journal.fail(None, "", denied(failure))
 
     async def _work(self) -> None:
-        for item in self.request["services"]:
-            service = self.manager.open(item["name"])
-            self.journal.data["services"].append(service_entry(self.scene, service, item["role"]))
-        if self.old is not None:
-            await self._finish_old(self.old)
-        affected = self._affected()
-        for name in affected:
-            self.journal.step(name, "recorded")
+        self.journal.write(phase="finishing")
+        await self.scene.point("finishing")
+        await self._finish_previous()
+        if self.journal.data["error"] is not None:
+            return
+        stop, start, need = await self._plan()
         await self.scene.point("recorded")
-        if await self._stop_all(affected):
-            await self._start_all(self._to_start(affected))
-            await self._settle()
-            self._end(affected)
+        if need:
+            self.journal.write(phase="starting")
+            await self._start_all(need)
+            if self.journal.data["error"] is not None:
+                return
+        if stop:
+            self.journal.write(phase="stopping")
+            await self._stop_all(stop)
+        back = self._returning(stop, start)
+        self.owed = back
+        if back:
+            self.journal.write(phase="starting")
+            await self._start_all(back)
+        await self._settle(need + back)
 
     # finishing what an earlier run left
-    async def _finish_old(self, old: Json) -> None:
-        self.journal.write(phase="finishing")
-        for entry in old["services"]:
-            service = self.manager.find(entry["name"])
-            if service is None or service.state != "stopped" or service.start_type == "disabled":
-                continue
-            if entry["step"] in FINISHABLE:
-                await self._finish_one(service)
-            elif entry["step"] == "recorded":
-                self.journal.data["left_alone"].append(service.name)
+    async def _finish_previous(self) -> None:
+        previous = self.journal.data["previous"]
+        if previous is None:
+            return
+        down = [entry for entry in previous["services"] if self._state(entry["name"]) == "stopped"]
+        self.journal.data["left_alone"] = [
+            entry["name"] for entry in previous["recorded"] if self._state(entry["name"]) == "stopped"
+        ]
+        if self._continues(previous):
+            self.owed = [entry for entry in down if not self._disabled(entry["name"])]
+            await self._start_all(self.owed)
+            self.journal.data["finished"] = [entry["name"] for entry in self.owed if entry["name"] not in self.failed]
+        previous["down"] = [entry["name"] for entry in down if self._state(entry["name"]) != "running"]
         self.journal.write()
 
-    async def _finish_one(self, service: Service) -> None:
-        known = service.name.lower() in self.items
-        if not known:
-            self.items[service.name.lower()] = {
-                "name": service.name,
-                "role": "dependent",
-                "file": None,
-                "file_sha256": None,
-                "loaded": None,
-            }
-            self.journal.data["services"].append(service_entry(self.scene, service, "dependent"))
-        self.journal.data["finished"].append(service.name)
-        await self._start(service)
+    def _continues(self, previous: Json) -> bool:
+        if self.request["finish"] == "any":
+            return True
+        age = abs(self.scene.clock.now() - previous["began"])
+        return bool(previous["boot"] == self.journal.data["boot"] and age < STALE_S)
 
     # the plan
-    def _affected(self) -> list[str]:
-        """Services to stop, in start order: running roots and what runs and depends on them."""
-        finished = {name.lower() for name in self.journal.data["finished"]}
-        running = [item for item in self.request["services"] if self.manager.open(item["name"]).state == "running"]
-        roots = [
-            self.manager.open(item["name"])
-            for item in running
-            if item["role"] == "root" and item["name"].lower() not in finished
-        ]
-        reached = {service.name.lower() for service in roots + self.manager.closure(roots, self.manager.dependents)}
-        return [self.manager.open(item["name"]).name for item in running if item["name"].lower() in reached]
+    async def _plan(self) -> tuple[list[Json], list[Json], list[Json]]:
+        """What to stop and start again, what to start besides, and what has to be started before anything.
 
-    def _to_start(self, affected: list[str]) -> list[str]:
+        Raises:
+            TargetFailure: Why nothing may be stopped.
+        """
+        entries = self.journal.services
+        for entry in entries:
+            if self.manager.find(entry["name"]) is None:
+                raise TargetFailure("service_missing", "there is no such service", service=entry["name"])
+        for entry in entries:
+            await self._look(entry)
+        stop = self._affected(entries)
         asked = {name.lower() for name in self.request["start"]}
-        back = {name.lower() for name in affected}
-        if self.request["dependents"] == "leave_stopped":
-            back = {name for name in back if self.items[name]["role"] == "root"}
-        return [item["name"] for item in self.request["services"] if item["name"].lower() in asked | back]
+        start = [entry for entry in entries if entry["name"].lower() in asked and entry["before"] != "running"]
+        need = self._needed(stop + start, {entry["name"].lower() for entry in stop} | asked)
+        self._refuse(stop, start, need)
+        missing = [self._dependency(name) for name in need]
+        for entry in stop + start:
+            self.journal.step(entry, "recorded")
+        return stop, start, missing
+
+    async def _look(self, entry: Json) -> None:
+        """Wait until a service has settled, and note how it is."""
+        service = self.manager.open(entry["name"])
+        limit = self._limit(self.request["stop_timeout"])
+        await self.manager.changed.until(self.scene.clock, lambda: service.state in ("running", "stopped"), limit)
+        entry["before"] = service.state
+        if service.state not in ("running", "stopped"):
+            raise TargetFailure(
+                "service_pending", f"the service stays {service.state}", service=service.name, state=service.state
+            )
+        process = visible_process(self.scene, service)
+        entry["process_before"] = process_json(process)
+        entry["process_source"] = "unknowable" if process is None else "path"
+
+    def _affected(self, entries: list[Json]) -> list[Json]:
+        """Running roots, and what runs and depends on them; a root that was just started has read its file."""
+        up = [entry for entry in entries if entry["before"] == "running"]
+        finished = self.journal.data["finished"]
+        names = {entry["name"].lower() for entry in up if entry["role"] == "root" and entry["name"] not in finished}
+        for entry in entries:
+            if names & {name.lower() for name in entry["depends_on"]}:
+                names.add(entry["name"].lower())
+        return [entry for entry in up if entry["name"].lower() in names]
+
+    def _needed(self, touched: list[Json], rising: Names) -> list[str]:
+        names = [name for entry in touched for name in entry["depends_on"]]
+        return [name for name in dict.fromkeys(names) if name.lower() not in rising and self._state(name) != "running"]
+
+    def _refuse(self, stop: list[Json], start: list[Json], need: list[str]) -> None:
+        helping = need if self.request["start_dependencies"] else []
+        if not self.request["allow_disabled"]:
+            for name in [entry["name"] for entry in stop + start] + helping:
+                if self._disabled(name):
+                    raise TargetFailure("service_disabled", "the service is Disabled", service=name)
+        for entry in stop:
+            self._refuse_graph(entry, {other["name"].lower() for other in stop})
+        for entry in [] if self.request["start_dependencies"] else stop + start:
+            for name in entry["depends_on"]:
+                if name in need:
+                    state = self._state(name)
+                    raise TargetFailure(
+                        "dependency_down", f"{name} is {state}", service=entry["name"], dependency=name, state=state
+                    )
+
+    def _refuse_graph(self, entry: Json, stopping: Names) -> None:
+        if entry["role"] != "root" and self.request["dependents"] == "fail":
+            raise _graph_changed(entry["depends_on"][0], entry["name"])
+        service = self.manager.open(entry["name"])
+        for other in self.manager.closure([service], self.manager.dependents):
+            if other.state != "stopped" and other.name.lower() not in stopping:
+                raise _graph_changed(entry["name"], other.name)
+
+    def _dependency(self, name: str) -> Json:
+        nothing: Json = {"depends_on": [], "file": None, "file_sha256": None, "loaded": None}
+        entry = new_entry({"name": name, "role": "dependency", **nothing})
+        entry["before"] = "stopped"
+        self.journal.services.insert(0, entry)
+        return entry
 
     # stopping
-    async def _stop_all(self, affected: list[str]) -> bool:
-        """Stop in reverse order; False: one could not be stopped, and the run has ended with what that means."""
-        self.journal.write(phase="stopping")
-        done: list[str] = []
-        for name in reversed(affected):
-            service = self.manager.open(name)
+    async def _stop_all(self, entries: list[Json]) -> None:
+        """Stop in reverse order, until one cannot be stopped."""
+        for entry in reversed(entries):
             try:
-                await self._stop(service)
+                await self._stop(entry)
             except TargetFailure as failure:
-                await self._stopping_failed(service, failure, done)
-                return False
-            done.insert(0, name)
-        return True
+                hung = failure.code == "stop_timeout" and failure.detail["state"] != "running"
+                if hung:
+                    self.failed.add(entry["name"])
+                self.journal.fail(entry, "hung" if hung else "running", failure)
+                return
 
-    async def _stop(self, service: Service) -> None:
-        limit = self._limit(self.request["stop_timeout"])
+    async def _stop(self, entry: Json) -> None:
+        service = self.manager.open(entry["name"])
         begun = self.scene.clock.elapsed()
-        self.journal.step(service.name, "stopping", limit_s=limit)
+        if begun - self.began >= self.request["deadline"]:
+            raise _stop_timeout(service, 0)
+        limit = self._limit(self.request["stop_timeout"])
+        self.journal.step(entry, "stopping", limit_s=limit)
         await self.scene.point("stopping", service=service.name)
         await self._send_stop(service, begun + limit)
         await self.scene.point("stop_sent", service=service.name)
-        if not await self.manager.reach(service, "stopped", begun + limit - self.scene.clock.elapsed()):
-            raise TargetFailure(
-                "stop_timeout",
-                f"{service.name} is still {service.state}",
-                service=service.name,
-                state=service.state,
-                waited_ms=self._since(begun),
-            )
-        self.journal.step(service.name, "stopped", stop_ms=self._since(begun), after="stopped", process_after=None)
+        await self.manager.reach(service, "stopped", max(begun + limit - self.scene.clock.elapsed(), 0.0))
+        entry["stop_ms"] = self._since(begun)
+        if service.state != "stopped":
+            raise _stop_timeout(service, entry["stop_ms"])
+        self.journal.step(entry, "stopped")
         await self.scene.point("stopped", service=service.name)
 
     async def _send_stop(self, service: Service, deadline: float) -> None:
@@ -175,147 +241,161 @@ class Worker:
                     raise windows_failure("stop_refused", failure, service=service.name) from failure
             await self.scene.clock.sleep(RETRY_S)
 
-    async def _stopping_failed(self, service: Service, failure: TargetFailure, done: list[str]) -> None:
-        """What could not be stopped stays; what was stopped already and can run is started again."""
-        hung = service.state == "stop_pending"
-        self.journal.fail(service.name, "stopping" if hung else "failed", failure)
-        self.journal.entry(service.name)["after"] = service.state
-        root = self.items[service.name.lower()]["role"] == "root"
-        blocked = {other.name for other in self.manager.closure([service], self.manager.dependents)} if hung else set()
-        await self._start_all([name for name in done if name not in blocked])
-        await self._settle()
-        self.journal.finish("failed", unfinished=root and hung)
-
     # starting
-    async def _start_all(self, names: list[str]) -> None:
-        self.journal.write(phase="starting")
-        for name in names:
-            service = self.manager.open(name)
-            failed = self._failed_dependency(service)
-            if failed is not None:
-                failure = TargetFailure(
-                    "dependency_failed", f"{failed} did not start", service=service.name, dependency=failed
-                )
-                self.journal.fail(service.name, "failed", failure)
-                continue
-            await self._start(service)
+    def _returning(self, stop: list[Json], start: list[Json]) -> list[Json]:
+        """What has to run again; after a failure everything that was stopped, and nothing that was not running."""
+        whole = self.journal.data["error"] is None
+        back = [entry for entry in stop if entry["step"] == "stopped"]
+        if whole and self.request["dependents"] == "leave_stopped":
+            back = [entry for entry in back if entry["role"] == "root"]
+        wanted = back + (start if whole else [])
+        return [entry for entry in self.journal.services if entry in wanted and not self._disabled(entry["name"])]
 
-    def _failed_dependency(self, service: Service) -> str | None:
-        failed = {entry["name"] for entry in self.journal.data["services"] if entry["error"] is not None}
-        return next((other.name for other in self.manager.dependencies(service) if other.name in failed), None)
+    async def _start_all(self, entries: list[Json]) -> None:
+        """Start in order; what depends on a failure is not tried."""
+        for entry in entries:
+            try:
+                down = next((name for name in entry["depends_on"] if name in self.failed), None)
+                if down is not None:
+                    raise TargetFailure(
+                        "dependency_failed", f"{down} did not start", service=entry["name"], dependency=down
+                    )
+                await self._start(entry)
+            except TargetFailure as failure:
+                self.failed.add(entry["name"])
+                self.journal.fail(entry, "hung" if failure.code == "start_timeout" else "failed", failure)
 
-    async def _start(self, service: Service) -> None:
+    async def _start(self, entry: Json) -> None:
+        service = self.manager.open(entry["name"])
         limit = self._limit(self.request["start_timeout"])
+        before = self._file(entry)
+        self.journal.step(entry, "starting", limit_s=limit)
         begun = self.scene.clock.elapsed()
-        before = self._file_hash(service)
-        self.journal.step(service.name, "starting", limit_s=limit)
         await self.scene.point("starting", service=service.name)
-        try:
-            self._send_start(service)
-            await self.scene.point("start_sent", service=service.name)
-            await self._until_running(service, begun, limit)
-        except TargetFailure as failure:
-            self.journal.fail(service.name, "hung" if failure.code == "start_timeout" else "failed", failure)
-            self.journal.entry(service.name)["after"] = service.state
-            return
-        self._record(service, before)
+        await self._send_start(service, begun + limit)
+        await self.scene.point("start_sent", service=service.name)
+        await self._until_settled(service, begun + limit)
+        entry["start_ms"] = self._since(begun)
+        if service.state == "stopped":
+            failure = WindowsFailure(service.last_error or 0)
+            raise windows_failure("start_failed", failure, service=service.name)
+        if service.state != "running":
+            raise TargetFailure(
+                "start_timeout",
+                f"{service.name} is still {service.state}",
+                service=service.name,
+                state=service.state,
+                waited_ms=entry["start_ms"],
+            )
         process = visible_process(self.scene, service)
-        self.started.append(service.name)
-        self.journal.step(
-            service.name,
-            "running",
-            start_ms=self._since(begun),
-            after="running",
-            process_after=process_json(process),
-            process_source="unknowable" if process is None else "path",
-        )
+        entry["process_after"] = process_json(process)
+        entry["process_source"] = "unknowable" if process is None else "path"
+        self._record(entry, service, before)
+        self.journal.step(entry, "running")
         await self.scene.point("running", service=service.name)
 
-    def _send_start(self, service: Service) -> None:
-        try:
-            self.manager.start(service.name)
-        except WindowsFailure as failure:
-            # Somebody else started it first: what counts is that the process is new.
-            if failure.native != SERVICE_ALREADY_RUNNING:
-                raise windows_failure("start_failed", failure, service=service.name) from failure
+    async def _send_start(self, service: Service, deadline: float) -> None:
+        while True:
+            try:
+                self.manager.start(service.name)
+                return
+            except WindowsFailure as failure:
+                if failure.native != SERVICE_ALREADY_RUNNING:
+                    raise windows_failure("start_failed", failure, service=service.name) from failure
+            # Somebody else starts it, or it has not finished stopping.
+            await self._until_settled(service, deadline)
+            if service.state != "stopped" or self.scene.clock.elapsed() >= deadline:
+                return
 
-    async def _until_running(self, service: Service, begun: float, limit: float) -> None:
-        remaining = begun + limit - self.scene.clock.elapsed()
-        await self.manager.changed.until(
-            self.scene.clock, lambda: service.state in ("running", "stopped"), max(remaining, 0.0)
-        )
-        if service.state == "running":
-            return
-        if service.state == "stopped":
-            raise windows_failure("start_failed", WindowsFailure(service.last_error or 0), service=service.name)
-        raise TargetFailure(
-            "start_timeout",
-            f"{service.name} is still {service.state}",
-            service=service.name,
-            state=service.state,
-            waited_ms=self._since(begun),
-        )
+    async def _until_settled(self, service: Service, deadline: float) -> None:
+        remaining = max(deadline - self.scene.clock.elapsed(), 0.0)
+        await self.manager.changed.until(self.scene.clock, lambda: service.state in ("running", "stopped"), remaining)
 
     # records
-    def _file_hash(self, service: Service) -> str | None:
-        path = self._file(service)
-        node = self.scene.server.files.node(path) if path else None
-        return None if node is None or node.data is None else sha256(node.data)
+    def _file(self, entry: Json) -> bytes | None:
+        if entry["file"] is None:
+            return None
+        node = self.scene.server.files.node(self.scene.server.expand(entry["file"]))
+        return None if node is None else node.data
 
-    def _file(self, service: Service) -> str | None:
-        path = self.items[service.name.lower()]["file"]
-        return None if path is None else self.scene.server.expand(path)
-
-    def _record(self, service: Service, before: str | None) -> None:
-        item = self.items[service.name.lower()]
-        if item["file"] is None:
+    def _record(self, entry: Json, service: Service, before: bytes | None) -> None:
+        """Note which section the new process has loaded: the file's, if it was the same before and after the start."""
+        if entry["file"] is None:
             return
-        after = self._file_hash(service)
-        values = {**self.store.record(service.name), "loaded": "", "file": ""}
+        after = self._file(entry)
+        digest = "" if after is None else sha256(after)
+        same = after == before
+        values = {**self.store.record(service.name), "loaded": "", "file": digest if same else ""}
         values["process"] = format_process(visible_process(self.scene, service))
-        if before == after:
-            values["file"] = after or ""
-            if after == item["file_sha256"]:
-                values["loaded"] = item["loaded"] or ""
-            else:
-                self._keep_loaded(service)
+        if same and digest == (entry["file_sha256"] or ""):
+            values["loaded"] = entry["loaded"] or ""
+        elif same and after is None:
+            values["loaded"] = sha256(b"")
+        elif same and after is not None:
+            self.store.save(after)
         self.store.write_record(service.name, values)
 
-    def _keep_loaded(self, service: Service) -> None:
-        node = self.scene.server.files.node(self._file(service) or "")
-        if node is not None and node.data is not None:
-            self.store.save(node.data)
-
     # the end
-    async def _settle(self) -> None:
+    async def _settle(self, entries: list[Json]) -> None:
         """Seconds after the last start, every service must still run in the same process."""
-        if not self.started:
+        running = [entry for entry in entries if entry["step"] == "running"]
+        if not running:
             return
-        self.journal.write(phase="settling", service=None, step=None)
-        processes = {name: self._process(name) for name in self.started}
+        self.journal.write(phase="settling")
         await self.scene.point("settling")
         await self.scene.clock.sleep(self.request["settle"])
-        for name, process in processes.items():
-            service = self.manager.open(name)
-            if service.state != "running" or self._process(name) != process:
-                self.journal.fail(name, "failed", TargetFailure("died", f"{name} did not stay up", service=name))
-            self.journal.entry(name)["after"] = service.state
+        for entry in running:
+            service = self.manager.open(entry["name"])
+            process = process_json(visible_process(self.scene, service))
+            if service.state != "running" or process != entry["process_after"]:
+                failure = TargetFailure(
+                    "died", f"{service.name} did not stay up", service=service.name, state=service.state
+                )
+                self.journal.fail(entry, "failed", failure)
 
-    def _process(self, name: str) -> Process | None:
-        return visible_process(self.scene, self.manager.open(name))
+    def _complete(self) -> None:
+        """Write the end; the journal stays unfinished while something that this run stopped is not running."""
+        data = self.journal.data
+        seen = [entry for entry in data["services"] if entry["before"] is not None]
+        for entry in seen:
+            entry["after"] = self._state(entry["name"])
+        changed = any(entry["stop_ms"] is not None or entry["start_ms"] is not None for entry in seen)
+        hung = [entry for entry in data["services"] if entry["step"] == "hung"]
+        down = [entry for entry in self.owed + hung if self._state(entry["name"]) != "running"]
+        if not any(entry["step"] in FINISHABLE for entry in down):
+            data["phase"] = "done"
+        good = "restarted" if changed or data["finished"] else "nothing"
+        self.journal.write(outcome="failed" if data["error"] is not None else good)
 
-    def _end(self, affected: list[str]) -> None:
-        for entry in self.journal.data["services"]:
-            entry["after"] = self.manager.open(entry["name"]).state
-        if self.journal.data["error"] is not None:
-            self.journal.finish("failed")
-        else:
-            self.journal.finish("restarted" if affected or self.started else "nothing")
+    # small questions
+    def _state(self, name: str) -> State | t.Literal["missing"]:
+        service = self.manager.find(name)
+        return "missing" if service is None else service.state
+
+    def _disabled(self, name: str) -> bool:
+        service = self.manager.find(name)
+        return service is not None and service.start_type == "disabled"
 
     def _limit(self, own_s: float) -> float:
         """A step's own limit, cut by what is left of the whole run."""
         left = float(self.request["deadline"]) - (self.scene.clock.elapsed() - self.began)
-        return max(min(own_s, left), 0.0)
+        return max(min(own_s, left), SHORTEST_LIMIT_S)
 
     def _since(self, begun: float) -> int:
         return round((self.scene.clock.elapsed() - begun) * 1000)
+
+
+def _graph_changed(service: str, dependent: str) -> TargetFailure:
+    return TargetFailure(
+        "graph_changed", f"{dependent} depends on {service} and runs", service=service, dependent=dependent
+    )
+
+
+def _stop_timeout(service: Service, waited_ms: int) -> TargetFailure:
+    return TargetFailure(
+        "stop_timeout",
+        f"{service.name} is still {service.state}",
+        service=service.name,
+        state=service.state,
+        waited_ms=waited_ms,
+    )
