@@ -524,7 +524,7 @@ def finish_plan(
         targets=() if wanted is None else _targets(wanted),
         findings=findings_of(server),
         problems=tuple(problems),
-        warnings=(*warnings, *more, *(restart.warnings if restart.roots else ())),
+        warnings=(*warnings, *more),
     )
 
 

@@ -143,10 +143,13 @@ def _pending(server: Server) -> list[Json]:
 
 
 def _greetings(ports: Sequence[Mapping[str, t.Any]]) -> list[Json]:
-    """Return the inside view with greetings as text."""
-    rows = []
-    for row in ports:
-        data = base64.b64decode(row["greeting"]) if row.get("greeting") else b""
-        line = data.split(b"\r\n", 1)[0].decode("ascii", "backslashreplace") if data else None
-        rows.append({**row, "greeting": line})
-    return rows
+    """Return the inside view with greetings as printable text."""
+    return [{**row, "greeting": _printable(row.get("greeting"))} for row in ports]
+
+
+def _printable(greeting: str | None) -> str | None:
+    """Return the first line; LDAP answers in octets, which are shown as escapes."""
+    if not greeting:
+        return None
+    line = base64.b64decode(greeting).split(b"\r\n", 1)[0]
+    return "".join(chr(octet) if 0x20 <= octet < 0x7F else f"\\x{octet:02x}" for octet in line)
