@@ -10,6 +10,7 @@ each test, every other gate counts as one.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import os
 import re
@@ -30,6 +31,7 @@ from tests.tools.isolate import BUILD, ROOT, SANDBOX, isolated_environment, plai
 
 BIN = Path(sys.executable).parent
 TAIL_LINES = 80
+_RUNNING: set[int] = set()
 HANGS_AFTER = 1800  # seconds; no gate takes a third of it on two cores
 
 
@@ -157,12 +159,23 @@ def call(command: Sequence[str], environment: Mapping[str, str], log: t.BinaryIO
         stderr=subprocess.STDOUT,
         start_new_session=True,
     ) as process:
+        _RUNNING.add(process.pid)
         try:
             return process.wait(HANGS_AFTER)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             log.write(f"\nended: it ran for more than {HANGS_AFTER} s\n".encode())
             return 1
+        finally:
+            _RUNNING.discard(process.pid)
+
+
+def interrupt(number: int, dummy_frame: object) -> t.NoReturn:
+    """Take everything that runs along when the user or the system ends this program."""
+    for group in tuple(_RUNNING):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+    os._exit(128 + number)
 
 
 def judge(gate: Gate, reached: bool, status: int, started: float, log: Path) -> Outcome:
@@ -223,6 +236,8 @@ def main(argv: Sequence[str]) -> int:
     ]
     for folder in ("logs", "results"):
         (BUILD / folder).mkdir(parents=True, exist_ok=True)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
     run_id, before = secrets.token_hex(8), leftovers.files()
     with ThreadPoolExecutor(max_workers=options.jobs) as pool:
         outcomes = list(pool.map(functools.partial(run, run_id=run_id), chosen))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -146,3 +147,32 @@ def test_main_environment_follows_the_python_that_is_there(
     for name, value in {"PATH": str(tmp_path), "PYENV_ROOT": str(tmp_path), "PYTHON": str(python)}.items():
         monkeypatch.setenv(name, value)
     assert bootstrap.main_lane().name == lane
+
+
+def test_interrupted_gates_take_their_processes_along(tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    os.mkfifo(started)
+    code = f"""
+import sys
+import time
+from tests.tools import gates
+gates.BUILD = gates.Path({str(tmp_path)!r})
+gates.GATES = (gates.Gate("x", "lint", ("sh", "-c", "sleep 600 & echo $! > {started}; wait")),)
+sys.exit(gates.main(["--only", "x"]))
+"""
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.DEVNULL) as gate_runner:
+        child = int(started.read_text(encoding="ascii"))
+        gate_runner.terminate()
+        assert gate_runner.wait(30) == 128 + 15
+    deadline = time.monotonic() + 30
+    while running(child):
+        assert time.monotonic() < deadline, "the command's own process outlived it"
+        time.sleep(0.01)
+
+
+def running(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
