@@ -5,7 +5,7 @@ $ErrorActionPreference = 'Stop'
 # Under a Turkish culture 'FILE' is not like 'file'.
 [Threading.Thread]::CurrentThread.CurrentCulture = [Globalization.CultureInfo]::InvariantCulture
 $Own = 'SOFTWARE\msexchange.winsock_proxy'
-$Services = 'SYSTEM\CurrentControlSet\Services'
+$ServiceKeys = 'SYSTEM\CurrentControlSet\Services'
 $Target = @{ Machine = '.'; Root = $env:SystemRoot; Hive = $null; Lock = $null; At = @{} }
 $Answer = [ordered]@{ version = 1; op = $null; run = $null; computer = $null; clock = $null }
 $Shapes = @{ s = [string]; b = [bool]; l = [array]; o = [Management.Automation.PSCustomObject]; n = [ValueType] }
@@ -139,7 +139,7 @@ function Get-State([string]$Name) {
 
 # Without arguments: the Key Management server may have its password there (Q235418).
 function Get-Image([string]$Name) {
-    $image = Get-Text (Open-Key "$Services\$Name") ImagePath
+    $image = Get-Text (Open-Key "$ServiceKeys\$Name") ImagePath
     if (-not $image) { return $null }
     $image = (Expand-Path $image).Trim()
     if ($image.StartsWith('"')) { $image = $image.Split('"')[1] }
@@ -248,7 +248,7 @@ function Get-Sorted([string[]]$Names) {
 # From the registry: .NET Core cannot enumerate the services of NT 4.0.
 function Get-Graph {
     $all = New-Object Collections.Hashtable ([StringComparer]::OrdinalIgnoreCase)
-    $root = Open-Key $Services
+    $root = Open-Key $ServiceKeys
     foreach ($name in $root.GetSubKeyNames()) {
         # A key that administrators may not read is no service of ours.
         try { $key = $root.OpenSubKey($name) } catch { continue }
@@ -310,7 +310,7 @@ function Find-File($Item, $Out) {
     if ($Item.path) { $Out.path = Expand-Path $Item.path; $Out.source = 'path'; return }
     foreach ($name in $Item.beside) {
         $image = Get-Image $name
-        if (-not $image) { continue }
+        if (-not $image -or -not $image.Contains('\')) { continue }
         $directory = $image.Substring(0, $image.LastIndexOf('\') + 1)
         if ([IO.Directory]::Exists((Get-RealPath $directory))) { $Out.path = $directory + $Item.name; $Out.source = 'service'; return }
     }
@@ -507,6 +507,8 @@ function Stop-Busy($Holder) {
 
 # The subkey is volatile: it is gone after a boot, and the token with it.
 function Get-BootToken {
+    # Its parent must not become volatile with it.
+    Get-OwnKey '' | Out-Null
     $key = (Get-Hive).CreateSubKey("$Own\boot", [Microsoft.Win32.RegistryKeyPermissionCheck]::Default, [Microsoft.Win32.RegistryOptions]::Volatile)
     $token = Get-Text $key token
     if (-not $token) {
@@ -769,13 +771,19 @@ function Invoke-Apply {
 }
 #endregion
 #region restart
-$Finishable = 'stopping', 'stopped', 'starting', 'hung', 'failed'
+$Finishable = 'stopping', 'stopped', 'starting'
+$EntryKeys = 'name role before after process_before process_after process_source stop_ms start_ms step error depends_on file file_sha256 loaded'
 
 function Get-Stamp { Get-Time ([datetime]::UtcNow) }
 
 function Save-Journal {
     $Work.Journal.updated = Get-Stamp
     (Get-OwnKey '').SetValue('journal', (ConvertTo-Ascii $Work.Journal))
+}
+
+function Set-Phase([string]$Phase) {
+    $Work.Journal.phase = $Phase
+    Save-Journal
 }
 
 function Save-Step($Service, [string]$Step, [double]$Timeout = 0) {
@@ -789,22 +797,29 @@ function Save-Step($Service, [string]$Step, [double]$Timeout = 0) {
     Save-Journal
 }
 
-# Services that are stopped come back although the journal cannot be written any more.
+# What is stopped comes back although the journal cannot be written any more.
 function Save-StepQuietly($Service, [string]$Step, [double]$Timeout = 0) { try { Save-Step $Service $Step $Timeout } catch { return } }
 
+# The first failure is the run's.
 function Set-Failure($Service, $Failure, [string]$Step) {
-    if ($Service) { $Service.error = $Failure; Save-StepQuietly $Service $Step }
     if ($null -eq $Work.Journal.error) { $Work.Journal.error = $Failure }
+    if (-not $Service) { return }
+    $Service.error = $Failure
+    Save-StepQuietly $Service $Step
 }
 
 function Assert-Journal($Journal) {
-    try { Assert-Shape $Journal 'version:n run:s who:s began:n updated:n phase:s services:l timeline:l' } catch { Stop-Run journal_corrupt @{ key = "$Own\journal" } }
+    try {
+        Assert-Shape $Journal 'version:n run:s who:s machine:s boot:s? began:n updated:n phase:s outcome:s? error:o? services:l timeline:l left_alone:l finished:l previous:o?'
+        foreach ($service in $Journal.services) { Assert-Shape $service 'name:s step:s? before:s?' }
+    }
+    catch { Stop-Run journal_corrupt @{ key = "$Own\journal" } }
 }
 
 function Assert-Window($Window) {
     if (-not $Window) { return }
     Assert-Shape $Window 'from:s to:s'
-    foreach ($key in 'from', 'to') { if ($Window.$key -notmatch '^\d\d:\d\d$') { Stop-Run bad_request @{ key = $key } } }
+    foreach ($key in 'from', 'to') { if ($Window.$key -notmatch '^([01]\d|2[0-3]):[0-5]\d$') { Stop-Run bad_request @{ key = $key } } }
     $now = [datetime]::Now.ToString('HH:mm')
     $late = $now -ge $Window.from
     $early = $now -lt $Window.to
@@ -812,16 +827,16 @@ function Assert-Window($Window) {
     if (-not $inside) { Stop-Run outside_window @{ now = $Answer.clock.now; utc_offset_minutes = $Answer.clock.utc_offset_minutes; window = $Window } }
 }
 
-# What an earlier run stopped and has not been seen to start again.
+# What earlier runs stopped and nobody saw running again. It goes into the new journal, so that it outlives this run too.
 function Get-Previous($Journal) {
     if (-not $Journal -or $Journal.phase -eq 'done') { return $null }
     $owed = @($Journal.services | Where-Object { $_.step -in $Finishable })
-    $left = @($Journal.services | Where-Object { $_.step -eq 'recorded' })
-    if ($Journal.previous) {
-        $names = @($Journal.services | ForEach-Object { $_.name })
-        $owed = @($Journal.previous.services | Where-Object { $Journal.phase -in 'launching', 'finishing' -or $names -notcontains $_.name }) + $owed
+    $older = $Journal.previous
+    if ($older -and $older.PSObject.Properties['services']) { $owed = @($older.services) + $owed }
+    [pscustomobject]@{
+        run = $Journal.run; who = $Journal.who; began = $Journal.began; down = @(); boot = $Journal.boot; services = @($owed)
+        recorded = @($Journal.services | Where-Object { $_.step -eq 'recorded' -and $_.before -eq 'running' } | ForEach-Object { $_.name })
     }
-    [pscustomobject]@{ run = $Journal.run; who = $Journal.who; began = $Journal.began; boot = $Journal.boot; services = @($owed); recorded = @($left); down = @() }
 }
 
 function New-Journal($Previous) {
@@ -831,7 +846,7 @@ function New-Journal($Previous) {
         service = $null; step = $null; since = $now; deadline = $now + 30; outcome = $null; error = $null; services = @(); timeline = @(); left_alone = @(); finished = @(); previous = $Previous
     }
     $journal.services = @(foreach ($item in $Request.services) {
-            $entry = New-Entry 'name role before after process_before process_after process_source stop_ms start_ms step error depends_on file file_sha256 loaded'
+            $entry = New-Entry $EntryKeys
             foreach ($key in 'name', 'role', 'depends_on', 'file', 'file_sha256', 'loaded') { $entry[$key] = $item.$key }
             $entry
         })
@@ -843,12 +858,15 @@ function Start-Worker([string]$File) {
     $shell = @('powershell.exe', 'pwsh.exe' | ForEach-Object { [IO.Path]::Combine($PSHOME, $_) } | Where-Object { [IO.File]::Exists($_) })[0]
     $run = '$ErrorActionPreference=''Stop'';$f=''{0}'';$t=[IO.File]::ReadAllText($f);[IO.File]::Delete($f);$j=ConvertFrom-Json $t;&([scriptblock]::Create($j.script)) $j.request' -f $File.Replace("'", "''")
     $options = '-NoProfile -NonInteractive -ExecutionPolicy Bypass -EncodedCommand ' + [Convert]::ToBase64String([Text.Encoding]::Unicode.GetBytes($run))
-    try { $made = Invoke-CimMethod -ClassName Win32_Process -MethodName Create -Arguments @{ CommandLine = "`"$shell`" $options" } }
-    catch { Start-Process -FilePath $shell -ArgumentList $options -WindowStyle Hidden; return }
+    try { $made = Invoke-CimMethod -ClassName Win32_Process -MethodName Create -Arguments @{ CommandLine = '"{0}" {1}' -f $shell, $options } }
+    catch {
+        Start-Process -FilePath $shell -ArgumentList $options -WindowStyle Hidden
+        return
+    }
     if ($made.ReturnValue -ne 0) { Stop-Run worker_failed @{ native = [int]$made.ReturnValue } }
 }
 
-# Who can write here decides what the worker runs.
+# Who can write here decides what the worker runs. Without a credential Windows' own protection of %SystemRoot% will do.
 function Protect-Directory([string]$Directory) {
     [IO.Directory]::CreateDirectory($Directory) | Out-Null
     try {
@@ -881,7 +899,11 @@ function Invoke-Launch($Before) {
     }
     # With the lock in hand the journal can be taken back: a worker that comes late finds another one and leaves.
     try { Enter-Lock 5 } catch { return }
-    try { [IO.File]::Delete($file) } catch { $clock.Stop() }
+    if ((Read-Journal).phase -ne 'launching') {
+        Exit-Lock
+        return
+    }
+    Remove-Quietly $file
     $key = Get-OwnKey ''
     if ($Before) { $key.SetValue('journal', $Before) } else { $key.DeleteValue('journal', $false) }
     $detail = if ($failure) { $failure.detail } else { @{} }
@@ -897,12 +919,16 @@ function Wait-State([string]$Name, [string[]]$Until, [double]$Seconds) {
     }
 }
 
-function Get-Allowed([double]$Seconds) { [math]::Max(1, [math]::Min($Seconds, $Request.deadline - $Work.Clock.Elapsed.TotalSeconds)) }
+# A step's own limit, cut by what is left of the whole run.
+function Get-Limit([double]$Seconds) { [math]::Max(0, [math]::Min($Seconds, $Request.deadline - $Work.Clock.Elapsed.TotalSeconds)) }
 
 # 0, or the Win32 code with which the service manager refused.
 function Send-Control([string]$Name, [string]$Control) {
     $controller = New-Object ServiceProcess.ServiceController $Name, $Target.Machine
-    try { if ($Control -eq 'start') { $controller.Start() } else { $controller.Stop() }; return 0 }
+    try {
+        if ($Control -eq 'start') { $controller.Start() } else { $controller.Stop() }
+        return 0
+    }
     catch {
         $native = (Get-Cause $_).native
         if ($null -eq $native) { throw }
@@ -918,60 +944,61 @@ function Find-Process($Service, [string]$State) {
 }
 
 function Stop-One($Service) {
-    $allowed = Get-Allowed $Request.stop_timeout
-    Save-Step $Service stopping $allowed
+    $limit = Get-Limit $Request.stop_timeout
+    Save-Step $Service stopping $limit
     $clock = [Diagnostics.Stopwatch]::StartNew()
     while ($true) {
         $native = Send-Control $Service.name stop
-        # 1052, 1061: it cannot take a control now, perhaps it can in a moment.
-        if ($native -notin 1052, 1061 -or $clock.Elapsed.TotalSeconds -ge $allowed) { break }
+        # 1052, 1061: it takes no control now, perhaps in a moment.
+        if ($native -notin 1052, 1061 -or $clock.Elapsed.TotalSeconds -ge $limit) { break }
         if ((Get-State $Service.name) -in 'stopped', 'stop_pending') { $native = 0; break }
         Start-Sleep -Milliseconds 500
     }
     if ($native -notin 0, 1062) { Stop-Run stop_refused @{ service = $Service.name; native = $native } }
-    $state = Wait-State $Service.name stopped ($allowed - $clock.Elapsed.TotalSeconds)
+    $state = Wait-State $Service.name stopped ($limit - $clock.Elapsed.TotalSeconds)
     $Service.stop_ms = [long]$clock.ElapsedMilliseconds
     if ($state -ne 'stopped') { Stop-Run stop_timeout @{ service = $Service.name; state = $state; waited_ms = $Service.stop_ms } }
     Save-StepQuietly $Service stopped
 }
 
-# The bytes a service is about to read, or $null.
+# The bytes that a service is about to read, or $null.
 function Read-Section($Service) {
     if (-not $Service.file) { return $null }
-    try { return , (Read-File $Service.file) } catch { Skip-Missing $_; return $null }
+    try { return , (Read-File (Expand-Path $Service.file)) } catch { Skip-Missing $_; return $null }
 }
 
 function Set-Loaded($Service, $Before) {
     if (-not $Service.file) { return }
     $after = Read-Section $Service
-    $hash = if ($null -eq $after) { '' } else { Get-Hash $after }
-    $same = $hash -eq $(if ($null -eq $Before) { '' } else { Get-Hash $Before })
+    $hash = if ($null -ne $after) { Get-Hash $after } else { '' }
+    $earlier = if ($null -ne $Before) { Get-Hash $Before } else { '' }
+    $loaded = ''
+    # Written while the service started: nobody knows what it read.
+    if ($hash -ne $earlier) { $hash = '' }
+    elseif ($hash -eq [string]$Service.file_sha256) { $loaded = [string]$Service.loaded }
+    elseif (-not $hash) { $loaded = Get-Hash (New-Object byte[] 0) }
+    # Another file than the controller knew: it works the section's hash out from the copy.
+    else { Save-Backup $after | Out-Null }
     $key = Get-OwnKey "records\$($Service.name)"
     $key.SetValue('process', (Format-Process $Service.process_after))
-    $key.SetValue('file', $(if ($same) { $hash } else { '' }))
-    # Another file than the controller knew: it works the hash out from the backup. No file: the hash of an empty section.
-    $loaded = ''
-    if ($same -and $hash -eq [string]$Service.file_sha256) { $loaded = [string]$Service.loaded }
-    elseif ($same -and -not $hash) { $loaded = Get-Hash (New-Object byte[] 0) }
-    elseif ($same) { Save-Backup $after | Out-Null }
+    $key.SetValue('file', $hash)
     $key.SetValue('loaded', $loaded)
     foreach ($name in 'wanted', 'owned') { if ($null -eq $key.GetValue($name)) { $key.SetValue($name, '') } }
 }
 
 function Start-One($Service) {
-    $allowed = Get-Allowed $Request.start_timeout
+    $limit = Get-Limit $Request.start_timeout
     $before = Read-Section $Service
-    Save-StepQuietly $Service starting $allowed
+    Save-StepQuietly $Service starting $limit
     $clock = [Diagnostics.Stopwatch]::StartNew()
     while ($true) {
         $native = Send-Control $Service.name start
         # 1056: somebody else starts it, or it has not finished stopping.
         if ($native -ne 1056) { break }
-        $state = Wait-State $Service.name 'running', 'start_pending', 'stopped' ($allowed - $clock.Elapsed.TotalSeconds)
-        if ($state -ne 'stopped') { break }
+        if ((Wait-State $Service.name 'running', 'start_pending', 'stopped' ($limit - $clock.Elapsed.TotalSeconds)) -ne 'stopped') { break }
     }
     if ($native -notin 0, 1056) { Stop-Run start_failed @{ service = $Service.name; native = $native } }
-    $state = Wait-State $Service.name 'running', 'stopped' ($allowed - $clock.Elapsed.TotalSeconds)
+    $state = Wait-State $Service.name 'running', 'stopped' ($limit - $clock.Elapsed.TotalSeconds)
     $Service.start_ms = [long]$clock.ElapsedMilliseconds
     if ($state -eq 'stopped') { Stop-Run start_failed @{ service = $Service.name } }
     if ($state -ne 'running') { Stop-Run start_timeout @{ service = $Service.name; state = $state; waited_ms = $Service.start_ms } }
@@ -980,128 +1007,124 @@ function Start-One($Service) {
     Save-StepQuietly $Service running
 }
 
-function Test-Disabled([string]$Name) { (Open-Key "$Services\$Name").GetValue('Start') -eq 4 }
+function Test-Disabled([string]$Name) { (Open-Key "$ServiceKeys\$Name").GetValue('Start') -eq 4 }
 
-# Starts what is stopped, in order; what depends on a failure is not tried.
+# In order; what depends on a failure is not tried.
 function Start-All($List) {
-    $failed = @($Work.Failed)
     foreach ($service in $List) {
-        $down = @($service.depends_on | Where-Object { $failed -contains $_ })
+        $down = @($service.depends_on | Where-Object { $Work.Failed -contains $_ })
         try {
             if ($down.Count) { Stop-Run dependency_failed @{ service = $service.name; dependency = $down[0] } }
             Start-One $service
         }
         catch {
             $failure = Get-Failure $_
-            $failed += $service.name
+            $Work.Failed += $service.name
             $step = if ($failure.code -eq 'start_timeout') { 'hung' } else { 'failed' }
             Set-Failure $service $failure $step
         }
     }
-    $Work.Failed = $failed
 }
 
-# An earlier run's services: nothing is stopped for them, and only what is still stopped is started.
+# Nothing is stopped for an earlier run, and only what is still stopped is started.
 function Complete-Previous {
-    $previous = $Work.Journal.previous
+    $journal = $Work.Journal
+    $previous = $journal.previous
     if (-not $previous) { return }
     $down = @($previous.services | Where-Object { (Get-State $_.name) -eq 'stopped' })
-    $Work.Journal.left_alone = @($previous.recorded | Where-Object { (Get-State $_.name) -eq 'stopped' } | ForEach-Object { $_.name })
-    $age = (Get-Stamp) - $previous.began
-    $ours = $Request.finish -eq 'any' -or ($previous.boot -eq $Work.Journal.boot -and [math]::Abs($age) -lt 86400)
-    if ($ours) {
-        $start = @($down | Where-Object { -not (Test-Disabled $_.name) })
-        $Work.Owed = $start
-        Start-All $start
-        $Work.Journal.finished = @($start | Where-Object { $Work.Failed -notcontains $_.name } | ForEach-Object { $_.name })
+    $young = [math]::Abs((Get-Stamp) - $previous.began) -lt 86400
+    if ($Request.finish -ne 'any' -and ($previous.boot -ne $journal.boot -or -not $young)) {
+        $journal.previous = [pscustomobject]@{ run = $previous.run; who = $previous.who; began = $previous.began; down = @($down | ForEach-Object { $_.name }) }
+        return
     }
-    $previous.down = @($down | Where-Object { (Get-State $_.name) -ne 'running' } | ForEach-Object { $_.name })
+    $journal.left_alone = @($previous.recorded | Where-Object { (Get-State $_) -eq 'stopped' })
+    $start = @(foreach ($service in $down) {
+            if (Test-Disabled $service.name) { continue }
+            # This request knows better which file is right.
+            $own = @($journal.services | Where-Object { $_.name -eq $service.name })
+            if ($own.Count) { $own[0] } else { $service }
+        })
+    Start-All $start
+    $journal.finished = @($start | Where-Object { $Work.Failed -notcontains $_.name } | ForEach-Object { $_.name })
+    if ($Work.Failed) { $Work.Unfinished = $true } else { $journal.previous = $null }
     Save-Journal
 }
 
-function Get-Plan {
+function Assert-Ready {
     $list = $Work.Journal.services
-    $names = @($list | ForEach-Object { $_.name })
     foreach ($service in $list) { if ((Get-State $service.name) -eq 'missing') { Stop-Run service_missing @{ service = $service.name } } }
     foreach ($service in $list) {
-        $service.before = Wait-State $service.name 'running', 'stopped' (Get-Allowed $Request.stop_timeout)
+        $service.before = $service.after = Wait-State $service.name 'running', 'stopped' (Get-Limit $Request.stop_timeout)
         if ($service.before -notin 'running', 'stopped') { Stop-Run service_pending @{ service = $service.name; state = $service.before } }
         $service.process_before = Find-Process $service $service.before
     }
-    $up = @($list | Where-Object { $_.before -eq 'running' } | ForEach-Object { $_.name })
+}
+
+# What is stopped and what is started: running roots, and what runs and depends on them.
+function Set-Plan {
+    $list = $Work.Journal.services
     # A root that was started a moment ago, to finish an earlier run, has read its file.
-    $affected = @($list | Where-Object { $_.role -eq 'root' -and $up -contains $_.name -and $Work.Journal.finished -notcontains $_.name } | ForEach-Object { $_.name })
-    foreach ($service in $list) { if ($affected -notcontains $service.name -and @($service.depends_on | Where-Object { $affected -contains $_ }).Count) { $affected += $service.name } }
-    $Work.Stop = @($list | Where-Object { $affected -contains $_.name -and $up -contains $_.name })
-    $Work.Start = @($list | Where-Object { $Request.start -contains $_.name -and $up -notcontains $_.name })
-    $stop = @($Work.Stop | ForEach-Object { $_.name })
+    $reached = @($list | Where-Object { $_.role -eq 'root' -and $_.before -eq 'running' -and $Work.Journal.finished -notcontains $_.name } | ForEach-Object { $_.name })
+    foreach ($service in $list) { if ($reached -notcontains $service.name -and @($service.depends_on | Where-Object { $reached -contains $_ }).Count) { $reached += $service.name } }
+    $Work.Stop = @($list | Where-Object { $_.before -eq 'running' -and $reached -contains $_.name })
+    $Work.Start = @($list | Where-Object { $_.before -eq 'stopped' -and $Request.start -contains $_.name })
+}
+
+function Assert-Plan {
     $touched = @($Work.Stop) + $Work.Start
-    $need = @($touched | ForEach-Object { $_.depends_on } | Where-Object { $stop -notcontains $_ -and $Request.start -notcontains $_ -and (Get-State $_) -ne 'running' } | Select-Object -Unique)
-    if (-not $Request.allow_disabled) {
-        $starts = @($touched | ForEach-Object { $_.name })
-        if ($Request.start_dependencies) { $starts += $need }
-        foreach ($name in $starts) { if (Test-Disabled $name) { Stop-Run service_disabled @{ service = $name } } }
-    }
+    $names = @($touched | ForEach-Object { $_.name })
+    foreach ($name in $names) { if (-not $Request.allow_disabled -and (Test-Disabled $name)) { Stop-Run service_disabled @{ service = $name } } }
     foreach ($service in $Work.Stop) {
         if ($service.role -ne 'root' -and $Request.dependents -eq 'fail') { Stop-Run graph_changed @{ service = @($service.depends_on)[0]; dependent = $service.name } }
-        foreach ($dependent in (New-Object ServiceProcess.ServiceController $service.name, $Target.Machine).get_DependentServices()) {
+        $controller = New-Object ServiceProcess.ServiceController $service.name, $Target.Machine
+        foreach ($dependent in $controller.get_DependentServices()) {
             $name = $dependent.get_ServiceName()
-            if ($stop -notcontains $name -and (Get-State $name) -ne 'stopped') { Stop-Run graph_changed @{ service = $service.name; dependent = $name } }
+            if ($names -notcontains $name -and (Get-State $name) -ne 'stopped') { Stop-Run graph_changed @{ service = $service.name; dependent = $name } }
         }
     }
+    # With start_dependencies the service manager starts them itself.
+    if ($Request.start_dependencies) { return }
     foreach ($service in $touched) {
-        foreach ($name in $service.depends_on) { if ($need -contains $name -and -not $Request.start_dependencies) { Stop-Run dependency_down @{ service = $service.name; dependency = $name; state = Get-State $name } } }
+        foreach ($name in $service.depends_on) {
+            if ($names -contains $name) { continue }
+            $state = Get-State $name
+            if ($state -ne 'running') { Stop-Run dependency_down @{ service = $service.name; dependency = $name; state = $state } }
+        }
     }
-    $Work.Need = @(foreach ($name in $need) { New-Service $name })
-    foreach ($service in $touched) { Save-Step $service recorded }
-}
-
-function New-Service([string]$Name) {
-    $entry = New-Entry 'name role before after process_before process_after process_source stop_ms start_ms step error depends_on file file_sha256 loaded'
-    $entry.name = $Name
-    $entry.role = 'dependency'
-    $entry.before = 'stopped'
-    $entry.depends_on = @()
-    $Work.Journal.services = @($entry) + $Work.Journal.services
-    $entry
-}
-
-function Set-Phase([string]$Phase) {
-    $Work.Journal.phase = $Phase
-    Save-Journal
 }
 
 function Stop-All {
     $list = @($Work.Stop)
     [array]::Reverse($list)
     foreach ($service in $list) {
-        try {
-            if ($Work.Clock.Elapsed.TotalSeconds -ge $Request.deadline) { Stop-Run stop_timeout @{ service = $service.name; state = 'running'; waited_ms = 0 } }
-            Stop-One $service
-        }
+        try { Stop-One $service }
         catch {
             $failure = Get-Failure $_
-            $step = 'running'
-            if ($failure.code -eq 'stop_timeout' -and $failure.detail.state -ne 'running') { $step = 'hung'; $Work.Failed += $service.name }
+            $step = 'failed'
+            if ($failure.code -eq 'stop_timeout') {
+                $step = 'stopping'
+                $Work.Failed += $service.name
+                $Work.Unfinished = $true
+            }
             Set-Failure $service $failure $step
             return
         }
     }
 }
 
+# What is started again. After a failure everything that was stopped, whatever was wished.
 function Get-Returning {
     $whole = $null -eq $Work.Journal.error
     foreach ($service in @($Work.Stop) + $Work.Start) {
-        if ($service.before -eq 'running' -and $service.step -ne 'stopped') { continue }
-        if ($whole -and $service.role -ne 'root' -and $Request.dependents -eq 'leave_stopped') { continue }
-        if (-not $whole -and $service.before -ne 'running') { continue }
+        $wished = $service.role -eq 'root' -or $Request.dependents -ne 'leave_stopped'
+        $stopped = $service.step -eq 'stopped'
         if (Test-Disabled $service.name) { continue }
-        $service
+        if (($whole -and ($wished -or -not $stopped)) -or ($stopped -and -not $whole)) { $service }
     }
 }
 
-function Assert-Settled($List) {
-    $running = @($List | Where-Object { $_.step -eq 'running' })
+function Assert-Settled {
+    $running = @($Work.Journal.services | Where-Object { $_.step -eq 'running' -and $null -ne $_.start_ms })
     if (-not $running.Count) { return }
     Set-Phase settling
     Start-Sleep -Milliseconds ([int](1000 * $Request.settle))
@@ -1109,42 +1132,37 @@ function Assert-Settled($List) {
         $state = Get-State $service.name
         $process = Get-ServiceProcess (Get-Image $service.name) $state
         if ($state -eq 'running' -and (Format-Process $process) -eq (Format-Process $service.process_after)) { continue }
-        Set-Failure $service (New-Failure died @{ service = $service.name; state = $state }) failed
+        try { Stop-Run died @{ service = $service.name; state = $state } } catch { Set-Failure $service (Get-Failure $_) failed }
     }
 }
-
-function New-Failure([string]$Code, [hashtable]$Detail) { try { Stop-Run $Code $Detail } catch { Get-Failure $_ } }
 
 function Invoke-Work {
     Set-Phase finishing
     Complete-Previous
     if ($Work.Journal.error) { return }
-    Get-Plan
-    if ($Work.Need.Count) {
-        Set-Phase starting
-        Start-All $Work.Need
-        if ($Work.Journal.error) { return }
+    Assert-Ready
+    Set-Plan
+    Assert-Plan
+    foreach ($service in @($Work.Stop) + $Work.Start) { Save-Step $service recorded }
+    if ($Work.Stop) {
+        Set-Phase stopping
+        Stop-All
     }
-    if ($Work.Stop.Count) { Set-Phase stopping; Stop-All }
     $back = @(Get-Returning)
-    $Work.Owed = $back
-    if ($back.Count) {
-        try { Set-Phase starting } catch { $Work.Journal.phase = 'starting' }
-        Start-All $back
-    }
-    Assert-Settled (@($Work.Need) + $back)
+    try { Set-Phase starting } catch { $Work.Journal.phase = 'starting' }
+    Start-All $back
+    Assert-Settled
 }
 
 function Complete-Journal {
     $journal = $Work.Journal
     $changed = $journal.finished.Length -gt 0
     foreach ($service in $journal.services) {
-        if ($null -eq $service.before) { continue }
-        $service.after = Get-State $service.name
+        if ($null -ne $service.before) { $service.after = Get-State $service.name }
         if ($null -ne $service.stop_ms -or $null -ne $service.start_ms) { $changed = $true }
     }
-    $owed = @(@($Work.Owed) + @($journal.services | Where-Object { $_.step -eq 'hung' }) | Where-Object { $_.step -in $Finishable -and (Get-State $_.name) -ne 'running' })
-    if (-not $owed.Count) { $journal.phase = 'done' }
+    if (-not $Work.Unfinished) { $journal.phase = 'done' }
+    $journal.service = $journal.step = $journal.deadline = $null
     $journal.outcome = if ($journal.error) { 'failed' } elseif ($changed) { 'restarted' } else { 'nothing' }
     Save-Journal
 }
@@ -1154,14 +1172,18 @@ function Invoke-Worker {
     $journal = Read-Journal
     if (-not $journal -or $journal.run -ne $Request.run -or $journal.phase -ne 'launching') { return }
     $Work.Journal = $journal
-    try { Invoke-Work } catch { Set-Failure $null (Get-Failure $_) '' }
+    try { Invoke-Work }
+    catch {
+        Set-Failure $null (Get-Failure $_) ''
+        $Work.Unfinished = @($journal.services | Where-Object { $_.step -in $Finishable }).Count -gt 0
+    }
     Complete-Journal
 }
 
-function Set-Outcome($Journal, [bool]$Done, [string]$Outcome) {
-    $Answer.done = $Done
+function Set-Outcome($Journal, $Outcome) {
     foreach ($key in 'services', 'timeline', 'left_alone', 'finished') { $Answer[$key] = @($Journal.$key) }
-    if (-not $Done) {
+    $Answer.done = $null -ne $Outcome
+    if (-not $Answer.done) {
         foreach ($key in 'service', 'step', 'since', 'deadline') { $Answer[$key] = $Journal.$key }
         return
     }
@@ -1176,17 +1198,21 @@ function Wait-Outcome($Run, [double]$Seconds) {
     $free = [Diagnostics.Stopwatch]::StartNew()
     while ($true) {
         $journal = Read-Journal
-        if (-not $journal -or ($Run -and $journal.run -ne $Run)) {
+        if (-not $journal -or ($Run -and $journal.PSObject.Properties['run'] -and $journal.run -ne $Run)) {
             $Answer.done = $true
             $Answer.outcome = 'unknown'
             return
         }
         Assert-Journal $journal
-        if ($journal.outcome) { Set-Outcome $journal $true $journal.outcome; return }
-        $patience = if ($journal.phase -eq 'launching') { 30 } else { 5 }
-        if (Get-LockHolder) { $free.Reset(); $free.Start() }
-        elseif ($free.Elapsed.TotalSeconds -ge $patience) { Set-Outcome $journal $true interrupted; return }
-        if ($clock.Elapsed.TotalSeconds -ge $Seconds) { Set-Outcome $journal $false ''; return }
+        if ($journal.outcome) { Set-Outcome $journal $journal.outcome; return }
+        $launching = $journal.phase -eq 'launching'
+        if (Get-LockHolder) { $free = [Diagnostics.Stopwatch]::StartNew() }
+        elseif ($free.Elapsed.TotalSeconds -ge $(if ($launching) { 30 } else { 5 })) {
+            if (-not $launching) { Set-Outcome $journal interrupted; return }
+            Set-Outcome $journal failed
+            Stop-Run worker_failed
+        }
+        if ($clock.Elapsed.TotalSeconds -ge $Seconds) { Set-Outcome $journal $null; return }
         Start-Sleep -Milliseconds 500
     }
 }
@@ -1196,12 +1222,20 @@ function Invoke-Restart_Status {
     Wait-Outcome $Request.of $Request.wait
 }
 
-function Invoke-Restart {
+function Assert-Restart {
     Assert-Shape $Request 'services:l start:l dependents:s stop_timeout:n start_timeout:n deadline:n settle:n wait:n lock_wait:n allow_disabled:b start_dependencies:b window:o? finish:s'
-    foreach ($item in $Request.services) { Assert-Shape $item 'name:s role:s depends_on:l file:s? file_sha256:s? loaded:s?' }
+    foreach ($item in $Request.services) {
+        Assert-Shape $item 'name:s role:s depends_on:l file:s? file_sha256:s? loaded:s?'
+        if ($item.role -notin 'root', 'dependent') { Stop-Run bad_request @{ key = 'role' } }
+    }
     if ($Request.dependents -notin 'restore', 'leave_stopped', 'fail') { Stop-Run bad_request @{ key = 'dependents' } }
     if ($Request.finish -notin 'same_boot', 'any') { Stop-Run bad_request @{ key = 'finish' } }
-    $Work = @{ Journal = $null; Clock = [Diagnostics.Stopwatch]::StartNew(); Failed = @(); Owed = @(); Stop = @(); Start = @(); Need = @() }
+}
+
+function Invoke-Restart {
+    Assert-Restart
+    $Work = @{ Journal = $null; Clock = [Diagnostics.Stopwatch]::StartNew(); Failed = @(); Stop = @(); Start = @(); Unfinished = $false }
+    # Only the one who was asked has the text; it starts the worker, which has not.
     if (-not $Text) { Invoke-Worker; return }
     Enter-Lock $Request.lock_wait
     $journal = Read-Journal
@@ -1228,7 +1262,7 @@ try {
     foreach ($key in 'op', 'run', 'computer') { $Answer[$key] = $Request.$key }
     if ($Request.version -ne 1) { Stop-Run bad_request @{ key = 'version' } }
     if ($Request.run -cnotmatch '^[0-9a-f-]{8,36}$') { Stop-Run bad_request @{ key = 'run' } }
-    if (-not (Test-Path -LiteralPath "function:Invoke-$($Request.op)")) { Stop-Run bad_request @{ key = 'op' } }
+    if ($Request.op -cnotin 'inspect', 'apply', 'restart', 'restart_status') { Stop-Run bad_request @{ key = 'op' } }
     Connect-Target
     & "Invoke-$($Request.op)"
 }
