@@ -1262,7 +1262,7 @@ try {
     foreach ($key in 'op', 'run', 'computer') { $Answer[$key] = $Request.$key }
     if ($Request.version -ne 1) { Stop-Run bad_request @{ key = 'version' } }
     if ($Request.run -cnotmatch '^[0-9a-f-]{8,36}$') { Stop-Run bad_request @{ key = 'run' } }
-    if ($Request.op -cnotin 'inspect', 'apply', 'restart', 'restart_status') { Stop-Run bad_request @{ key = 'op' } }
+    if ('inspect', 'apply', 'restart', 'restart_status' -cnotcontains $Request.op) { Stop-Run bad_request @{ key = 'op' } }
     Connect-Target
     & "Invoke-$($Request.op)"
 }
