@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..module_utils._listeners import LISTENERS
+from ._sides import broken_side
 
 JsonObject = Mapping[str, t.Any]
 
@@ -220,6 +221,73 @@ def is_blind(results: Sequence[JsonObject]) -> bool:
 
 
 @dataclass(frozen=True)
+class Case:
+    """Everything that is known about a server whose ports are not as expected.
+
+    Attributes:
+        host: Inventory name.
+        results: Results of ``port_probe`` that were judged.
+        inside: The server's own view of its ports, ``inside`` of ``wspcfg_info``.
+        causes: What its event log says, ``causes`` of ``wspcfg_info``.
+        deferred: Restarts that wait, as ``what_is_owed`` found them.
+        restarted: Result of ``service_restart``, None when nothing was restarted.
+        verdict: What ``wspcfg_judge`` decided, None when this run changed nothing.
+        undone: Result of the ``wspcfg`` task that put the file of before back, None without.
+        afterwards: Results of ``port_probe`` after that.
+    """
+
+    host: str
+    results: Sequence[JsonObject] = ()
+    inside: Sequence[JsonObject] = ()
+    causes: Sequence[str] = ()
+    deferred: Sequence[JsonObject] = ()
+    restarted: JsonObject | None = None
+    verdict: JsonObject | None = None
+    undone: JsonObject | None = None
+    afterwards: Sequence[JsonObject] = ()
+
+
+def _file_fate(case: Case) -> Iterator[str]:
+    """What became of the file that this run wrote."""
+    verdict = case.verdict
+    if verdict is None or verdict["action"] == "none":
+        return
+    because = "; ".join(verdict["because"])
+    if verdict["action"] == "keep":
+        yield f"Nothing was rolled back: {because}."
+    elif case.undone is None or case.undone.get("failed") or "files" not in case.undone:
+        why = (case.undone or {}).get("msg", "no answer")
+        yield f"Rolling back failed ({why}); it was due because {because}."
+    else:
+        ports = ", ".join(f"{_port(result)} {result['status']}" for result in case.afterwards)
+        yield f"The file of before was put back, because {because}. Now: {ports or 'ports not checked'}."
+
+
+def _restart_fate(restarted: JsonObject | None) -> Iterator[str]:
+    """What went wrong with the restart, and what to do."""
+    if not restarted:
+        return
+    if restarted.get("problems") or restarted.get("unreachable"):
+        yield f"Restart: {restarted.get('msg', 'no answer')}"
+    yield from restarted.get("advice", ())
+
+
+def report(case: Case) -> str:
+    """Say what is wrong, on which side, why, and what became of the file; one sentence per line."""
+    wrong = [result for result in case.results if not result["ok"]]
+    count = f"{len(wrong)} of {len(case.results)} ports are not as expected" if case.results else "ports not checked"
+    lines = [
+        f"{case.host}: {count}.",
+        *(f"{_port(result)}: {broken_side(result, case.inside).explanation}." for result in wrong),
+        *(f"Event log: {cause}" for cause in case.causes),
+        *(f"{entry['service']}: {entry['reason']}; not done: {entry['because']}." for entry in case.deferred),
+        *_restart_fate(case.restarted),
+        *_file_fate(case),
+    ]
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True)
 class AuditRow:
     """One line of an audit.
 
@@ -252,11 +320,19 @@ def _restart_findings(plan: JsonObject) -> list[str]:
     return [f"{entry['service']}: {entry['reason']}" for entry in plan["owed"]]
 
 
-def _port_findings(probe: JsonObject) -> list[str]:
-    """What the port check found wrong; a check that could not be made is a finding too."""
+def _port_findings(plan: JsonObject, probe: JsonObject) -> list[str]:
+    """What the port check found wrong; a check that could not be made is a finding too.
+
+    That a port is closed which the plan will open is no news.
+    """
     if probe.get("unreachable") or (probe.get("failed") and "results" not in probe):
         return [f"ports not checked: {probe.get('msg', 'the probe host gave no answer')}"]
-    wrong = [result for result in probe.get("results", ()) if not result["ok"]]
+    expected = {(port["host"], port["port"]) for port in plan["predicted"] if port["now"] != port["will"]}
+    wrong = [
+        result
+        for result in probe.get("results", ())
+        if not result["ok"] and (result["status"] == "foreign" or (result["host"], result["port"]) not in expected)
+    ]
     return [
         f"{_port(result)} {_who_answers(result) if result['status'] == 'foreign' else result['status']}"
         for result in wrong
@@ -281,7 +357,7 @@ def audit_row(host: str, variables: JsonObject) -> AuditRow:
         *conflicts_of(host, variables.get("__publish_conflicts") or ()),
         *_file_findings(plan),
         *_restart_findings(plan),
-        *_port_findings(variables.get("__publish_checked") or {}),
+        *_port_findings(plan, variables.get("__publish_checked") or {}),
     ]
     return AuditRow(host, "drift" if findings else "ok", tuple(findings))
 

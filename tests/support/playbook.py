@@ -155,6 +155,7 @@ class Playbooks:
         """
         self._count += 1
         record = self._work / f"run{self._count}.jsonl"
+        record.unlink(missing_ok=True)
         name = str(playbook) if isinstance(playbook, Path) else f"{COLLECTION}.{playbook}"
         more = ["--extra-vars", json.dumps(extra)] if extra else []
         process = subprocess.Popen(
