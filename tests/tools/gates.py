@@ -18,6 +18,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 import time
 import typing as t
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,7 @@ from tests.tools.isolate import BUILD, ROOT, SANDBOX, isolated_environment, plai
 BIN = Path(sys.executable).parent
 TAIL_LINES = 80
 _RUNNING: set[int] = set()
+_STARTING = threading.Lock()
 HANGS_AFTER = 1800  # seconds; no gate takes a third of it on two cores
 
 
@@ -150,32 +152,34 @@ def execute(gate: Gate, run_id: str, log: t.BinaryIO) -> tuple[bool, int]:
 
 def call(command: Sequence[str], environment: Mapping[str, str], log: t.BinaryIO) -> int:
     """Run one command in a process group of its own; a command that hangs is ended with everything that it started."""
-    with subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    ) as process:
+    with _STARTING:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
         _RUNNING.add(process.pid)
-        try:
-            return process.wait(HANGS_AFTER)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            log.write(f"\nended: it ran for more than {HANGS_AFTER} s\n".encode())
-            return 1
-        finally:
-            _RUNNING.discard(process.pid)
+    try:
+        return process.wait(HANGS_AFTER)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        log.write(f"\nended: it ran for more than {HANGS_AFTER} s\n".encode())
+        return 1
+    finally:
+        _RUNNING.discard(process.pid)
 
 
 def interrupt(number: int, dummy_frame: object) -> t.NoReturn:
     """Take everything that runs along when the user or the system ends this program."""
-    for group in tuple(_RUNNING):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(group, signal.SIGKILL)
-    os._exit(128 + number)
+    with _STARTING:  # never released: nothing is started any more
+        for group in tuple(_RUNNING):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+        os._exit(128 + number)
 
 
 def judge(gate: Gate, reached: bool, status: int, started: float, log: Path) -> Outcome:
