@@ -1,6 +1,9 @@
 # Copyright (c) 2026, the msexchange.winsock_proxy authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""Edit INI files on Windows, byte for byte."""
+
+from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: win_ini
@@ -51,14 +54,37 @@ options:
   encoding:
     description:
       - Encoding of a file that has no byte order mark, and of a file that is made. A byte order mark always wins.
-      - V(auto) takes such a file for code page 1252. Name the machine's ANSI code page where that is another one and the
-        edits need it; lines that are not edited keep their bytes in any case.
+      - V(auto) takes such a file for code page 1252. Name the machine's ANSI code page where that is another one and
+        the edits need it; lines that are not edited keep their bytes in any case.
       - Windows' profile functions read UTF-8 as ANSI, with or without a byte order mark; use it only for programs that
         bring their own reader.
       - A new V(utf-16-le) or V(utf-16-be) file gets its byte order mark, a new V(utf-8) file does not.
     type: str
-    choices: [auto, cp437, cp850, cp852, cp855, cp857, cp866, cp874, cp1250, cp1251, cp1252, cp1253, cp1254, cp1255, cp1256,
-              cp1257, cp1258, cp932, cp936, cp949, cp950, utf-8, utf-16-le, utf-16-be]
+    choices:
+      - auto
+      - cp437
+      - cp850
+      - cp852
+      - cp855
+      - cp857
+      - cp866
+      - cp874
+      - cp1250
+      - cp1251
+      - cp1252
+      - cp1253
+      - cp1254
+      - cp1255
+      - cp1256
+      - cp1257
+      - cp1258
+      - cp932
+      - cp936
+      - cp949
+      - cp950
+      - utf-8
+      - utf-16-le
+      - utf-16-be
     default: auto
   newline:
     description:
@@ -68,8 +94,8 @@ options:
     default: auto
   duplicates:
     description:
-      - What happens to further keys and sections of a name that O(sections) or O(absent_sections) edits; Windows does not
-        see them.
+      - What happens to further keys and sections of a name that O(sections) or O(absent_sections) edits; Windows does
+        not see them.
       - The one that Windows reads is edited in any case. V(keep) leaves the others, V(remove) takes them away, V(fail)
         changes nothing and names the line.
       - Where a key or a section is to be removed, all that would take its place are removed, with V(keep) too.
@@ -88,8 +114,8 @@ options:
     default: false
   redact:
     description:
-      - Keys whose values are shown nowhere, neither in the diff nor in the result nor in messages. Shell patterns without
-        regard to case, for the key's name (V(*password*)) or C(section/key) (V(database/*)).
+      - Keys whose values are shown nowhere, neither in the diff nor in the result nor in messages. Shell patterns
+        without regard to case, for the key's name (V(*password*)) or C(section/key) (V(database/*)).
       - Commented-out keys of these names are hidden too.
       - This does not hide the task's own arguments from callbacks that print them; keep secrets in vaulted variables.
     type: list

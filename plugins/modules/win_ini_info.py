@@ -1,6 +1,9 @@
 # Copyright (c) 2026, the msexchange.winsock_proxy authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""Read INI files on Windows, as Windows reads them."""
+
+from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: win_ini_info
@@ -31,8 +34,31 @@ options:
       - Encoding of a file that has no byte order mark; V(auto) takes such a file for code page 1252. A byte order mark
         always wins.
     type: str
-    choices: [auto, cp437, cp850, cp852, cp855, cp857, cp866, cp874, cp1250, cp1251, cp1252, cp1253, cp1254, cp1255, cp1256,
-              cp1257, cp1258, cp932, cp936, cp949, cp950, utf-8, utf-16-le, utf-16-be]
+    choices:
+      - auto
+      - cp437
+      - cp850
+      - cp852
+      - cp855
+      - cp857
+      - cp866
+      - cp874
+      - cp1250
+      - cp1251
+      - cp1252
+      - cp1253
+      - cp1254
+      - cp1255
+      - cp1256
+      - cp1257
+      - cp1258
+      - cp932
+      - cp936
+      - cp949
+      - cp950
+      - utf-8
+      - utf-16-le
+      - utf-16-be
     default: auto
   redact:
     description:
@@ -57,7 +83,7 @@ EXAMPLES = r"""
 
 - name: Use one
   ansible.builtin.debug:
-    msg: "{{ billing['values']['Database']['Server'] }}"
+    msg: "{{ billing.content.Database.Server }}"
   when: billing.exists
 """
 
@@ -70,8 +96,8 @@ exists:
   description: Whether the file exists.
   returned: always
   type: bool
-values:
-  description: Values by section and key, names as they are written in the file. Use C(result['values']) in templates.
+content:
+  description: Values by section and key, names as they are written in the file.
   returned: always
   type: dict
   sample: {Database: {Server: db1.example.com, Timeout: "30"}}
@@ -87,7 +113,7 @@ sections:
     line:
       description: Line of its header, from 1.
       type: int
-    keys:
+    entries:
       description: Its keys, each with C(name), C(value) and C(line).
       type: list
       elements: dict
@@ -98,7 +124,8 @@ duplicates:
   elements: dict
   sample: [{section: Database, key: timeout, line: 17}]
 findings:
-  description: What else Windows reads otherwise than it looks, each with C(code), C(line), C(section), C(key), C(message).
+  description:
+    - What else Windows reads otherwise than it looks, each with C(code), C(line), C(section), C(key) and C(message).
   returned: always
   type: list
   elements: dict

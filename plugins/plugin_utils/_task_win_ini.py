@@ -246,7 +246,7 @@ def read(session: Session, options: Mapping[str, t.Any], *, host: str) -> Json:
     """
     redact = tuple(options.get("redact") or ())
     empty: Json = {"changed": False, "path": str(options["path"]), "exists": False, "size": None, "sha256": None}
-    empty |= {"encoding": None, "bom": False, "newline": None, "sections": [], "values": {}}
+    empty |= {"encoding": None, "bom": False, "newline": None, "sections": [], "content": {}}
     empty |= {"duplicates": [], "findings": [], "problems": [], "executions": 0}
     try:
         view = _look(session, read_path(options))
@@ -270,7 +270,7 @@ def read(session: Session, options: Mapping[str, t.Any], *, host: str) -> Json:
         "bom": bool(document.bom),
         "newline": _newline_name(document),
         "sections": sections,
-        "values": {row["name"]: {key["name"]: key["value"] for key in row["keys"]} for row in sections},
+        "content": {row["name"]: {key["name"]: key["value"] for key in row["entries"]} for row in sections},
         "duplicates": list(duplicates_of(profile)),
         "findings": list(findings_of(profile)),
     }

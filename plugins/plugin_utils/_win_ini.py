@@ -336,7 +336,7 @@ def content_of(document: Document, only: Iterable[str] | None, redact: Sequence[
         {
             "name": section.name,
             "line": section.line,
-            "keys": [
+            "entries": [
                 {"name": key.name, "value": shown(section.name, key.name, key.value, redact), "line": key.line}
                 for key in section.keys
             ],
