@@ -103,6 +103,12 @@ class Registry:
         found = self._keys.get(below_hklm(key))
         return list(found.values.values()) if found else []
 
+    def dump(self) -> dict[str, dict[str, Data]]:
+        """Every key below HKEY_LOCAL_MACHINE with its values' data."""
+        return {
+            found.path: {value.name: value.data for value in found.values.values()} for found in self._keys.values()
+        }
+
     def boot(self) -> None:
         """What a restart of the machine does: volatile keys are gone."""
         self._keys = {path: key for path, key in self._keys.items() if not key.volatile}

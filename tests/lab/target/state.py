@@ -105,6 +105,9 @@ class Store:
     def write_journal(self, journal: Json) -> None:
         self.registry.set(KEY, "journal", json.dumps(journal))
 
+    def locked(self) -> bool:
+        return lock_holder(self.server) is not None
+
     # boot token
     def boot(self) -> str | None:
         value = self.registry.get(BOOT, "token")
