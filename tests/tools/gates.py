@@ -107,6 +107,7 @@ GATES = (
     Gate("galaxy", "lint", tool("python", "-m", "tests.tools.galaxy"), setup=set_up("galaxy")),
     suite("oracle", "tests/oracle"),
     suite("lab", "tests/unit/lab", sandbox=True),
+    suite("probe", "tests/probe"),
     suite("unit", "tests/unit/plugins", "tests/unit/tools"),
     in_lane("core2.16", "unit", "tests/unit/plugins"),
     suite("packaging", "tests/packaging"),
