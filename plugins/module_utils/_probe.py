@@ -222,12 +222,14 @@ class _Run:
     def _resolved(self, resolved: Resolved) -> None:
         if not resolved.error:
             self._names[resolved.host] = resolved
-        for job in self._waiting_for_name.pop(resolved.host, ()):
-            if resolved.error or len(self._talks) < self._room:
+        jobs = self._waiting_for_name.pop(resolved.host, [])
+        if resolved.error:
+            for job in jobs:
                 self._dial_resolved(job, resolved)
-            else:
-                job.started = None
-                self._ready.appendleft(job)
+            return
+        for job in jobs:
+            job.started = None if job.attempts == 0 else job.started
+        self._ready.extendleft(reversed(jobs))
 
     def _connected(self, talk: _Talk) -> None:
         approach = talk.job.approach

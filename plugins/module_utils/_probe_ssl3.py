@@ -11,35 +11,45 @@ verified and nothing but QUIT or an anonymous bind is sent. Private to this coll
 from __future__ import annotations
 
 import errno
+import functools
 import os
+import types
 import typing as t
 
 from . import _tls_hello
 from ._probe_types import Ending, Heard
 
-try:
-    from tlslite.constants import ContentType
-    from tlslite.handshakehashes import HandshakeHashes
-    from tlslite.mathtls import calc_key
-    from tlslite.messages import ChangeCipherSpec, ClientKeyExchange, Finished
-    from tlslite.recordlayer import RecordLayer
-    from tlslite.x509 import X509
-except ImportError:
-    HAS_TLSLITE = False
-else:
-    HAS_TLSLITE = True
-
 _SSL3 = (3, 0)
+_CHANGE_CIPHER_SPEC = 20
+_ALERT = 21
+_HANDSHAKE = 22
+_APPLICATION_DATA = 23
 _CIPHERS = frozenset({0x0004, 0x0005, 0x000A})  # RC4 with MD5 or SHA, 3DES: what tlslite-ng has of SSL 3.0's suites
+
+
+@functools.lru_cache(maxsize=None)
+def _library() -> t.Any:
+    """Load what is used of tlslite-ng, None without it; only when it is needed, for it takes longer than a check."""
+    try:
+        from tlslite import handshakehashes, mathtls, messages, recordlayer, x509
+    except ImportError:
+        return None
+    return types.SimpleNamespace(
+        HandshakeHashes=handshakehashes.HandshakeHashes,
+        calc_key=mathtls.calc_key,
+        messages=messages,
+        RecordLayer=recordlayer.RecordLayer,
+        X509=x509.X509,
+    )
 
 
 def can_finish(flight: _tls_hello.Flight) -> bool:
     """Whether the handshake can go on after the server's flight: SSL 3.0, plain RSA, a cipher that is at hand."""
     return (
-        HAS_TLSLITE
-        and flight.version == 0x0300
+        flight.version == 0x0300
         and flight.cipher in _CIPHERS
         and flight.kinds == _tls_hello.PLAIN_RSA_FLIGHT
+        and _library() is not None
     )
 
 
@@ -52,7 +62,7 @@ class Ssl3Channel:
 
     def __init__(self, hello: _tls_hello.ClientHello, flight: _tls_hello.Flight) -> None:
         self._wire = _Wire()
-        self._layer = RecordLayer(self._wire)
+        self._layer = _library().RecordLayer(self._wire)
         self._layer.client = True
         self._layer.version = _SSL3
         self._records: t.Iterator[t.Any] | None = None
@@ -80,11 +90,11 @@ class Ssl3Channel:
         carried = bytearray()
         try:
             for kind, payload in self._complete_records():
-                if kind == ContentType.change_cipher_spec:
+                if kind == _CHANGE_CIPHER_SPEC:
                     self._layer.changeReadState()
-                elif kind == ContentType.handshake:
+                elif kind == _HANDSHAKE:
                     self.finished = True
-                elif kind == ContentType.application_data and self.finished:
+                elif kind == _APPLICATION_DATA and self.finished:
                     carried += payload
                 else:
                     return bytes(carried) or Ending.CLOSED
@@ -99,23 +109,25 @@ class Ssl3Channel:
 
     def _answer(self, hello: _tls_hello.ClientHello, flight: _tls_hello.Flight) -> None:
         """Send key exchange, change of cipher and "finished" (SSL 3.0, section 5.5)."""
-        certificate = X509()
+        library = _library()
+        messages, cipher = library.messages, flight.cipher
+        certificate = library.X509()
         certificate.parseBinary(bytearray(flight.certificate))
         premaster = bytearray(bytes(_SSL3) + os.urandom(46))
-        exchange = ClientKeyExchange(flight.cipher, _SSL3).createRSA(certificate.publicKey.encrypt(premaster))
-        hashes = HandshakeHashes()
+        exchange = messages.ClientKeyExchange(cipher, _SSL3).createRSA(certificate.publicKey.encrypt(premaster))
+        hashes = library.HandshakeHashes()
         for part in (hello.message, flight.messages, bytes(exchange.write())):
             hashes.update(bytearray(part))
-        randoms = {"client_random": bytearray(hello.random), "server_random": bytearray(flight.random)}
-        secret = calc_key(_SSL3, premaster, flight.cipher, b"master secret", output_length=48, **randoms)
-        self._layer.calcPendingStates(
-            flight.cipher, secret, randoms["client_random"], randoms["server_random"], ["python"]
+        client, server = bytearray(hello.random), bytearray(flight.random)
+        secret = library.calc_key(
+            _SSL3, premaster, cipher, b"master secret", client_random=client, server_random=server, output_length=48
         )
+        self._layer.calcPendingStates(cipher, secret, client, server, ["python"])
         self._send(exchange)
-        self._send(ChangeCipherSpec().create())
+        self._send(messages.ChangeCipherSpec().create())
         self._layer.changeWriteState()
-        proof = calc_key(_SSL3, secret, flight.cipher, b"client finished", handshake_hashes=hashes, output_length=36)
-        self._send(Finished(_SSL3).create(proof))
+        proof = library.calc_key(_SSL3, secret, cipher, b"client finished", handshake_hashes=hashes, output_length=36)
+        self._send(messages.Finished(_SSL3).create(proof))
 
     def _send(self, message: t.Any) -> None:
         for dummy in self._layer.sendRecord(message):
@@ -161,7 +173,7 @@ class _Wire:
 class _Application:
     """A message of application data, as tlslite-ng's record layer wants it."""
 
-    contentType = 23  # noqa: N815  # the library reads this name
+    contentType = _APPLICATION_DATA  # noqa: N815  # the library reads this name
 
     def __init__(self, data: bytes) -> None:
         self._data = bytearray(data)
@@ -173,7 +185,7 @@ class _Application:
 class _Closing(_Application):
     """A close_notify alert."""
 
-    contentType = 21  # noqa: N815
+    contentType = _ALERT  # noqa: N815
 
     def __init__(self) -> None:
         super().__init__(b"\x01\x00")

@@ -198,13 +198,21 @@ class Channel(t.Protocol):
         """Return the octets that say goodbye."""
 
 
-def speak_through(channel: Channel, inner: Dialogue) -> Dialogue:
-    """Hold the conversation ``inner`` through an encrypted channel."""
+def speak_through(channel: Channel, inner: Dialogue, *, early: bytes = b"") -> Dialogue:
+    """Hold the conversation ``inner`` through an encrypted channel.
+
+    Args:
+        channel: The channel, its handshake finished.
+        inner: The conversation.
+        early: What the channel carried together with the end of the handshake.
+    """
     step = next(inner)  # every conversation that a TLS target has begins with a step
     while True:
         heard: Heard = b""
         if isinstance(step, Say):
             yield Say(channel.seal(step.data), step.farewell)
+        elif early:
+            heard, early = early, b""
         else:
             heard = yield from _hear_through(channel, step)
         try:
@@ -232,11 +240,13 @@ def _finish(target: Target, hello: _tls_hello.ClientHello, flight: _tls_hello.Fl
         yield Say(_tls_hello.CLOSE_NOTIFY, farewell=True)
         return Findings(Status.OPEN, f"{_NOT_READ} ({error})", "tls")
     yield Say(channel.outgoing())
+    carried: Heard = b""
     while not channel.finished:
         chunk = yield Hear()
-        if isinstance(chunk, Ending) or isinstance(channel.open(chunk), Ending):
+        carried = chunk if isinstance(chunk, Ending) else channel.open(chunk)
+        if isinstance(carried, Ending):
             return Findings(Status.OPEN, f"{_NOT_READ} (the server ends it)", "tls")
-    return (yield from speak_through(channel, dialogue_for(target)))
+    return (yield from speak_through(channel, dialogue_for(target), early=t.cast(bytes, carried)))
 
 
 class _OpenSslChannel:
