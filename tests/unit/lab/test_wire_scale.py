@@ -17,7 +17,7 @@ LIMIT_KB = 120 * 1024  # clients included; the whole lab may take 300 MB
 # Runs in a process of its own, because memory is what it measures. It talks plain HTTP to itself with NTLM through
 # pywinrm, in a thread, and reports what it saw as one JSON line.
 PROGRAM = """
-import json, re, sys
+import json, re, resource, sys
 from pathlib import Path
 from winrm.protocol import Protocol
 from tests.lab.wire.api import Binding, Call, Emit
@@ -29,6 +29,8 @@ class Named:
         emit.stdout(call.host.encode())
         return 0
 
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # an ordinary user's soft limit is 1024, as a rule
 hosts = [f"127.0.{16 + n // 250}.{1 + n % 250}" for n in range(int(sys.argv[1]))]
 server = WireServer(Named(), {"admin": "secret"})
 with running(server, [Binding(host, http_port=0, https_port=0) for host in hosts]):
