@@ -1,0 +1,69 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every error code has advice, and every message names host, cause and remedy."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._errors import (
+    ADVICE,
+    Problem,
+    Refused,
+    TargetError,
+    explain,
+    problem_of,
+)
+from tests.conftest import ROOT
+
+PROTOCOL = (ROOT / "docs" / "target_protocol.md").read_text(encoding="utf-8")
+
+
+def documented() -> set[str]:
+    table = PROTOCOL.split("### Error codes")[1].split("\n## ")[0]
+    rows = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
+    alone = re.search(r"Codes of the controller alone: (.*)\.", table)
+    assert alone is not None
+    return rows | set(re.findall(r"`(\w+)`", alone[1]))
+
+
+def test_every_documented_code_has_advice() -> None:
+    assert documented() <= set(ADVICE)
+
+
+def test_no_code_is_undocumented() -> None:
+    assert set(ADVICE) <= documented()
+
+
+@pytest.mark.parametrize("code", sorted(ADVICE))
+def test_message_names_host_and_remedy(code: str) -> None:
+    detail = {"path": "C:\\f.ini", "computer": "EX1", "service": "MSExchangeIS", "dependency": "MSExchangeDS"}
+    text = explain(TargetError(code, "as Windows says it", detail), "host1")
+    assert text.startswith("host1: ") and "as Windows says it" in text
+    assert "{" not in text and len(text) > 60
+    if "{path}" in ADVICE[code].cause:
+        assert "C:\\f.ini" in text
+
+
+def test_missing_detail_does_no_harm() -> None:
+    assert explain(TargetError("locked"), "h").startswith("h: another program holds")
+    assert "unknown error" in explain(TargetError("never_heard_of"), "h")
+
+
+def test_problem_names_option_and_value() -> None:
+    problem = Problem("c", "this is no TCP port", "Give a port.", "ports.pop3", "x", path="C:\\f")
+    assert problem.message("EX1") == "EX1: option ports.pop3='x': this is no TCP port (C:\\f). Give a port."
+
+
+def test_second_hop_names_the_three_ways() -> None:
+    text = problem_of("become_refused").message("h")
+    assert "CredSSP" in text and "Kerberos" in text and "computer_username" in text
+    assert "option computer='EX1'" in explain(TargetError("second_hop_denied", "", {"computer": "EX1"}), "h")
+
+
+def test_refused_says_all() -> None:
+    refused = Refused([problem_of("become_refused"), problem_of("not_windows")])
+    assert len(refused.message("h").splitlines()) == 2

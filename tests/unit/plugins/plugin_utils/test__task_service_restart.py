@@ -1,0 +1,257 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A whole service_restart task against a described server: what it asks for, refuses, predicts and reports."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+import pytest
+
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import _task_service_restart, _task_wspcfg
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._errors import Refused
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._target import ConnectionLost
+from tests.support.inspections import BIN, NOW, Described, File, Replay, error, service, session
+
+Json = dict[str, t.Any]
+DEFAULTS: Json = {
+    "names": None,
+    "plan": None,
+    "only_if_pending": False,
+    "dependents": "restore",
+    "start": False,
+    "start_dependencies": False,
+    "stop_timeout": 900,
+    "start_timeout": 1800,
+    "deadline": 3600,
+    "settle": 10,
+    "finish": "same_boot",
+    "window": None,
+    "allow_kms": False,
+    "allow_cluster": False,
+    "allow_disabled": False,
+    "lock_wait": 0,
+}
+
+
+def carried_out(request: Json) -> Json:
+    """Answer as if everything went well."""
+    rows = [
+        {
+            "name": row["name"],
+            "role": row["role"],
+            "before": "running",
+            "after": "running",
+            "process_before": {"id": 1, "started": 1.0},
+            "process_after": {"id": 2, "started": 2.0},
+            "process_source": "path",
+            "stop_ms": 10,
+            "start_ms": 20,
+            "step": "running",
+            "error": None,
+        }
+        for row in request["services"]
+    ]
+    answer = {"done": True, "outcome": "restarted", "services": rows, "timeline": [], "down": [], "left_alone": []}
+    return {**answer, "finished": [], "previous": None}
+
+
+def restart(server: Described, *steps: t.Any, check: bool = False, **options: t.Any) -> tuple[Json, Replay]:
+    replay = Replay(server, steps={"restart": list(steps) or [carried_out]})
+    result = _task_service_restart.run(session(replay), {**DEFAULTS, **options}, host="EX1", check=check)
+    return result, replay
+
+
+def test_by_name_is_two_executions() -> None:
+    result, replay = restart(Described(), names=["MSExchangeIS"])
+    assert replay.ops == ["inspect", "restart"] and result["changed"] and result["outcome"] == "restarted"
+    roles = {row["name"]: row["role"] for row in result["services"]}
+    assert roles == {
+        "MSExchangeIS": "requested",
+        "MSExchangeIMC": "dependent",
+        "MSExchangeFB": "dependent",
+        "MSExchangeES": "dependent",
+    }
+    request = replay.requests[1]
+    assert request["start"] == [] and request["wait"] == 40 and request["window"] is None
+    assert request["services"][0]["name"] == "MSExchangeIS"
+
+
+def test_with_a_plan_is_one_execution_and_loads_are_recorded() -> None:
+    server = Described()
+    planned = _task_wspcfg.run(session(Replay(server)), {"listeners": ["pop3"]}, host="EX1", check=False)
+    plan = json.loads(json.dumps(planned["restart"]))
+    result, replay = restart(server, plan=plan)
+    assert replay.ops == ["restart"] and result["executions"] == 1 and not result.get("failed")
+    root = replay.requests[0]["services"][0]
+    assert root["file"] == BIN and root["file_sha256"] == planned["files"][0]["sha256"] and len(root["loaded"]) == 64
+
+
+@pytest.mark.parametrize("plan", [{}, {"services": [{"name": "x"}]}, {"services": [], "refusals": [{"odd": 1}]}])
+def test_what_is_no_plan_is_refused(plan: Json) -> None:
+    result, replay = restart(Described(), plan=plan)
+    assert result["failed"] and "option plan" in result["msg"] and replay.ops == []
+
+
+def test_empty_plan_does_nothing() -> None:
+    plan: Json = {"services": [], "roots": [], "takes_down": [], "stopped": [], "refusals": [], "warnings": []}
+    result, replay = restart(Described(), plan=plan)
+    assert not result["changed"] and replay.ops == [] and result["outcome"] == "nothing"
+    result, replay = restart(Described(), plan={**plan, "unfinished": True})
+    assert replay.ops == ["restart"], "an interrupted restart is completed although nothing else is owed"
+
+
+def test_check_mode_predicts_with_dependents() -> None:
+    result, replay = restart(Described(), names=["MSExchangeIS"], check=True)
+    assert replay.ops == ["inspect"] and result["changed"] and result["outcome"] == "predicted"
+    assert result["takes_down"] == ["MSExchangeES", "MSExchangeFB", "MSExchangeIMC"]
+    assert "MSExchangeIMC: running" in result["diff"]["before"]
+    assert "MSExchangeIMC: running, restarted" in result["diff"]["after"]
+    result, dummy = restart(Described(), names=["MSExchangeIS"], check=True, dependents="leave_stopped")
+    assert {row["name"]: row["after"] for row in result["services"]}["MSExchangeIMC"] == "stopped"
+
+
+def test_stopped_service_is_started_only_on_request() -> None:
+    server = Described()
+    server.services["MSExchangeIMC"].update(state="stopped", process=None)
+    result, replay = restart(server, names=["MSExchangeIMC"])
+    assert replay.ops == ["inspect"] and not result["changed"] and result["skipped"][0]["name"] == "MSExchangeIMC"
+    result, replay = restart(server, names=["MSExchangeIMC"], start=True)
+    assert replay.requests[1]["start"] == ["MSExchangeIMC"] and result["skipped"] == []
+
+
+def test_stopped_service_of_a_plan() -> None:
+    server = Described()
+    server.services["MSExchangeIS"].update(state="stopped", process=None)
+    planned = _task_wspcfg.run(session(Replay(server)), {"listeners": ["pop3"]}, host="EX1", check=False)
+    result, replay = restart(server, plan=planned["restart"])
+    assert replay.ops == [] and [row["name"] for row in result["skipped"]] == ["MSExchangeIS"]
+    result, replay = restart(server, plan=planned["restart"], start=True)
+    assert replay.requests[0]["start"] == ["MSExchangeIS"]
+
+
+def test_fail_refuses_dependents() -> None:
+    result, replay = restart(Described(), names=["MSExchangeIS"], dependents="fail")
+    assert result["failed"] and "MSExchangeIMC" in result["msg"] and "option dependents" in result["msg"]
+    assert replay.ops == ["inspect"]
+
+
+def test_only_if_pending() -> None:
+    server = Described()
+    server.files["bin"] = File(BIN, b"[STORE]\r\nServerBindTcpPorts=110\r\n", modified=NOW - 10)
+    result, replay = restart(server, only_if_pending=True)
+    assert result["roots"] == ["MSExchangeIS"]
+    assert {row["name"] for row in result["skipped"]} == {"MSExchangeDS", "MSExchangeIMC", "MSExchangeMTA"}
+    server.files["bin"].modified = NOW - 90000
+    result, replay = restart(server, only_if_pending=True, names=["msexchangeis"])
+    assert replay.ops == ["inspect"] and not result["changed"]
+    result, replay = restart(server, only_if_pending=True, names=["Spooler"])
+    assert result["failed"] and "Spooler" in result["msg"]
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [("MSExchangeKMS", "allow_kms"), ("ClusSvc", "allow_cluster"), ("MSExchangeES", "allow_disabled")],
+)
+def test_refusals_and_the_options_that_accept_them(name: str, option: str) -> None:
+    server = Described()
+    server.services[name] = service(name, **({"start_type": "disabled"} if option == "allow_disabled" else {}))
+    result, replay = restart(server, names=["MSExchangeDS"])
+    assert result["failed"] and not result["changed"] and f"option {option}" in result["msg"]
+    assert replay.ops == ["inspect"] and result["refusals"][0]["option"] == option
+    result, replay = restart(server, names=["MSExchangeDS"], **{option: True})
+    assert not result.get("failed") and replay.ops == ["inspect", "restart"]
+
+
+BAD = [
+    ({"names": []}, "names"),
+    ({"names": ["a\nb"]}, "names"),
+    ({"names": ["NoSuchService"]}, "names"),
+    ({"names": ["MSExchangeIS"], "window": "22-5"}, "window"),
+    ({"names": ["MSExchangeIS"], "window": "24:00-05:00"}, "window"),
+    ({"names": ["MSExchangeIS"], "window": "05:00-05:00"}, "window"),
+    ({"names": ["MSExchangeIS"], "stop_timeout": 0}, "stop_timeout"),
+    ({"names": ["MSExchangeIS"], "settle": -1}, "settle"),
+]
+
+
+@pytest.mark.parametrize(("options", "option"), BAD)
+def test_bad_options(options: Json, option: str) -> None:
+    result, replay = restart(Described(), **options)
+    assert result["failed"] and f"option {option}" in result["msg"] and "restart" not in replay.ops
+
+
+def test_window_over_midnight() -> None:
+    assert _task_service_restart.read_window("22:00-05:00") == {"from": "22:00", "to": "05:00"}
+    assert _task_service_restart.read_window("") is None
+    with pytest.raises(Refused):
+        _task_service_restart.read_window("now")
+
+
+FAILED: Json = {
+    **error("stop_timeout", "it hangs", service="MSExchangeIS", state="stop_pending", waited_ms=900000),
+    "done": True,
+    "outcome": "failed",
+    "services": [
+        {
+            "name": "MSExchangeIS",
+            "role": "root",
+            "before": "running",
+            "after": "stop_pending",
+            "process_before": None,
+            "process_after": None,
+            "process_source": "unknowable",
+            "stop_ms": None,
+            "start_ms": None,
+            "step": "hung",
+            "error": {"code": "stop_timeout", "message": "", "detail": {"state": "stop_pending", "waited_ms": 900000}},
+        }
+    ],
+    "timeline": [{"at": NOW, "service": "MSExchangeIS", "step": "stopping"}],
+    "down": ["MSExchangeIMC"],
+    "left_alone": [],
+    "finished": [],
+    "previous": None,
+}
+
+
+def test_failure_has_the_same_keys_and_says_what_is_down() -> None:
+    good, dummy = restart(Described(), names=["MSExchangeIS"])
+    bad, dummy = restart(Described(), FAILED, names=["MSExchangeIS"])
+    assert set(good) <= set(bad) and bad["failed"] and bad["changed"]
+    assert "Down now: MSExchangeIMC" in bad["msg"] and "Q246287" in bad["msg"] and "EX1" in bad["msg"]
+    assert bad["advice"][0].startswith("MSExchangeIS: ") and bad["services"][0]["step"] == "hung"
+    assert "MSExchangeIS: stop_pending" in bad["diff"]["after"]
+
+
+def test_refused_before_anything_was_stopped_is_no_change() -> None:
+    row = {**FAILED["services"][0], "after": "running", "step": "recorded"}
+    answer = {**FAILED, **error("outside_window"), "services": [row], "down": []}
+    bad, dummy = restart(Described(), answer, names=["MSExchangeIS"], window="22:00-05:00")
+    assert bad["failed"] and not bad["changed"] and "window" in bad["msg"]
+
+
+def test_host_that_was_never_reached_is_for_the_caller() -> None:
+    replay = Replay(accidents={1: ("before", ConnectionLost("no route", sent=False))})
+    with pytest.raises(ConnectionLost):
+        _task_service_restart.run(session(replay), {**DEFAULTS, "names": ["x"]}, host="EX1", check=False)
+
+
+def test_any_windows_service() -> None:
+    server = Described(services={"Spooler": service("Spooler"), "Fax": service("Fax", depends_on=["spooler"])})
+    result, replay = restart(server, names=["spooler"])
+    assert [row["name"] for row in result["services"]] == ["Spooler", "Fax"]
+    assert replay.requests[1]["services"][0]["file"] is None and result["warnings"] == []
+
+
+def test_old_journal_is_finished_on_request() -> None:
+    server = Described()
+    server.services["MSExchangeIS"].update(state="stopped", process=None)
+    rows = [{"name": "MSExchangeIS", "role": "root", "step": "stopped"}]
+    server.journal = {"run": "r", "who": "w", "boot": "other", "began": NOW - 60, "phase": "stopping", "services": rows}
+    result, replay = restart(server, only_if_pending=True)
+    assert replay.ops == ["inspect"] and any("finish" in warning for warning in result["warnings"])
+    result, replay = restart(server, only_if_pending=True, finish="any")
+    assert replay.ops == ["inspect", "restart"] and replay.requests[1]["finish"] == "any"

@@ -1,0 +1,115 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A whole wspcfg_info task: one inspection, told in full, and it agrees with wspcfg."""
+
+from __future__ import annotations
+
+import base64
+import typing as t
+
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import _task_wspcfg, _task_wspcfg_info
+from tests.support.inspections import BIN, NOW, Described, File, Replay, error, service, session
+
+Json = dict[str, t.Any]
+
+
+def info(server: Described, **options: t.Any) -> tuple[Json, Replay]:
+    replay = Replay(server)
+    return _task_wspcfg_info.run(session(replay), options, host="EX1"), replay
+
+
+def test_one_execution_tells_everything() -> None:
+    server = Described()
+    server.files["bin"] = File(BIN, b"[STORE]\r\nServerBindTcpPorts=110,995\r\nProxyBindIp=995:192.0.2.7\r\n")
+    result, replay = info(server)
+    assert replay.ops == ["inspect"] and not result["changed"] and result["executions"] == 1
+    assert result["exchange"]["version"] == "5.5" and result["exchange"]["root"] == r"C:\exchsrvr"
+    assert result["listeners"] == [
+        {"host": None, "port": 110, "protocol": "pop3", "in_force": True},
+        {"host": "192.0.2.7", "port": 995, "protocol": "pop3s", "in_force": True},
+    ]
+    assert not any(row["pending"] for row in result["pending"])
+    assert result["files"][0]["text"].startswith("[STORE]")
+    assert replay.requests[0]["events"] is None and replay.requests[0]["ports"] == []
+
+
+def test_unicode_publishes_nothing_and_is_a_finding() -> None:
+    server = Described()
+    server.files["bin"] = File(
+        BIN, "[STORE]\r\nServerBindTcpPorts=110\r\n".encode("utf-16"), lookalikes=("Wspcfg.ini.txt",)
+    )
+    result, dummy = info(server)
+    assert result["listeners"] == []
+    assert {"encoding_unicode", "lookalike"} <= {finding["code"] for finding in result["findings"]}
+
+
+def test_pending_agrees_with_wspcfg() -> None:
+    server = Described()
+    _task_wspcfg.run(session(Replay(server)), {"listeners": ["pop3", "ldap"]}, host="EX1", check=False)
+    result, dummy = info(server)
+    pending = {row["service"] for row in result["pending"] if row["pending"]}
+    again = _task_wspcfg.run(session(Replay(server)), {"listeners": ["pop3", "ldap"]}, host="EX1", check=True)
+    assert pending == {row["service"] for row in again["owed"]} == {"MSExchangeIS", "MSExchangeDS"}
+    assert [row["in_force"] for row in result["listeners"]] == [False, False]
+
+
+def test_events_and_ports_are_asked_for_and_decoded() -> None:
+    server = Described()
+    server.events = [
+        {
+            "log": "Application",
+            "at": NOW,
+            "source": "MSExchangeDS",
+            "id": 1306,
+            "type": "error",
+            "message": "10048",
+            "strings": [],
+        }
+    ]
+    result, replay = info(server, events_since=NOW - 60, inside_ports=[110, 389])
+    request = replay.requests[0]
+    assert request["events"]["since"] == NOW - 60 and request["events"]["logs"] == ["System", "Application"]
+    assert [(row["port"], row["send"] is None) for row in request["ports"]] == [(110, True), (389, False)]
+    assert base64.b64decode(request["ports"][1]["send"]).startswith(b"\x30\x0c\x02\x01\x01\x60")
+    assert result["causes"] and "389" in result["events"][0]["cause"]
+
+
+def test_greetings_are_printable() -> None:
+    server = Described()
+    replay = Replay(server)
+    greeting = base64.b64encode(b"+OK \xe9\x00 ready\r\nmore").decode()
+    ports = [{"port": 110, "listening": True, "connected": True, "greeting": greeting, "error": None}]
+    asked: Json = {}
+
+    def answer(request: Json) -> Json:
+        asked.update(request)
+        return {**server.inspect(request), "ports": ports}
+
+    replay.steps["inspect"] = [answer]
+    result = _task_wspcfg_info.run(session(replay), {"inside_ports": [110]}, host="EX1")
+    assert result["inside"][0]["greeting"] == r"+OK \xe9\x00 ready"
+
+
+def test_bad_options_and_errors_name_the_host() -> None:
+    result, replay = info(Described(), inside_ports=[0])
+    assert result["failed"] and "EX1" in result["msg"] and "inside_ports" in result["msg"] and replay.ops == []
+    result, replay = info(Described(), events_since=-1.0)
+    assert result["failed"] and "events_since" in result["msg"]
+    replay = Replay(steps={"inspect": [error("second_hop_denied")]})
+    result = _task_wspcfg_info.run(session(replay, computer="EXCH1"), {}, host="EX1")
+    assert result["failed"] and "EXCH1" in result["msg"] and "CredSSP" in result["msg"]
+
+
+def test_wrong_shape_is_an_error_of_its_own() -> None:
+    replay = Replay(steps={"inspect": [{"clock": {}}]})
+    result = _task_wspcfg_info.run(session(replay), {}, host="EX1")
+    assert result["failed"] and result["problems"][0]["code"] == "wrong_answer"
+
+
+def test_proxy_on_the_server_is_never_pending() -> None:
+    server = Described()
+    server.files["bin"] = File(BIN, b"[STORE]\r\nServerBindTcpPorts=110\r\n", modified=NOW)
+    server.services["wspsrv"] = service("wspsrv")
+    result, dummy = info(server)
+    assert result["proxy_on_server"] and not any(row["pending"] for row in result["pending"])
