@@ -153,7 +153,9 @@ class FileSystem:
 
     def remove(self, path: str) -> None:
         """Take a file away without any check."""
-        self._nodes.pop(normal(path).lower(), None)
+        node = self._nodes.pop(normal(path).lower(), None)
+        if node is not None and node.data and self.free is not None:
+            self.free += len(node.data)
 
     def hold(self, path: str, mode: str) -> Hold:
         """Open a file for a program that keeps it open; modes are those of :data:`HOLDS`."""
@@ -187,14 +189,24 @@ class FileSystem:
         self._charge(len(data), path)
         self.put(path, data)
 
-    def overwrite(self, path: str, data: bytes) -> None:
-        """Replace the content of a file that exists; its creation time and attributes stay."""
+    def overwrite(self, path: str, data: bytes, *, in_place: bool = False) -> None:
+        """Replace the content of a file that exists; its creation time and attributes stay.
+
+        Args:
+            path: The file.
+            data: New content.
+            in_place: Through the file's own handle; otherwise a temporary file needs room beside it first.
+        """
         node = self._open(path)
         if node.read_only:
             raise WindowsFailure(ACCESS_DENIED, path)
         if node.holds:
             raise WindowsFailure(SHARING_VIOLATION, path)
-        self._charge(len(data) - len(t.cast(bytes, node.data)), path)
+        old = len(t.cast(bytes, node.data))
+        if not in_place:
+            self._charge(len(data), path)
+            self._charge(-len(data), path)
+        self._charge(len(data) - old, path)
         self.put(path, data)
 
     def delete(self, path: str) -> None:
@@ -204,7 +216,6 @@ class FileSystem:
             raise WindowsFailure(ACCESS_DENIED, path)
         if node.holds:
             raise WindowsFailure(SHARING_VIOLATION, path)
-        self._charge(-len(t.cast(bytes, node.data)), path)
         self.remove(path)
 
     def _open(self, path: str) -> Node:

@@ -156,7 +156,8 @@ class Application:
         elif before is None:
             self.files.create(path, wanted)
         else:
-            self.files.overwrite(path, wanted)
+            in_place = self.scene.remote or self.files.kind(path) != "NTFS"
+            self.files.overwrite(path, wanted, in_place=in_place)
 
     def _now(self, path: str) -> bytes | None:
         node = self.files.node(path)

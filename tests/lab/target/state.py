@@ -10,11 +10,11 @@ import json
 import typing as t
 from dataclasses import dataclass
 
-from ..machines.errors import ALREADY_EXISTS, WindowsFailure
+from ..machines.errors import WindowsFailure
 from ..machines.files import Hold
 from ..machines.machine import Machine
 from ..machines.services import Process, Service
-from .failures import Json, TargetFailure, windows_failure
+from .failures import Json, TargetFailure, file_failure, windows_failure
 from .scene import HOME, Scene, sha256
 
 KEY: t.Final = f"SOFTWARE\\{HOME}"
@@ -242,8 +242,7 @@ class Lock:
             files.remove(self.path)
             files.create(self.path, json.dumps(content).encode())
         except WindowsFailure as failure:
-            code = "busy" if failure.native == ALREADY_EXISTS else "access_denied"
-            raise windows_failure(code, failure, path=self.path) from failure
+            raise file_failure(failure, files, self.path) from failure
         self.held = files.hold(self.path, "write")
         return True
 
