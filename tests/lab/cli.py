@@ -20,7 +20,7 @@ from pathlib import Path
 from .control import SOCKET, Control, ControlError, ask
 from .doors import MAPPED_OFFSET
 from .faults import FAULTS, OPERATION_POINTS, Faults
-from .fleet import FleetError, load
+from .fleet import FleetError, free_net, load
 from .inventory import inventory, write_inventory
 from .wire.api import POINTS
 from .world import World
@@ -88,7 +88,8 @@ def _up(options: argparse.Namespace) -> int:
 
 async def _serve(options: argparse.Namespace) -> int:
     directory: Path = options.dir
-    world = World(load(options.fleet))
+    net, reservation = free_net()
+    world = World(load(options.fleet, net))
     control = Control(world, Faults(world))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -108,6 +109,7 @@ async def _serve(options: argparse.Namespace) -> int:
     finally:
         control.close()
         await world.stop()
+        reservation.close()
         (directory / SOCKET).unlink(missing_ok=True)
     return 0
 

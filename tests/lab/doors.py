@@ -136,8 +136,9 @@ class Doors:
 
     @classmethod
     def from_environment(cls) -> Doors:
-        """Doors at mapped ports when ``WSP_LAB_MAPPED_PORTS=1``."""
-        return cls(offset=MAPPED_OFFSET if os.environ.get("WSP_LAB_MAPPED_PORTS") == "1" else 0)
+        """Doors at mapped ports when ``WSP_LAB_MAPPED_PORTS=1``, or where low ports are not allowed."""
+        mapped = os.environ.get("WSP_LAB_MAPPED_PORTS") == "1" or not low_ports_allowed()
+        return cls(offset=MAPPED_OFFSET if mapped else 0)
 
     def open(self, address: str, port: int, service: Service | None) -> Door | None:
         """Listen; ``service`` None: a port that swallows connections without any answer.
@@ -157,3 +158,15 @@ class Doors:
             listener.close()
             raise
         return Door(listener, service)
+
+
+def low_ports_allowed() -> bool:
+    """Whether this process may bind a port below 1024, found out by binding one."""
+    with socket.socket() as trial:
+        try:
+            trial.bind(("127.255.254.253", 1))
+        except PermissionError:
+            return False
+        except OSError:
+            return True
+    return True

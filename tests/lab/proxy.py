@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import typing as t
 from dataclasses import dataclass, field
 
@@ -161,8 +162,10 @@ class Proxy:
         try:
             for address in addresses:
                 claim.doors[address] = self._doors.open(address, claim.port, claim.service)
-        except OSError:
+        except OSError as error:
             self._close(claim)
+            if error.errno != errno.EADDRINUSE:
+                raise
             return ADDRESS_IN_USE
         return GRANTED
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import copy
 import typing as t
 from dataclasses import dataclass
 
@@ -98,7 +97,7 @@ class Journal:
 
     def write(self, **values: t.Any) -> None:
         self.data.update(values, updated=self.scene.clock.now())
-        self.store.write_journal(copy.deepcopy(self.data))
+        self.store.write_journal(self.data)
 
     def step(self, entry: Json, step: str, *, limit_s: float = 0.0) -> None:
         """Note that a service enters a step, and how long it may take."""
