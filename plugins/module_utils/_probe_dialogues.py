@@ -86,7 +86,7 @@ def _hear_greeting() -> _Bytes:
 def _is_complete(heard: bytearray) -> bool:
     if not heard:
         return False
-    if len(heard) > LONGEST_HEARD or not _begins_with_text(heard):
+    if len(heard) > LONGEST_HEARD or not begins_with_text(heard):
         return True
     if not heard.endswith(b"\n"):
         return False
@@ -116,7 +116,7 @@ def judge_greeting(target: Target, heard: bytes, ending: Ending | None) -> Findi
     if not heard:
         status, detail = _DIED[ending or Ending.CLOSED]
         return Findings(status, detail)
-    if not _begins_with_text(heard):
+    if not begins_with_text(heard):
         return _judge_binary(heard)
     line, newline, dummy = heard.partition(b"\n")
     greeting = read_greeting(line)
@@ -133,7 +133,8 @@ _CUT_OFF: t.Mapping[Ending, str] = {
 }
 
 
-def _begins_with_text(heard: t.Sequence[int]) -> bool:
+def begins_with_text(heard: t.Sequence[int]) -> bool:
+    """Whether a first octet is one of a line of text, and not of a binary protocol."""
     return 0x20 <= heard[0] < 0x7F or heard[0] in b"\r\n\t"
 
 

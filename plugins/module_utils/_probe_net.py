@@ -221,7 +221,7 @@ class _Names:
         self.bell, self._ringer = socket.socketpair()
         self.bell.setblocking(False)
         self._ringer.setblocking(False)
-        self._asked: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._asked: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._answered: queue.SimpleQueue[Resolved] = queue.SimpleQueue()
         self._threads = 0
 
@@ -243,12 +243,17 @@ class _Names:
         return found
 
     def close(self) -> None:
+        for dummy in range(self._threads):
+            self._asked.put(None)
         self.bell.close()
         self._ringer.close()
 
     def _work(self) -> None:
         while True:
-            self._answer(_look_up(self._asked.get()))
+            host = self._asked.get()
+            if host is None:
+                return
+            self._answer(_look_up(host))
 
     def _answer(self, resolved: Resolved) -> None:
         self._answered.put(resolved)

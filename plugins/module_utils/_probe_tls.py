@@ -17,7 +17,7 @@ import ssl
 import typing as t
 
 from . import _tls_hello
-from ._probe_dialogues import dialogue_for, judge_greeting, only_connect
+from ._probe_dialogues import begins_with_text, dialogue_for, judge_greeting, only_connect
 from ._probe_ssl3 import HandshakeFailed, Ssl3Channel, can_finish
 from ._probe_types import Dialogue, Ending, Findings, Hear, Heard, Say, Status, Step, Target, TlsFacts
 from ._x509 import read_certificate
@@ -165,7 +165,7 @@ def _judge_reply(target: Target, name: str, reply: _Reply) -> Findings:
 def _judge_clear_text(target: Target, heard: bytes) -> Findings:
     """Name who answers in clear on a TLS port."""
     found = judge_greeting(dataclasses.replace(target, greeting=None), heard, Ending.CLOSED)
-    if found.speaks is None and found.status is Status.PROTOCOL_ERROR:
+    if not begins_with_text(heard):
         return dataclasses.replace(found, detail="the answer to the hello is neither TLS nor text")
     return dataclasses.replace(found, status=Status.NO_TLS, detail="answers in clear, not with TLS")
 

@@ -1,0 +1,259 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The port probe on real sockets, against peers that mean no good and limits that are too small."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+import typing as t
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe import probe
+from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe_types import Options, Target
+
+ROOT = Path(__file__).resolve().parents[2]
+POP3 = b"+OK Microsoft Exchange POP3 server version 5.5.2655.20 ready\r\n"
+Talk = Callable[[socket.socket, threading.Event], None]
+
+
+@contextlib.contextmanager
+def peer(talk: Talk) -> Iterator[int]:
+    """A listener on a free port that holds ``talk`` with every client, in a thread of its own."""
+    over = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def serve(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            talk(connection, over)
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while not over.is_set():
+                connection, dummy = listener.accept()
+                threads.append(threading.Thread(target=serve, args=(connection,)))
+                threads[-1].start()
+
+    with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
+        acceptor = threading.Thread(target=accept)
+        acceptor.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            over.set()
+            listener.shutdown(socket.SHUT_RDWR)
+            for thread in (acceptor, *threads):
+                thread.join()
+
+
+def endless(connection: socket.socket, over: threading.Event) -> None:
+    while not over.is_set():
+        connection.sendall(b"x" * 65536)
+
+
+def endless_lines(connection: socket.socket, over: threading.Event) -> None:
+    while not over.is_set():
+        connection.sendall(b"220-more\r\n" * 4096)
+
+
+def drip(connection: socket.socket, over: threading.Event) -> None:
+    while not over.wait(0.05):
+        connection.sendall(b"x")
+
+
+def binary(connection: socket.socket, over: threading.Event) -> None:
+    connection.sendall(bytes(range(256)) * 16)
+    over.wait(10)
+
+
+def reset(connection: socket.socket, over: threading.Event) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def reset_after_greeting(connection: socket.socket, over: threading.Event) -> None:
+    connection.sendall(POP3)
+    connection.recv(100)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def mute(connection: socket.socket, over: threading.Event) -> None:
+    over.wait(10)
+
+
+def greet(connection: socket.socket, over: threading.Event) -> None:
+    connection.sendall(POP3)
+    connection.recv(100)
+
+
+def endless_record(connection: socket.socket, over: threading.Event) -> None:
+    connection.sendall(bytes.fromhex("160300400002003fff"))
+    endless(connection, over)
+
+
+def endless_handshake(connection: socket.socket, over: threading.Event) -> None:
+    """Empty handshake records, legal each by itself."""
+    while not over.is_set():
+        connection.sendall(bytes.fromhex("1603010000") * 4096)
+
+
+def one(talk: Talk, protocol: str, *, timeout: float = 1.5) -> dict[str, t.Any]:
+    with peer(talk) as port:
+        (result,) = probe([Target("127.0.0.1", port, protocol)], Options(deadline=0, timeout=timeout))
+    return result
+
+
+@pytest.mark.parametrize(
+    ("talk", "protocol", "status"),
+    [
+        (endless, "pop3", "protocol_error"),
+        (endless_lines, "smtp", "foreign"),
+        (drip, "pop3", "protocol_error"),
+        (binary, "nntp", "protocol_error"),
+        (reset, "pop3", "reset"),
+        (mute, "smtp", "silent"),
+        (endless, "ldap", "protocol_error"),
+        (drip, "ldap", "protocol_error"),
+        (binary, "ldap", "protocol_error"),
+        (reset, "ldap", "reset"),
+        (reset, "imap4s", "no_certificate"),
+        (mute, "imap4s", "silent"),
+        (endless, "imap4s", "no_tls"),
+        (drip, "ldaps", "no_tls"),
+        (binary, "nntps", "protocol_error"),
+        (endless_record, "pop3s", "protocol_error"),
+        (endless_handshake, "pop3s", "protocol_error"),
+        (reset_after_greeting, "pop3", "open"),
+    ],
+)
+def test_peer_is_survived(talk: Talk, protocol: str, status: str) -> None:
+    begun = time.monotonic()
+    result = one(talk, protocol)
+    assert result["status"] == status, result
+    assert len(result["greeting"] or "") <= 512
+    assert time.monotonic() - begun < 30  # a guard against a hang, far above the timeout of 1.5 s
+
+
+def test_endless_peers_take_no_memory() -> None:
+    with contextlib.ExitStack() as stack:
+        ports = [stack.enter_context(peer(talk)) for talk in (endless, endless_lines, endless_record, drip)]
+        protocols = ("pop3", "smtp", "ldap", "pop3s", "ldaps")
+        targets = [Target("127.0.0.1", port, protocol) for port in ports for protocol in protocols] * 5
+        tracemalloc.start()
+        try:
+            results = probe(targets, Options(deadline=0, timeout=1.5))
+            dummy, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert len(results) == len(targets)
+    assert all(result["status"] != "open" for result in results)
+    assert most < len(targets) * 200_000
+
+
+def test_more_targets_than_file_descriptors() -> None:
+    """In a process of its own, that may open 64 files and is given 400 targets."""
+    program = f"""
+import json, resource, sys
+sys.path.insert(0, {str(ROOT / "build" / "link")!r})
+from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe import probe
+from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe_types import Options, Target
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+targets = [Target("127.0.0.1", int(sys.argv[1]), "pop3") for dummy in range(400)]
+results = probe(targets, Options(deadline=0, timeout=30, concurrency=400))
+print(json.dumps([result["status"] for result in results]))
+"""
+    with peer(greet) as port:
+        ran = subprocess.run(
+            [sys.executable, "-c", program, str(port)], capture_output=True, text=True, check=True, timeout=120
+        )
+    assert json.loads(ran.stdout) == ["open"] * 400
+
+
+def test_backlog_that_is_full_costs_one_timeout() -> None:
+    """A listener that accepts nobody and whose queue is full never answers, like a port behind a packet filter."""
+    with full_backlog() as address:
+        options = Options(deadline=0, timeout=5, connect_timeout=1.5)
+        begun = time.monotonic()
+        results = probe([Target(*address, "pop3") for dummy in range(100)], options)
+        took = time.monotonic() - begun
+    assert {result["status"] for result in results} == {"timeout"}
+    assert took < 100 * options.connect_timeout / 10  # one after the other would take a hundred timeouts
+
+
+@contextlib.contextmanager
+def full_backlog() -> Iterator[tuple[str, int]]:
+    listener = socket.socket()
+    waiting: list[socket.socket] = []
+    with listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        try:
+            while True:
+                connection = socket.socket()
+                waiting.append(connection)
+                connection.settimeout(0.3)
+                try:
+                    connection.connect(listener.getsockname())
+                except TimeoutError:
+                    break
+            yield listener.getsockname()
+        finally:
+            for connection in waiting:
+                connection.close()
+
+
+def test_names_and_addresses() -> None:
+    with peer(greet) as port:
+        named, missing, impossible = probe(
+            [Target("localhost", port, "pop3"), Target("nowhere.invalid", port), Target("x" * 300, port)],
+            Options(deadline=0, timeout=20),
+        )
+    assert (named["status"], named["address"]) == ("open", "127.0.0.1")
+    assert (missing["status"], impossible["status"]) == ("unresolved", "unresolved")
+    assert missing["detail"] and impossible["detail"]
+
+
+def test_source_address() -> None:
+    seen: list[str] = []
+
+    def note(connection: socket.socket, over: threading.Event) -> None:
+        seen.append(connection.getpeername()[0])
+        greet(connection, over)
+
+    with peer(note) as port:
+        options = Options(deadline=0, timeout=5, source_address="127.0.0.77")
+        (good,) = probe([Target("127.0.0.1", port, "pop3")], options)
+        options = Options(deadline=0, timeout=5, source_address="192.0.2.77")
+        (bad,) = probe([Target("127.0.0.1", port, "pop3")], options)
+        (odd,) = probe([Target("::1", port, "pop3")], options)
+    assert (good["status"], seen) == ("open", ["127.0.0.77"])
+    assert (bad["status"], odd["status"]) == ("unreachable", "unreachable")
+    assert "source_address 192.0.2.77" in bad["detail"]
+
+
+def test_nothing_is_left_open() -> None:
+    def open_files() -> int:
+        return sum(1 for dummy in Path("/dev/fd").iterdir())
+
+    with peer(greet) as port, peer(reset) as dying:
+        before = open_files()
+        targets = [Target("localhost", port, "pop3"), Target("127.0.0.1", dying, "pop3s"), Target("127.0.0.1", 1)]
+        probe(targets * 10, Options(deadline=0, timeout=5))
+        guard = time.monotonic() + 20
+        while open_files() > before and time.monotonic() < guard:
+            time.sleep(0.02)  # the peers are still closing their ends
+        assert open_files() <= before
+    for thread in threading.enumerate():
+        if thread.name.startswith("port_probe"):
+            thread.join(20)
+            assert not thread.is_alive()
