@@ -1,0 +1,204 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""win_ini and win_ini_info in playbooks against the lab, direct and through a management host."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from tests.lab.api import HostView, Lab
+from tests.support.playbook import Json, Playbooks, Run
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PATH = "C:\\app\\settings.ini"
+FILE = b"\r\n; settings\r\n[Db]\r\n  Server = a\r\nPassword=old-secret\n\r\n[Log]\r\nLevel=info"
+# The inventory names the second hop for the role; the modules take it as options.
+DEFAULTS = """\
+  module_defaults:
+    group/msexchange.winsock_proxy.target:
+      computer: "{{ publish_computer | default(omit) }}"
+      computer_username: "{{ publish_computer_username | default(omit) }}"
+      computer_password: "{{ publish_computer_password | default(omit) }}"
+"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with Lab("demo", directory=tmp_path_factory.mktemp("lab")) as running:
+        yield running
+        assert running.mistakes == []
+
+
+@pytest.fixture
+def playbooks(lab: Lab, tmp_path: Path) -> Playbooks:
+    return Playbooks(lab.inventory, tmp_path)
+
+
+@pytest.fixture(params=["EX1", "EX4"], ids=["computer", "direct"])
+def host(lab: Lab, request: pytest.FixtureRequest) -> Iterator[HostView]:
+    view = lab.host(request.param)
+    view.write(PATH, FILE)
+    yield view
+    lab.clear(request.param)
+    for path in view.files():
+        if path.lower().startswith("c:\\app"):
+            view.remove(path)
+
+
+def play(playbooks: Playbooks, host: HostView, *tasks: Json, arguments: tuple[str, ...] = ()) -> Run:
+    """Run tasks, each ``{module: options}``, on one host; a failed one does not end the play."""
+    rows = [
+        {"name": f"Task {number}", "ignore_errors": True}
+        | {
+            (f"msexchange.winsock_proxy.{name}" if name.startswith("win_ini") else name): value
+            for name, value in task.items()
+        }
+        for number, task in enumerate(tasks, 1)
+    ]
+    head = f"- name: Test\n  hosts: {host.machine.name.lower()}\n  gather_facts: false\n"
+    text = f"{head}{DEFAULTS}  tasks: {json.dumps(rows)}\n"
+    return playbooks.run(playbooks.write("play.yml", text), *arguments)
+
+
+def results(run: Run, host: HostView) -> list[Json]:
+    rows = run.of(host.machine.name.lower())
+    found = [{**entry.result, "failed": entry.outcome in ("failed", "ignored")} for entry in rows]
+    assert found, run.output
+    return found
+
+
+def test_set_read_and_set_again(playbooks: Playbooks, host: HostView) -> None:
+    wish = {"path": PATH, "sections": {"DB": {"server": "b", "Port": 1}, "New": {"k": " v "}}, "backup": True}
+    info = {"path": "c:/app/settings.ini", "redact": ["password"]}
+    run = play(playbooks, host, {"win_ini": wish}, {"win_ini_info": info}, {"win_ini": wish})
+    first, read, again = results(run, host)
+    expected = FILE.replace(b"  Server = a", b"  Server = b").replace(b"old-secret\n", b"old-secret\nPort=1\n")
+    assert host.file(PATH) == expected + b'\r\n[New]\r\nk=" v "'
+    assert first["changed"] and not again["changed"] and again["executions"] == 1 and first["executions"] == 2
+    assert host.file(first["backup_file"]) == FILE
+    assert first["backup_file"].startswith(f"{PATH}.")
+    assert read["content"] == {
+        "Db": {"Server": "b", "Password": "<hidden>", "Port": "1"},
+        "Log": {"Level": "info"},
+        "New": {"k": " v "},
+    }
+    assert run.changed(host.machine.name.lower()) == 1
+
+
+def test_executions_counted_on_the_wire(lab: Lab, playbooks: Playbooks, host: HostView) -> None:
+    server = "MGMT1" if host.machine.name == "EX1" else "EX4"
+    before = lab.host(server).counters.executions
+    play(playbooks, host, {"win_ini": {"path": PATH, "sections": {"Db": {"Server": "a"}}}})
+    assert lab.host(server).counters.executions - before == 1
+    many = {f"S{number}": {f"k{key}": key for key in range(20)} for number in range(10)}
+    play(playbooks, host, {"win_ini": {"path": PATH, "sections": many}})
+    assert lab.host(server).counters.executions - before == 3
+
+
+def test_check_and_diff_predict_and_hide(playbooks: Playbooks, host: HostView) -> None:
+    wish = {"path": PATH, "sections": {"Db": {"Server": "b", "Password": "new-secret"}}, "redact": ["pass*"]}
+    run = play(playbooks, host, {"win_ini": wish}, arguments=("--check", "--diff", "-v"))
+    (result,) = results(run, host)
+    assert result["changed"] and host.file(PATH) == FILE
+    assert "-  Server = a" in run.output and "+  Server = b" in run.output
+    assert "+Password=<hidden, changed>" in run.output
+    assert "secret" not in run.output
+
+
+def test_a_new_file_and_a_variable_in_the_path(playbooks: Playbooks, host: HostView) -> None:
+    wish = {"path": "%SystemDrive%\\app\\new.ini", "sections": {"S": {"a": "1"}}, "encoding": "utf-16-le"}
+    (result,) = results(play(playbooks, host, {"win_ini": wish}), host)
+    assert result["created"] and result["path"].lower() == "c:\\app\\new.ini"
+    assert host.file("C:\\app\\new.ini") == b"\xff\xfe" + "[S]\r\na=1\r\n".encode("utf-16-le")
+
+
+WISH: Json = {"path": PATH, "sections": {"Db": {"Server": "b"}}}
+HELD, KEPT, SECRET = "C:\\app\\held.ini", "C:\\app\\kept.ini", "C:\\app\\secret.ini"
+# What the task asks for besides WISH, and a word that only the message of this cause has.
+CAUSES: list[tuple[Json, str]] = [
+    ({"path": HELD}, "another program holds"),
+    ({"path": KEPT}, "read-only attribute"),
+    ({"path": SECRET}, "was denied"),
+    ({"path": "C:\\app"}, "is a directory"),
+    ({"path": "C:\\nowhere\\a.ini"}, "the directory of"),
+    ({"path": "C:\\app\\none.ini", "create": False}, "option create"),
+    ({"path": "C:\\app\\a?.ini"}, "no absolute Windows path"),
+    ({"expect_sha256": "0" * 64}, "option expect_sha256"),
+    ({"sections": {"Db": {"Server": "b\n"}}}, "U+000A"),
+]
+
+
+def intact(host: HostView, before: dict[str, bytes]) -> bool:
+    """Whether every file is as before, and no temporary file was left."""
+    after = {path: data for path, data in host.files().items() if path.lower().startswith("c:\\app")}
+    return after == {path: data for path, data in before.items() if path.lower().startswith("c:\\app")}
+
+
+def test_each_cause_has_its_own_message_and_the_file_is_intact(lab: Lab, playbooks: Playbooks, host: HostView) -> None:
+    for path in (HELD, KEPT, SECRET):
+        host.write(path, FILE)
+    for fault, path in (("lock_file", HELD), ("read_only", KEPT), ("deny_path", SECRET)):
+        lab.inject(fault, host.machine.name, path=path)
+    before = host.files()
+    run = play(playbooks, host, *({"win_ini": {**WISH, **options}} for options, dummy in CAUSES))
+    for result, (options, words) in zip(results(run, host), CAUSES, strict=True):
+        assert result["failed"] and not result["changed"], options
+        assert words in result["msg"]
+        assert result["msg"].startswith(f"{host.machine.name.lower()}: ")
+        assert result["problems"][0]["remedy"] in result["msg"]
+        others = [other for dummy, other in CAUSES if other != words]
+        assert not any(other in result["msg"] for other in others)
+    assert intact(host, before)
+
+
+def test_a_full_disk_leaves_the_old_file(lab: Lab, playbooks: Playbooks, host: HostView) -> None:
+    lab.inject("fill_disk", host.machine.name)
+    before = host.files()
+    long = {"sections": {"Db": {"Server": "b" * 5000}}}
+    for options in (long, {**long, "backup": True}):
+        (result,) = results(play(playbooks, host, {"win_ini": {**WISH, **options}}), host)
+        assert result["failed"] and not result["changed"]
+        assert result["error"]["code"] in ("disk_full", "backup_failed")
+        assert intact(host, before)
+
+
+def test_somebody_writes_between_reading_and_writing(lab: Lab, playbooks: Playbooks, host: HostView) -> None:
+    theirs = "[Db]\r\nServer=theirs\r\n"
+    lab.inject("write_file", host.machine.name, at="apply.begin", path=PATH, text=theirs)
+    wish = {"path": PATH, "sections": {"Db": {"Server": "b"}}}
+    first, second = results(play(playbooks, host, {"win_ini": wish}, {"win_ini": wish}), host)
+    assert first["failed"] and first["error"]["code"] == "changed"
+    assert second["changed"]
+    assert host.file(PATH) == b"[Db]\r\nServer=b\r\n"
+
+
+@pytest.mark.parametrize("point", ["apply.begin", "apply.compared", "apply.file1.after", "apply.end"])
+def test_a_connection_lost_while_writing_is_followed_up(
+    lab: Lab, playbooks: Playbooks, host: HostView, point: str
+) -> None:
+    lab.inject("drop_here", host.machine.name, at=point)
+    wish = {"path": PATH, "sections": {"Db": {"Server": "b"}}}
+    first, second = results(play(playbooks, host, {"win_ini": wish}, {"win_ini": wish}), host)
+    assert first["changed"] and not first["failed"]
+    assert not second["changed"]
+    assert host.file(PATH) == FILE.replace(b"Server = a", b"Server = b")
+
+
+def test_files_over_one_megabyte_are_refused_and_files_below_are_not(playbooks: Playbooks, host: HostView) -> None:
+    host.write(PATH, b"[S]\r\n" + b";" * (1024 * 1024 - 100) + b"\r\na=1\r\n")
+    host.write("C:\\app\\large.ini", b"[S]\r\n" + b";" * (1024 * 1024))
+    wish = {"sections": {"S": {"a": "2"}}}
+    fits, large = results(
+        play(playbooks, host, {"win_ini": {"path": PATH, **wish}}, {"win_ini": {"path": "C:\\app\\large.ini", **wish}}),
+        host,
+    )
+    assert fits["changed"] and (host.file(PATH) or b"").endswith(b";\r\na=2\r\n")
+    assert large["failed"] and large["problems"][0]["code"] == "too_large"
+    assert "1048576" in large["msg"]
