@@ -141,7 +141,7 @@ def is_claimed_by_others(
         claims: What the hosts of the inventory claim.
     """
     others = [claim for claim in claims if claim.host != host]
-    proxies = _proxies(others, known=_Proxy(proxy, frozenset({address})))
+    proxies = _proxies(others, known=_proxy(proxy, frozenset({address})))
     return any(
         each.port == port and address in _claimed_addresses(each, _proxy_of(claim, proxies))
         for claim in others
@@ -154,25 +154,29 @@ def is_claimed_by_others(
 
 @dataclass(frozen=True)
 class _Proxy:
-    """A proxy as the inventory shows it: its name, if it has one, and all addresses that its hosts name."""
+    """A proxy as the inventory shows it: what its hosts call it, and all addresses that they name."""
 
-    name: str | None
+    names: frozenset[str]
     addresses: frozenset[str]
 
     def is_same(self, other: _Proxy) -> bool:
         """The same name, or an address in common, is the same proxy."""
-        return (self.name is not None and self.name == other.name) or bool(self.addresses & other.addresses)
+        return bool(self.names & other.names or self.addresses & other.addresses)
+
+
+def _proxy(name: str | None, addresses: frozenset[str]) -> _Proxy:
+    return _Proxy(frozenset() if name is None else frozenset({name}), addresses)
 
 
 def _proxies(claims: Sequence[Claims], *, known: _Proxy | None = None) -> list[_Proxy]:
     """Return the proxies that the hosts are behind."""
     proxies: list[_Proxy] = []
-    seen = [_Proxy(claim.proxy, claim.addresses) for claim in claims]
+    seen = [_proxy(claim.proxy, claim.addresses) for claim in claims]
     for merged in [*seen, *([] if known is None else [known])]:
         apart = []
         for proxy in proxies:
             if proxy.is_same(merged):
-                merged = _Proxy(proxy.name or merged.name, proxy.addresses | merged.addresses)
+                merged = _Proxy(proxy.names | merged.names, proxy.addresses | merged.addresses)
             else:
                 apart.append(proxy)
         proxies = [*apart, merged]
@@ -180,16 +184,14 @@ def _proxies(claims: Sequence[Claims], *, known: _Proxy | None = None) -> list[_
 
 
 def _proxy_of(claim: Claims, proxies: Sequence[_Proxy]) -> _Proxy:
-    own = _Proxy(claim.proxy, claim.addresses)
+    own = _proxy(claim.proxy, claim.addresses)
     return next((proxy for proxy in proxies if proxy.is_same(own)), own)
 
 
 def _claimed_addresses(wanted: Wanted, proxy: _Proxy) -> frozenset[str]:
     if wanted.pinned and wanted.address is not None:
         return frozenset({wanted.address})
-    if proxy.addresses:
-        return proxy.addresses
-    return frozenset() if proxy.name is None else frozenset({proxy.name})
+    return proxy.addresses or proxy.names
 
 
 def _conflict(place: tuple[str, int], by_host: Mapping[str, Sequence[str]]) -> Conflict:

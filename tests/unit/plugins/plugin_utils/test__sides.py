@@ -1,0 +1,78 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which side is broken: every outside verdict against every inside view."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._listeners import LISTENERS
+from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe_types import Status
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._sides import EXPLANATIONS, broken_side
+
+POP3 = "+OK Microsoft Exchange POP3 server version 5.5.2655.20 ready"
+
+
+def outside(status: str, protocol: str = "pop3", *, ok: bool = False, greeting: str | None = None) -> dict[str, t.Any]:
+    port = LISTENERS[protocol].port
+    return {
+        "host": "198.51.100.1",
+        "port": port,
+        "protocol": protocol,
+        "ok": ok,
+        "status": status,
+        "greeting": greeting,
+    }
+
+
+def inside(port: int = 110, **view: t.Any) -> dict[str, t.Any]:
+    return {"port": port, "listening": True, "connected": True, "greeting": POP3, **view}
+
+
+@pytest.mark.parametrize(
+    ("result", "view", "side"),
+    [
+        (outside("open", ok=True), None, "none"),
+        (outside("refused"), inside(listening=False, connected=False, greeting=None), "server"),
+        (outside("refused"), inside(listening=None, connected=False, greeting=None), "server"),
+        (outside("refused"), inside(), "proxy"),
+        (outside("timeout"), inside(), "proxy"),
+        (outside("silent"), inside(), "proxy"),
+        (outside("refused"), inside(greeting="+OK PoProxy ready"), "server_foreign"),
+        (outside("silent"), inside(greeting=None), "server_mute"),
+        (outside("foreign", greeting="+OK Dovecot ready."), inside(), "proxy_foreign"),
+        (outside("foreign", greeting="+OK Dovecot ready."), None, "proxy_foreign"),
+        (outside("unreachable"), inside(), "vantage"),
+        (outside("unresolved"), None, "vantage"),
+        (outside("no_certificate", "imap4s"), inside(993, greeting=None), "certificate"),
+        (outside("refused", "ldap"), inside(389, greeting=None), "proxy"),
+        (outside("refused", "imap4s"), inside(993, greeting=None), "proxy"),
+        (outside("refused"), None, "unknown"),
+        (outside("refused"), inside(25), "unknown"),
+        (outside("refused"), {"port": 110, "listening": None, "connected": None, "greeting": None}, "unknown"),
+    ],
+)
+def test_side(result: dict[str, t.Any], view: dict[str, t.Any] | None, side: str) -> None:
+    found = broken_side(result, [] if view is None else [inside(9999), view])
+    assert found.side == side
+    assert str(result["port"]) in found.explanation
+
+
+def test_service_and_stranger_are_named() -> None:
+    assert "MSExchangeDS does not listen on port 389" in (
+        broken_side(outside("refused", "ldap"), [inside(389, listening=False)]).explanation
+    )
+    found = broken_side(outside("foreign", greeting="+OK Dovecot ready."), [])
+    assert (
+        found.explanation == "198.51.100.1:110 is taken by someone else on the proxy: it answers '+OK Dovecot ready.'"
+    )
+
+
+@pytest.mark.parametrize("status", list(Status))
+@pytest.mark.parametrize("protocol", list(LISTENERS))
+def test_every_status_has_a_side(status: Status, protocol: str) -> None:
+    for views in ([], [inside(LISTENERS[protocol].port)]):
+        assert broken_side(outside(status.value, protocol), views).side in EXPLANATIONS
