@@ -1,0 +1,204 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs the conformance cases of the target script: in the lab, or the real script in a real PowerShell.
+
+``python tests/conformance/run.py --executor lab`` or, on a machine that has a PowerShell,
+``python tests/conformance/run.py --executor pwsh --pwsh powershell.exe --prepare CMD --observe CMD`` (see README.md).
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import re
+import shlex
+import subprocess
+import sys
+import time
+import typing as t
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+import tests.conftest  # noqa: E402, F401  puts the collection on the path
+from tests.conformance.compare import differences, state_differences  # noqa: E402
+from tests.conformance.schema import MODES, Case, as_list, expected_answers, load_all  # noqa: E402
+
+# Exit status with which prepare says that this machine cannot be brought into the state.
+CANNOT = 77
+SECONDS = 900
+
+
+class NotRun(Exception):
+    """A case that this executor cannot run; the text says why. Never counted as proven."""
+
+
+class Outcome(t.Protocol):
+    """What came of a case: ``answers``, one per step ({} for a step without a request), and ``observed``."""
+
+    @property
+    def answers(self) -> Sequence[Mapping[str, t.Any]]: ...
+
+    @property
+    def observed(self) -> Mapping[str, t.Any]: ...
+
+
+class Executor(t.Protocol):
+    """Something that answers cases."""
+
+    def run(self, case: Mapping[str, t.Any], mode: str) -> Outcome:
+        """Bring ``given`` about, send every step's request, and observe; raises NotRun."""
+        ...
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An outcome as plain data."""
+
+    answers: Sequence[Mapping[str, t.Any]]
+    observed: Mapping[str, t.Any]
+
+
+@dataclass(frozen=True)
+class PwshExecutor:
+    """The real target script in a real PowerShell.
+
+    Attributes:
+        pwsh: words of the command that starts PowerShell.
+        prepare: words of the command that brings a state about; JSON on its standard input.
+        observe: words of the command that prints the state as JSON; JSON on its standard input.
+        computer: name by which this machine reaches the prepared server; None: computer mode is not run.
+        work: working directory of all three.
+    """
+
+    pwsh: Sequence[str]
+    prepare: Sequence[str]
+    observe: Sequence[str]
+    computer: str | None
+    work: Path
+
+    def run(self, case: Mapping[str, t.Any], mode: str) -> Outcome:
+        if case.get("requires") or (mode == "computer" and self.computer is None):
+            raise NotRun("needs a real network of Windows machines (--computer names the server)")
+        self._prepare({"case": case["name"], "mode": mode, "change": False, "given": case.get("given") or {}})
+        answers = [self._step(case, mode, step) for step in case["steps"]]
+        asked = {"case": case["name"], "mode": mode, "given": case.get("given") or {}, "then": case.get("then") or {}}
+        return Seen(answers, json.loads(self._call(self.observe, json.dumps(asked)).stdout))
+
+    def _step(self, case: Mapping[str, t.Any], mode: str, step: Mapping[str, t.Any]) -> Mapping[str, t.Any]:
+        for change in as_list(step.get("before")):
+            rest = {key: value for key, value in change.items() if key != "seconds"}
+            if rest:
+                self._prepare({"case": case["name"], "mode": mode, "change": True, "given": rest})
+            time.sleep(float(change.get("seconds", 0)))
+        if "request" not in step:
+            return {}
+        request = dict(step["request"])
+        if mode == "computer" and request.get("computer", "") is None:
+            request["computer"] = self.computer
+        return self.ask(request)
+
+    def ask(self, request: Mapping[str, t.Any]) -> Mapping[str, t.Any]:
+        """Run the real script the way WinRM does: the loader encoded on the command line, the rest on standard input."""
+        from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import _target_script as script
+
+        # An operation that does not exist has no script of its own; any will refuse it.
+        known = request if request.get("op") in ("inspect", "apply", "restart", "restart_status") else None
+        text = script.script_for(known or {**request, "op": "inspect"})
+        encoded = base64.b64encode(script.loader().encode("utf-16-le")).decode()
+        words = ["-NoProfile", "-NonInteractive", "-ExecutionPolicy", "Unrestricted", "-EncodedCommand", encoded]
+        done = self._call([*self.pwsh, *words], json.dumps({"script": text, "request": request}) + "\n")
+        return script.parse_answer(done.stdout)
+
+    def _prepare(self, state: Mapping[str, t.Any]) -> None:
+        done = self._call(self.prepare, json.dumps(state), allowed=(0, CANNOT))
+        if done.returncode == CANNOT:
+            raise NotRun(done.stderr.strip() or "prepare cannot bring this state about")
+
+    def _call(
+        self, words: Sequence[str], stdin: str, *, allowed: Sequence[int] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=SECONDS, cwd=self.work)
+        if allowed is not None and done.returncode not in allowed:
+            raise RuntimeError(f"{shlex.join(words)}: exit status {done.returncode}: {done.stderr.strip()}")
+        return done
+
+
+def problems(case: Case, mode: str, executor: Executor) -> list[str]:
+    """Return one line per difference between a case and what an executor made of it.
+
+    Args:
+        case: the case.
+        mode: ``direct`` or ``computer``.
+        executor: who answers.
+
+    Raises:
+        NotRun: the executor cannot run it.
+    """
+    outcome = executor.run(case.data, mode)
+    found: list[str] = []
+    for number, (step, answer) in enumerate(zip(case.steps, outcome.answers), 1):
+        for expected in expected_answers(step, mode):
+            found += differences(expected, answer, f"steps[{number}].answer")
+    return found + list(state_differences(case.data.get("then") or {}, outcome.observed))
+
+
+def pairs(cases: Sequence[Case], executor: str, *, only: str = "") -> Iterator[tuple[Case, str]]:
+    """Yield every (case, mode) that an executor of that name has to run."""
+    for case in cases:
+        for mode in MODES:
+            if executor in case.executors and mode in case.modes and re.search(only, case.id):
+                yield case, mode
+
+
+def _executor(options: argparse.Namespace) -> Executor:
+    if options.executor == "lab":
+        from tests.lab.conformance import LabExecutor
+
+        return t.cast(Executor, LabExecutor())
+    missing = [name for name in ("pwsh", "prepare", "observe") if not getattr(options, name)]
+    if missing:
+        raise SystemExit(f"--executor pwsh needs {', '.join('--' + name for name in missing)}")
+    words = {name: shlex.split(getattr(options, name)) for name in ("pwsh", "prepare", "observe")}
+    return PwshExecutor(**words, computer=options.computer, work=options.work)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--executor", choices=("lab", "pwsh"), default="lab")
+    parser.add_argument("--pwsh", help="command that starts PowerShell, such as powershell.exe or pwsh")
+    parser.add_argument("--prepare", help="command that brings the given state about")
+    parser.add_argument("--observe", help="command that prints the state")
+    parser.add_argument("--computer", help="name of the prepared server, for computer mode")
+    parser.add_argument("--work", type=Path, default=Path.cwd(), help="working directory of these commands")
+    parser.add_argument("--only", default="", help="regular expression that a case's name must contain")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the cases and print one line for each; return 1 when one failed."""
+    options = _options(arguments)
+    executor = _executor(options)
+    counts = {"passed": 0, "failed": 0, "not run": 0}
+    for case, mode in pairs(load_all(), options.executor, only=options.only):
+        try:
+            found = problems(case, mode, executor)
+        except NotRun as reason:
+            counts["not run"] += 1
+            print(f"not run  {case.id} [{mode}]: {reason}")
+            continue
+        except Exception as error:  # one broken case must not hide the others
+            found = [f"{type(error).__name__}: {error}"]
+        counts["failed" if found else "passed"] += 1
+        print("\n    ".join([f"{'FAIL' if found else 'ok':8} {case.id} [{mode}]", *found]))
+    print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['not run']} not run (which proves nothing)")
+    return 1 if counts["failed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
