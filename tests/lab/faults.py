@@ -302,7 +302,7 @@ def no_worker(_world: World, machine: Machine) -> Undo:
 
 
 @_fault
-def cut_worker(_world: World, _machine: Machine) -> None:
+def cut_worker(_world: World, _machine: Machine | None) -> None:
     """The worker is gone from here on (only with a point worker.*)."""
     raise Cut
 
@@ -311,7 +311,8 @@ def cut_worker(_world: World, _machine: Machine) -> None:
 @_fault
 def reboot(world: World, machine: Machine, *, seconds: float = 60.0) -> None:
     """The machine restarts: processes, detached work and open handles are gone, automatic services start."""
-    world.spawn(machine.reboot(seconds=seconds))
+    machine.power_off()
+    world.spawn(machine.power_on(seconds=seconds))
 
 
 @_fault
@@ -407,7 +408,7 @@ def drop(world: World, machine: Machine, *, point: str = "receive.before", times
 
 
 @_fault
-def drop_here(world: World, _machine: Machine) -> None:
+def drop_here(world: World, _machine: Machine | None) -> None:
     """The connection that waits for this very operation is reset (only with a point of an operation)."""
     world.gate.cut(current_shell.get())
 

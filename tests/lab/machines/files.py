@@ -62,7 +62,7 @@ class Node:
 
 def split(path: str) -> tuple[str, str]:
     """Directory and name of a Windows path."""
-    directory, _, name = path.rpartition("\\")
+    directory, dummy, name = path.rpartition("\\")
     return (directory + "\\" if directory.endswith(":") else directory), name
 
 
@@ -179,7 +179,7 @@ class FileSystem:
     def create(self, path: str, data: bytes) -> None:
         """Write a file that must not exist (FileMode.CreateNew, or Move from a temporary file)."""
         self._check_name(path)
-        directory, _ = split(normal(path))
+        directory, dummy = split(normal(path))
         self._check_parent(directory)
         if self.is_dir(path):
             raise WindowsFailure(ACCESS_DENIED, path)

@@ -102,6 +102,8 @@ class Machine:
         """Give everybody who waits for a point of an operation the chance to act."""
         for hook in list(self.hooks):
             await hook(self, point, detail)
+        if self.hooks:
+            await asyncio.sleep(0)  # whoever was switched off by a hook gets no further
 
     def detach(self, run: str, work: Coroutine[t.Any, t.Any, None]) -> asyncio.Task[None]:
         """Start work that outlives the shell and the connection that asked for it."""
@@ -110,14 +112,14 @@ class Machine:
         task.add_done_callback(lambda _done: self.tasks.pop(run, None))
         return task
 
-    async def reboot(self, *, seconds: float = BOOT_S) -> None:
-        """Power off and on again: processes, detached work, volatile keys and open handles are gone."""
-        self.power_off()
+    async def power_on(self, *, seconds: float = BOOT_S) -> None:
+        """Boot, which takes so many simulated seconds; automatic services start."""
         await self.clock.sleep(seconds)
         self.up = True
         self.services.boot()
 
     def power_off(self) -> None:
+        """Processes, detached work, volatile keys and open handles are gone at once."""
         self.up = False
         for task in list(self.tasks.values()):
             task.cancel()

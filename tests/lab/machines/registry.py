@@ -41,7 +41,7 @@ def kind_of(data: Data) -> Kind:
 
 def below_hklm(path: str) -> str:
     """The key's path below HKEY_LOCAL_MACHINE, lower case, for comparison."""
-    root, _, rest = path.partition("\\")
+    root, dummy, rest = path.partition("\\")
     if root.upper().rstrip(":") in ("HKLM", "HKEY_LOCAL_MACHINE"):
         path = rest
     return path.strip("\\").lower()

@@ -70,7 +70,7 @@ class Inspection:
     def _services(self) -> list[Json]:
         manager = self.server.services
         asked = [(name, manager.find(name)) for name in self.request["services"]]
-        named = [service for _, service in asked if service is not None]
+        named = [service for dummy, service in asked if service is not None]
         related = manager.closure(named, manager.dependents)
         related += [other for other in manager.closure(named + related, manager.dependencies) if other not in related]
         related = [service for service in related if service not in named]

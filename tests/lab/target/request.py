@@ -36,6 +36,10 @@ def _object(value: t.Any) -> bool:
     return isinstance(value, dict)
 
 
+def _computer(value: t.Any) -> bool:
+    return _text(value) and re.fullmatch(r'[^\\/:*?"<>|\s]+', value) is not None
+
+
 def _digest(value: t.Any) -> bool:
     return _text(value) and _SHA256.fullmatch(value) is not None
 
@@ -59,7 +63,7 @@ def _texts(value: t.Any) -> bool:
 _COMMON: t.Final[dict[str, Check]] = {
     "version": lambda value: value == VERSION and not isinstance(value, bool),
     "op": _one_of("inspect", "apply", "restart", "restart_status"),
-    "computer": _or_null(_text),
+    "computer": _or_null(_computer),
     "credential": _or_null(_object),
     "run": lambda value: _text(value) and _RUN.fullmatch(value) is not None,
     "who": _text,

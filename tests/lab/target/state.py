@@ -185,7 +185,7 @@ def format_process(process: Process | None) -> str:
 
 
 def parse_process(text: str) -> Json | None:
-    number_text, _, started = text.partition("@")
+    number_text, dummy, started = text.partition("@")
     if not started:
         return None
     return {"id": int(number_text), "started": float(started)}

@@ -100,6 +100,8 @@ class Worker:
         previous = self.journal.data["previous"]
         if previous is None:
             return
+        for entry in previous["services"]:
+            await self._until_calm(entry["name"])
         down = [entry for entry in previous["services"] if self._state(entry["name"]) == "stopped"]
         self.journal.data["left_alone"] = [
             entry["name"] for entry in previous["recorded"] if self._state(entry["name"]) == "stopped"
@@ -143,8 +145,7 @@ class Worker:
     async def _look(self, entry: Json) -> None:
         """Wait until a service has settled, and note how it is."""
         service = self.manager.open(entry["name"])
-        limit = self._limit(self.request["stop_timeout"])
-        await self.manager.changed.until(self.scene.clock, lambda: service.state in ("running", "stopped"), limit)
+        await self._until_calm(service.name)
         entry["before"] = service.state
         if service.state not in ("running", "stopped"):
             raise TargetFailure(
@@ -366,6 +367,12 @@ class Worker:
             data["phase"] = "done"
         good = "restarted" if changed or data["finished"] else "nothing"
         self.journal.write(outcome="failed" if data["error"] is not None else good)
+
+    async def _until_calm(self, name: str) -> None:
+        """Wait while a service is on its way down or up."""
+        limit = self._limit(self.request["stop_timeout"])
+        calm = ("running", "stopped", "missing")
+        await self.manager.changed.until(self.scene.clock, lambda: self._state(name) in calm, limit)
 
     # small questions
     def _state(self, name: str) -> State | t.Literal["missing"]:

@@ -1,0 +1,202 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The target script's operations over the real wire, and faults that only the wire can show."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+import winrm.exceptions
+from winrm.protocol import Protocol
+
+from tests.conftest import ROOT
+from tests.lab.api import Lab
+from tests.lab.fleet import BIN_FILE
+from tests.lab.target.script import BEGIN, END
+from tests.unit.lab.lab_support import Json, apply, change, encoded, inspect, inspect_file, restart, status
+
+LOADER = ROOT / "plugins" / "plugin_utils" / "loader.ps1"
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    with Lab("demo", speed=1000) as lab:
+        yield lab
+        assert [failure.error for failure in lab.mistakes] == []
+
+
+def client(lab: Lab, host: str, **values: t.Any) -> Protocol:
+    view = lab.host(host)
+    endpoint = lab.world.wire.endpoints[view.machine.address]
+    return Protocol(
+        f"http://{endpoint.address}:{endpoint.http_port}/wsman",
+        transport="ntlm",
+        username=lab.fleet.username,
+        password=lab.fleet.password,
+        **values,
+    )
+
+
+def script_for(request: Json) -> str:
+    from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import _target_script
+
+    return _target_script.script_for(request)
+
+
+def execute(connection: Protocol, command: str, stdin: bytes = b"") -> tuple[str, str, int]:
+    """One command in a shell of its own: standard output, standard error, exit code."""
+    shell = connection.open_shell(codepage=65001)
+    number = connection.run_command(shell, command, console_mode_stdin=not stdin)
+    if stdin:
+        connection.send_command_input(shell, number, stdin, end=True)
+    out, err, code = connection.get_command_output(shell, number)
+    connection.cleanup_command(shell, number)
+    connection.close_shell(shell)
+    return out.decode(), err.decode(), code
+
+
+def powershell(text: str) -> str:
+    import base64
+
+    return f"powershell -NoProfile -EncodedCommand {base64.b64encode(text.encode('utf-16-le')).decode()}"
+
+
+def operation(connection: Protocol, request: Json, *, script: str | None = None) -> Json:
+    """Send a request as the collection does."""
+    envelope = {"script": script_for(request) if script is None else script, "request": request}
+    out, err, code = execute(connection, powershell(LOADER.read_text()), json.dumps(envelope).encode() + b"\n")
+    assert (code, err) == (0, ""), err
+    return t.cast(Json, json.loads(out.partition(BEGIN)[2].partition(END)[0]))
+
+
+def credential(lab: Lab) -> Json:
+    return {"username": lab.fleet.username, "password": lab.fleet.password}
+
+
+def test_direct_and_through_the_management_host(lab: Lab) -> None:
+    request = inspect(files=[inspect_file(path=BIN_FILE)])
+    direct = operation(client(lab, "EX4"), request)
+    assert direct["machine"]["name"] == "EX4"
+    far = {**request, "computer": "EX5", "credential": credential(lab)}
+    remote = operation(client(lab, "MGMT1"), far)
+    assert (remote["machine"]["name"], remote["machine"]["system_root"]) == ("MGMT1", "C:\\WINNT")
+    assert remote["files"][0]["exists"]
+    assert operation(client(lab, "MGMT1"), {**far, "credential": None})["error"]["code"] == "second_hop_denied"
+
+
+def test_a_restart_goes_on_without_its_connection_and_its_shell(lab: Lab) -> None:
+    lab.inject("drop_here", at="worker.stopped", on="EX4", at_service="MSExchangeIS")
+    with pytest.raises((requests.ConnectionError, winrm.exceptions.WinRMTransportError)):
+        operation(client(lab, "EX4"), restart("MSExchangeIS", wait=600))
+    answer = operation(client(lab, "EX4"), status("00000001-aaaa", wait=600))
+    assert (answer["outcome"], answer["down"]) == ("restarted", [])
+
+
+@pytest.mark.parametrize("point", ["inspect.begin", "apply.file1.after", "restart.checked"])
+def test_the_connection_can_be_dropped_inside_any_operation(lab: Lab, point: str) -> None:
+    number = lab.inject("drop_here", at=point, on="EX4")
+    requests_ = {
+        "inspect": inspect(),
+        "apply": apply(change(content=encoded("[STORE]\r\n"))),
+        "restart": restart("MSExchangeIS", wait=600),
+    }
+    with pytest.raises((requests.ConnectionError, winrm.exceptions.WinRMTransportError)):
+        operation(client(lab, "EX4"), requests_[point.partition(".")[0]])
+    assert lab.hits(number) == 1
+
+
+def test_a_management_host_that_reboots_takes_its_workers_with_it(lab: Lab) -> None:
+    lab.inject("reboot", "MGMT1", at="worker.stopped", on="EX1", at_service="MSExchangeIS", seconds=30)
+    values = {"computer": "EX1", "credential": credential(lab)}
+    with pytest.raises((requests.ConnectionError, winrm.exceptions.WinRMTransportError)):
+        operation(client(lab, "MGMT1"), {**restart("MSExchangeIS", wait=600), **values})
+    view = lab.host("EX1")
+    assert view.service("MSExchangeIS") == "stopped"
+    lab.wait(until_up(lab, "MGMT1"))
+    again = {**restart("MSExchangeIS", run="00000002-bbbb", wait=600), **values}
+    answer = operation(client(lab, "MGMT1"), again)
+    assert set(answer["finished"]) == {"MSExchangeIS", "MSExchangeIMC", "MSExchangeES"}
+    assert view.service("MSExchangeIMC") == "running"
+
+
+async def until_up(lab: Lab, name: str) -> None:
+    machine = lab.world.machine(name)
+    while not machine.up:
+        await machine.clock.sleep(1)
+
+
+def test_only_the_repositorys_script_is_answered(lab: Lab) -> None:
+    request = inspect()
+    envelope = {"script": script_for(request) + "\n# more", "request": request}
+    command = powershell(LOADER.read_text())
+    out, err, code = execute(client(lab, "EX4"), command, json.dumps(envelope).encode())
+    assert (out, code) == ("", 1)
+    assert "is not recognized as an internal or external command" in err
+    out, err, code = execute(client(lab, "EX4"), powershell("Get-Service MSExchangeIS | Stop-Service"))
+    assert (out, code) == ("", 1)
+
+
+def test_lines_of_cmd(lab: Lab) -> None:
+    connection = client(lab, "EX4")
+    assert execute(connection, "hostname")[0] == "EX4\r\n"
+    lab.host("EX4").write(BIN_FILE, "[STORE]\r\n")
+    assert execute(connection, f"type {BIN_FILE}")[0] == "[STORE]\r\n"
+    assert "Wspcfg.ini" in execute(connection, "dir /b C:\\exchsrvr\\bin")[0].split()
+    assert "STATE              : 4  RUNNING" in execute(connection, "sc query MSExchangeIS")[0]
+    assert "DEPENDENCIES       : MSExchangeDS" in execute(connection, "sc qc MSExchangeIS")[0]
+    assert execute(connection, "sc query nosuch")[2] == 1060
+    assert "Microsoft Exchange Information Store" in execute(connection, "net start")[0]
+    assert "0.0.0.0:110" in execute(connection, "netstat -an")[0]
+    out, err, code = execute(connection, "format c:")
+    assert (out, code) == ("", 1)
+    assert err.startswith("'format' is not recognized as an internal or external command,\r\n")
+
+
+@pytest.mark.parametrize(
+    ("fault", "values", "error"),
+    [
+        ("refuse_login", {}, winrm.exceptions.InvalidCredentialsError),
+        ("not_windows", {}, winrm.exceptions.WinRMTransportError),
+        ("not_windows", {"banner": "SSH-2.0-OpenSSH_9.2"}, requests.ConnectionError),
+        ("power_off", {}, requests.ConnectionError),
+        ("drop", {"point": "command.before"}, requests.ConnectionError),
+        ("quota", {"of": "shells"}, winrm.exceptions.WinRMError),
+    ],
+)
+def test_faults_of_the_wire(lab: Lab, fault: str, values: Json, error: type[Exception]) -> None:
+    lab.inject(fault, "EX4", **values)
+    with pytest.raises(error):
+        operation(client(lab, "EX4"), inspect())
+    lab.clear()
+    assert "error" not in operation(client(lab, "EX4"), inspect())
+
+
+def test_answers_of_machines_that_misbehave(lab: Lab) -> None:
+    request = inspect()
+    lab.inject("old_powershell", "EX4", version="2.0")
+    answer = operation(client(lab, "EX4"), request)
+    assert (answer["error"]["code"], answer["error"]["detail"]["found"]) == ("powershell_too_old", "2.0")
+    lab.clear()
+    lab.inject("noise", "EX4", before="Welcome!")
+    assert operation(client(lab, "EX4"), request)["op"] == "inspect"
+    lab.inject("silent", "EX4")
+    command = powershell(LOADER.read_text())
+    envelope = json.dumps({"script": script_for(request), "request": request}).encode()
+    assert execute(client(lab, "EX4"), command, envelope) == ("", "", 0)
+
+
+def test_the_inventory_names_every_host(lab: Lab) -> None:
+    import yaml
+
+    data = yaml.safe_load(Path(lab.inventory).read_text())
+    hosts = data["all"]["children"]["exchange"]["hosts"]
+    assert list(hosts) == [f"ex{number}" for number in range(1, 8)]
+    through = [name for name, values in hosts.items() if values.get("publish_computer") == name.upper()]
+    assert len(through) >= 4
+    assert all(values["publish_listeners"] for values in hosts.values())
