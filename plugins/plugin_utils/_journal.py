@@ -10,10 +10,11 @@ The target script finishes an unfinished journal by itself; here it is only read
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from ..module_utils._listeners import OWNERS
-from ._server import Server
+from ._server import Server, ServiceState
 
 Json = dict[str, t.Any]
 
@@ -21,6 +22,8 @@ Json = dict[str, t.Any]
 FRESH_S = 24 * 3600
 # Steps between "it ran" and "it runs again": what is stopped there was stopped by us.
 OURS = frozenset({"stopping", "stopped", "starting"})
+# A service on its way down is waited for, and then started again.
+DOWN = frozenset({"stopped", "stop_pending"})
 
 
 def _corrupt(journal: Mapping[str, t.Any]) -> bool:
@@ -40,8 +43,10 @@ def _same_boot(server: Server, journal: Mapping[str, t.Any]) -> bool:
 
 
 def _left_down(server: Server, journal: Mapping[str, t.Any]) -> list[str]:
-    rows = [row for row in journal.get("services") or () if row.get("step") in OURS]
-    return [row["name"] for row in rows if server.service(row["name"]).state == "stopped"]
+    """Name what this run has left stopped, and what it was to start for a run before it."""
+    inherited = (journal.get("previous") or {}).get("services") or []
+    rows = [row for row in (*inherited, *(journal.get("services") or ())) if row.get("step") in OURS]
+    return [name for name in dict.fromkeys(row["name"] for row in rows) if server.service(name).state in DOWN]
 
 
 def journal_result(server: Server) -> Json | None:
@@ -77,6 +82,17 @@ def owed_by_journal(server: Server) -> list[Json]:
         {"service": name, "topic": _topic(journal, name), "reason": reason, "running": False, "unfinished": True}
         for name in _left_down(server, journal)
     ]
+
+
+def as_finished(server: Server, names: Collection[str]) -> tuple[ServiceState, ...]:
+    """Return the services as they are once an interrupted restart is completed: what a new one is planned from.
+
+    Args:
+        server: One inspection.
+        names: Services that are started again to complete it.
+    """
+    coming = {name.lower() for name in names}
+    return tuple(replace(row, state="running") if row.name.lower() in coming else row for row in server.services)
 
 
 def journal_warnings(server: Server) -> list[str]:

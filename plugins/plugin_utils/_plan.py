@@ -19,6 +19,7 @@ from ..module_utils._listeners import EMSMTA, LISTENERS, OWNERS, Owner
 from ._errors import Problem, problem_of
 from ._exchange import LDAPS_FIXED_BEFORE_BUILD, Exchange, proxy_here
 from ._ini import Document, Finding, IniError, read_strict, unified_diff
+from ._journal import as_finished, owed_by_journal
 from ._pending import Pending, pending, section_hash
 from ._restart import Loads, RestartPlan, Wish, is_active, plan_restart
 from ._server import FileState, Server
@@ -359,7 +360,8 @@ def loads_of(files: Iterable[FilePlan]) -> dict[str, Loads]:
 
 def _restart(server: Server, files: Iterable[FilePlan], debts: Iterable[Debt]) -> RestartPlan:
     names = tuple(debt.owner.service for debt in debts if debt.owed or (debt.needed and not debt.running))
-    return plan_restart(server.services, Wish(names, loads_of(files))) if names else RestartPlan()
+    services = as_finished(server, [row["service"] for row in owed_by_journal(server)])
+    return plan_restart(services, Wish(names, loads_of(files))) if names else RestartPlan()
 
 
 def _listener_name(owner: Owner, port: int, ports: Mapping[str, int]) -> str | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from ..module_utils._listeners import OWNERS
 from ._errors import Problem, Refused, TargetError, explain, problem_of
-from ._journal import journal_result, journal_warnings, owed_by_journal
+from ._journal import as_finished, journal_result, journal_warnings, owed_by_journal
 from ._pending import Pending, pending
 from ._plan import loads_of, unchanged_files
 from ._restart import Entry, Loads, RestartPlan, Wish, plan_restart
@@ -159,10 +159,10 @@ def _made(session: Session, options: Mapping[str, t.Any]) -> Job:
         names, skipped = _only_pending(server, names)
     loads = loads_of(unchanged_files(server))
     wish = Wish(tuple(names), loads, options["start"], options["start_dependencies"])
-    plan = plan_restart(server.services, wish)
+    plan = plan_restart(as_finished(server, _finishable(server, options)), wish)
     return Job(
         plan=plan,
-        unfinished=_finishable(server, options),
+        unfinished=bool(_finishable(server, options)),
         states={row.name: row.state for row in server.services},
         warnings=(*(plan.warnings if plan.roots else ()), *journal_warnings(server)),
         clock={"now": server.clock, "utc_offset_minutes": server.utc_offset_minutes},
@@ -171,10 +171,12 @@ def _made(session: Session, options: Mapping[str, t.Any]) -> Job:
     )
 
 
-def _finishable(server: Server, options: Mapping[str, t.Any]) -> bool:
+def _finishable(server: Server, options: Mapping[str, t.Any]) -> list[str]:
+    """Name the services that are started to complete an interrupted restart."""
     left = journal_result(server)
-    by_wish = options["finish"] == "any" and left is not None and bool(left["down"])
-    return by_wish or bool(owed_by_journal(server))
+    if options["finish"] == "any" and left is not None:
+        return list(left["down"])
+    return [row["service"] for row in owed_by_journal(server)]
 
 
 def _narrowed(job: Job, options: Mapping[str, t.Any]) -> Job:

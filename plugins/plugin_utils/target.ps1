@@ -1026,12 +1026,12 @@ function Start-All($List) {
     }
 }
 
-# Nothing is stopped for an earlier run, and only what is still stopped is started.
+# Nothing is stopped for an earlier run, and only what is stopped is started, once it has come to rest.
 function Complete-Previous {
     $journal = $Work.Journal
     $previous = $journal.previous
     if (-not $previous) { return }
-    $down = @($previous.services | Where-Object { (Get-State $_.name) -eq 'stopped' })
+    $down = @($previous.services | Where-Object { (Wait-State $_.name 'running', 'stopped', 'missing' (Get-Limit $Request.stop_timeout)) -eq 'stopped' })
     $young = [math]::Abs((Get-Stamp) - $previous.began) -lt 86400
     if ($Request.finish -ne 'any' -and ($previous.boot -ne $journal.boot -or -not $young)) {
         $journal.previous = [pscustomobject]@{ run = $previous.run; who = $previous.who; began = $previous.began; down = @($down | ForEach-Object { $_.name }) }
@@ -1082,15 +1082,28 @@ function Assert-Plan {
             if ($names -notcontains $name -and (Get-State $name) -ne 'stopped') { Stop-Run graph_changed @{ service = $service.name; dependent = $name } }
         }
     }
-    # With start_dependencies the service manager starts them itself.
-    if ($Request.start_dependencies) { return }
     foreach ($service in $touched) {
         foreach ($name in $service.depends_on) {
             if ($names -contains $name) { continue }
             $state = Get-State $name
-            if ($state -ne 'running') { Stop-Run dependency_down @{ service = $service.name; dependency = $name; state = $state } }
+            if ($state -eq 'running') { continue }
+            if (-not $Request.start_dependencies) { Stop-Run dependency_down @{ service = $service.name; dependency = $name; state = $state } }
+            $names += $name
+            Add-Dependency $name $state
         }
     }
+}
+
+# The service manager would start it unasked; here the result tells.
+function Add-Dependency([string]$Name, [string]$State) {
+    if (-not $Request.allow_disabled -and (Test-Disabled $Name)) { Stop-Run service_disabled @{ service = $Name } }
+    $entry = [pscustomobject](New-Entry $EntryKeys)
+    $entry.name = $Name
+    $entry.role = 'dependency'
+    $entry.before = $entry.after = $State
+    $entry.depends_on = @()
+    $Work.Need += $entry
+    $Work.Journal.services = @($entry) + $Work.Journal.services
 }
 
 function Stop-All {
@@ -1144,6 +1157,11 @@ function Invoke-Work {
     Set-Plan
     Assert-Plan
     foreach ($service in @($Work.Stop) + $Work.Start) { Save-Step $service recorded }
+    if ($Work.Need) {
+        Set-Phase starting
+        Start-All $Work.Need
+        if ($Work.Journal.error) { return }
+    }
     if ($Work.Stop) {
         Set-Phase stopping
         Stop-All
@@ -1205,13 +1223,9 @@ function Wait-Outcome($Run, [double]$Seconds) {
         }
         Assert-Journal $journal
         if ($journal.outcome) { Set-Outcome $journal $journal.outcome; return }
-        $launching = $journal.phase -eq 'launching'
+        $patience = if ($journal.phase -eq 'launching') { 30 } else { 5 }
         if (Get-LockHolder) { $free = [Diagnostics.Stopwatch]::StartNew() }
-        elseif ($free.Elapsed.TotalSeconds -ge $(if ($launching) { 30 } else { 5 })) {
-            if (-not $launching) { Set-Outcome $journal interrupted; return }
-            Set-Outcome $journal failed
-            Stop-Run worker_failed
-        }
+        elseif ($free.Elapsed.TotalSeconds -ge $patience) { Set-Outcome $journal interrupted; return }
         if ($clock.Elapsed.TotalSeconds -ge $Seconds) { Set-Outcome $journal $null; return }
         Start-Sleep -Milliseconds 500
     }
@@ -1234,7 +1248,7 @@ function Assert-Restart {
 
 function Invoke-Restart {
     Assert-Restart
-    $Work = @{ Journal = $null; Clock = [Diagnostics.Stopwatch]::StartNew(); Failed = @(); Stop = @(); Start = @(); Unfinished = $false }
+    $Work = @{ Journal = $null; Clock = [Diagnostics.Stopwatch]::StartNew(); Failed = @(); Stop = @(); Start = @(); Need = @(); Unfinished = $false }
     # Only the one who was asked has the text; it starts the worker, which has not.
     if (-not $Text) { Invoke-Worker; return }
     Enter-Lock $Request.lock_wait
