@@ -44,7 +44,8 @@ def free_port() -> int:
 @contextlib.contextmanager
 def directory() -> Iterator[Path]:
     """A directory that a server's own account can enter, too."""
-    with tempfile.TemporaryDirectory(prefix="probe-") as name:
+    anywhere = "/tmp" if is_real_root() else None  # the checkout may lie where only root gets
+    with tempfile.TemporaryDirectory(prefix="probe-", dir=anywhere) as name:
         path = Path(name)
         path.chmod(0o755)
         yield path
@@ -88,7 +89,7 @@ def _follow(process: subprocess.Popen[bytes], log: Path, after: bytes, feed: byt
     """Copy a server's output to its log, and feed it at the right moment."""
     if process.stdin is None or process.stdout is None:
         raise AssertionError("pipes were asked for")
-    with log.open("ab", buffering=0) as output, process.stdin, process.stdout:
+    with process.stdin, process.stdout, log.open("ab", buffering=0) as output:
         for line in process.stdout:
             output.write(line)
             if feed and after in line:
