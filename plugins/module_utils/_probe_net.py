@@ -183,27 +183,27 @@ class SelectorNetwork:
             if key.data is None:
                 events.extend(self._names.answers())
                 continue
-            event = self._ready(key.data, mask)
-            if event is not None:
-                events.append(event)
+            events.extend(self._ready(key.data, mask))
         return events
 
-    def _ready(self, handle: int, mask: int) -> Event | None:
+    def _ready(self, handle: int, mask: int) -> list[Event]:
         connection = self._sockets[handle]
         if handle in self._connecting:
             return self._connected(handle, connection)
         if mask & _WRITE:
             self._flush(handle, connection)
-        return _receive(handle, connection) if mask & _READ else None
+        return _receive(handle, connection) if mask & _READ else []
 
-    def _connected(self, handle: int, connection: socket.socket) -> Event:
+    def _connected(self, handle: int, connection: socket.socket) -> list[Event]:
         self._connecting.discard(handle)
         code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code:
-            self._selector.unregister(connection)
-            return Failed(handle, code)
-        self._selector.modify(connection, _READ, handle)
-        return Connected(handle)
+        if code == 0:
+            self._selector.modify(connection, _READ, handle)
+            return [Connected(handle)]
+        self._selector.unregister(connection)
+        if code in _GONE:  # a refusal is another error (RFC 793, section 3.4): it was accepted, and reset since
+            return [Connected(handle), Ended(handle, Ending.RESET)]
+        return [Failed(handle, code)]
 
     def _flush(self, handle: int, connection: socket.socket) -> None:
         unsent = self._unsent.pop(handle, bytearray())
@@ -313,14 +313,14 @@ def _send(connection: socket.socket, data: bytes) -> int:
         return len(data)
 
 
-def _receive(handle: int, connection: socket.socket) -> Event | None:
+def _receive(handle: int, connection: socket.socket) -> list[Event]:
     try:
         data = connection.recv(_CHUNK)
     except BlockingIOError:
-        return None
+        return []
     except OSError as error:
-        return Ended(handle, Ending.RESET if error.errno in _GONE else Ending.CLOSED)
-    return Received(handle, data) if data else Ended(handle, Ending.CLOSED)
+        return [Ended(handle, Ending.RESET if error.errno in _GONE else Ending.CLOSED)]
+    return [Received(handle, data) if data else Ended(handle, Ending.CLOSED)]
 
 
 def _file_limit() -> int:
