@@ -253,7 +253,7 @@ class Editor:
                 self._end(line)
         if lines:
             lines[-1].eol = b"" if self._unfinished else lines[-1].eol or self._eol
-        return b"".join(part for line in lines for part in (line.raw, line.eol))
+        return b"".join([part for line in lines for part in (line.raw, line.eol)])
 
     def _end(self, line: Line) -> None:
         if self._codec.ends_inside_pair(line.raw):
@@ -385,8 +385,8 @@ class Editor:
         entries.insert(0, line)
 
     def _line(self, indentation: bytes, text: str, *, rest: bytes = b"") -> Line:
-        raw = indentation + self._codec.encode(text) + rest
-        return Line(raw, self._eol, self._codec, self._codec.mask(raw))
+        whole = indentation + self._codec.encode(text) + rest + self._eol
+        return Line(whole, self._codec.mask(whole), self._codec)
 
     def _separators(self, block: _Block) -> tuple[bytes, bytes]:
         """Return the indentation and the ``=`` with its blanks that a new key of this block gets."""

@@ -212,49 +212,55 @@ class Line:
         name: Name of the section or key as they read it, the bare text of a line without ``=``; else empty.
         start: Unit at which the text begins, after indentation.
         name_end: Unit after the name.
-        value_start: Unit at which the value begins, -1 unless ``kind`` is ``key``.
+        equals: Unit of the ``=``, -1 unless ``kind`` is ``key``.
         codec: Encoding of ``raw``.
     """
 
-    __slots__ = ("raw", "eol", "kind", "name", "start", "name_end", "value_start", "codec")
+    __slots__ = ("codec", "eol", "equals", "kind", "name", "name_end", "raw", "start")
 
-    def __init__(self, raw: bytes, eol: bytes, codec: Codec, masked: bytes) -> None:
-        self.raw = raw
-        self.eol = eol
+    def __init__(self, whole: bytes, masked: bytes, codec: Codec) -> None:
+        """Take a line with its end of line, as bytes and as ``Codec.mask`` shows it."""
+        ending = 2 if masked[-2:] == b"\r\n" else 1 if masked[-1:] in (b"\n", b"\r") else 0
+        cut = len(whole) - ending * codec.width
+        self.raw = whole[:cut]
+        self.eol = whole[cut:]
         self.codec = codec
         self.kind: Kind = "blank"
         self.name = ""
         self.start = self.name_end = 0
-        self.value_start = -1
-        text = masked.lstrip(_BLANKS)
-        if text:
-            self.start = len(masked) - len(text)
-            self._classify(masked, text.rstrip(_BLANKS))
-
-    def _classify(self, masked: bytes, text: bytes) -> None:
+        self.equals = -1
+        text = masked.strip(_BLANKS)
+        if not text:
+            return
+        if masked[0] != text[0]:
+            self.start = len(masked) - len(masked.lstrip(_BLANKS))
         first = text[0]
         if first == 0x3B:  # ;
             self.kind = "comment"
-            return
-        if first == 0x5B and (closing := text.rfind(b"]")) > 0:
+        elif first == 0x5B and b"]" in text:
             self.kind = "header"
-            self.name_end = self.start + closing
+            self.name_end = self.start + text.rindex(b"]")
             self.name = _c_string(self._decode(self.start + 1, self.name_end).strip(BLANKS))
-            return
-        equals = masked.find(b"=", self.start)
-        if equals < 0:
-            self.kind = "text"
-            self.name_end = self.start + len(text)
         else:
-            self.kind = "key"
-            after = masked[equals + 1 :]
-            self.value_start = len(masked) - len(after.lstrip(_BLANKS))
-            self.name_end = max(self.start, len(masked[:equals].rstrip(_BLANKS)))
-        self.name = _c_string(self._decode(self.start, self.name_end))
+            name, equals, dummy = text.partition(b"=")
+            self.kind = "key" if equals else "text"
+            if equals:
+                self.equals = self.start + len(name)
+                name = name.rstrip(_BLANKS)
+            self.name_end = self.start + len(name)
+            # The mask is the text itself wherever it is ASCII without NUL; this is every line but a few.
+            plain = codec.width == 1 and name.isascii() and b"\0" not in name
+            self.name = name.decode() if plain else _c_string(self._decode(self.start, self.name_end))
 
     def _decode(self, start: int, end: int) -> str:
         width = self.codec.width
         return self.codec.decode(self.raw[start * width : end * width])
+
+    @property
+    def value_start(self) -> int:
+        """Unit at which the value begins, after the blanks that follow the ``=``."""
+        after = self.codec.mask(self.raw)[self.equals + 1 :]
+        return len(self.raw) // self.codec.width - len(after.lstrip(_BLANKS))
 
     @property
     def text(self) -> str:
@@ -264,10 +270,10 @@ class Line:
     @property
     def raw_value(self) -> str:
         """The value's characters as they stand in the file, blanks around them trimmed, quotes kept."""
-        if self.value_start < 0:
+        if self.equals < 0:
             return ""
-        value = self.codec.decode(self.raw[self.value_start * self.codec.width :])
-        return _c_string(value.rstrip(BLANKS))
+        value = self.codec.decode(self.raw[(self.equals + 1) * self.codec.width :])
+        return _c_string(value.strip(BLANKS))
 
     @property
     def value(self) -> str:
@@ -300,21 +306,13 @@ def scan(body: bytes, codec: Codec) -> list[Line]:
         body = body[:-1]
     mask = codec.mask(body)
     if mask is body:
-        return [_line(line, line, codec) for line in body.splitlines(keepends=True)]
+        return [Line(line, line, codec) for line in body.splitlines(keepends=True)]
     lines, at = [], 0
     for masked in mask.splitlines(keepends=True):
         end = at + len(masked) * width
-        lines.append(_line(body[at:end], masked, codec))
+        lines.append(Line(body[at:end], masked, codec))
         at = end
     return lines
-
-
-def _line(raw: bytes, masked: bytes, codec: Codec) -> Line:
-    ending = 2 if masked.endswith(b"\r\n") else 1 if masked.endswith((b"\n", b"\r")) else 0
-    if not ending:
-        return Line(raw, b"", codec, masked)
-    cut = len(raw) - ending * codec.width
-    return Line(raw[:cut], raw[cut:], codec, masked[:-ending])
 
 
 def unquote(text: str) -> str:
