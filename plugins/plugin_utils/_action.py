@@ -15,7 +15,7 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action import ActionBase
 
-from ._errors import Refused, TargetError, explain
+from ._errors import Refused, TargetError, explain, problem_of
 from ._session import TARGET_ARGUMENT_SPEC, open_session
 from ._target import ConnectionLost, Session
 
@@ -54,16 +54,21 @@ class TargetAction(ActionBase):  # type: ignore[misc]
     def _guarded(self, options: Json, host: str) -> Json:
         try:
             session = open_session(self, options, host=host)
-            check = bool(self._task.check_mode)
-            # Roles decide by it: ansible_check_mode is the command line's, not the task's.
-            return {**self.work(session, options, host=host, check=check), "check_mode": check}
         except Refused as refused:
             problems = [problem.as_result() for problem in refused.problems]
             return {"failed": True, "changed": False, "msg": refused.message(host), "problems": problems}
+        check = bool(self._task.check_mode)
+        try:
+            # Roles decide by it: ansible_check_mode is the command line's, not the task's.
+            return {**self.work(session, options, host=host, check=check), "check_mode": check}
+        finally:
+            session.close()
 
 
 def _raised(lost: ConnectionLost, host: str) -> Exception:
     """Return what to raise: UNREACHABLE only when nothing was sent."""
+    if lost.quota:
+        return t.cast(Exception, AnsibleConnectionFailure(problem_of("quota_reached", text=lost.text).message(host)))
     if not lost.sent:
         return t.cast(Exception, AnsibleConnectionFailure(lost.text))
     return t.cast(Exception, AnsibleActionFail(explain(TargetError("connection_lost", lost.text), host)))

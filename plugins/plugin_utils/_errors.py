@@ -248,6 +248,12 @@ ADVICE: t.Mapping[str, Advice] = {
         "the restart's worker ended before its work (the machine that ran it was restarted, or it was killed)",
         "What it had stopped was started again where possible; run again to restart what is still owed.",
     ),
+    "quota_reached": Advice(
+        "this account has used up its WinRM quota on the host of the connection",
+        "Lower throttle (each server behind a management host needs one shell there), wait for old shells to end, or "
+        "raise MaxShellsPerUser in its WinRM configuration.",
+        "target_deadline",
+    ),
     "become_refused": Advice(
         "become cannot give the second hop to the Exchange server, and is not supported",
         "Connect as the right account instead: CredSSP (ansible_winrm_transport: credssp), Kerberos delegation, or "

@@ -9,7 +9,9 @@ Private to this collection: names and shapes may change in any release.
 from __future__ import annotations
 
 import base64
+import contextlib
 import getpass
+import importlib
 import re
 import socket
 import time
@@ -23,30 +25,21 @@ from ansible.utils.display import Display
 from ._errors import Problem, Refused, problem_of
 from ._target import ConnectionLost, Credential, Execution, Identity, Session
 
-try:
-    from winrm.exceptions import WinRMError
-except ImportError:
-
-    class WinRMError(Exception):  # type: ignore[no-redef]
-        """Never raised: pywinrm is not installed."""
-
-
-try:
-    from pypsrp.exceptions import PSRPError  # type: ignore[attr-defined,unused-ignore]
-    from pypsrp.exceptions import WinRMError as PsrpWinRMError
-except ImportError:
-
-    class PSRPError(Exception):  # type: ignore[no-redef]
-        """Never raised: pypsrp is not installed."""
-
-    class PsrpWinRMError(Exception):  # type: ignore[no-redef]
-        """Never raised: pypsrp is not installed."""
-
-
 display = Display()
 
-# requests' exceptions are OSErrors, pywinrm raises its own, Ansible's connections wrap only some of them.
-_TRANSPORT_ERRORS = (AnsibleError, WinRMError, PSRPError, PsrpWinRMError, OSError)
+
+def _transport_errors() -> tuple[type[Exception], ...]:
+    """What a connection may raise: Ansible wraps some errors, requests' are OSErrors, two libraries have their own."""
+    found: list[type[Exception]] = [AnsibleError, OSError]
+    with contextlib.suppress(ImportError):
+        found.append(importlib.import_module("winrm.exceptions").WinRMError)
+    with contextlib.suppress(ImportError):
+        pypsrp = importlib.import_module("pypsrp.exceptions")
+        found += [pypsrp.PSRPError, pypsrp.WinRMError]
+    return tuple(found)
+
+
+_TRANSPORT_ERRORS = _transport_errors()
 
 # ERROR_WSMAN_QUOTA_MAX_SHELLS, _MAX_SHELLUSERS, _MAX_OPERATIONS, _USER, _SYSTEM, _MAX_SHELLS_PPQ, _MAX_PLUGINSHELLS ...
 _QUOTA = re.compile(
@@ -89,6 +82,7 @@ class AnsibleTransport:
     def __init__(self, action: Task) -> None:
         self._action = action
         self._connection = action._connection
+        self._orphans: list[str] = []
 
     def execute(self, command: str, stdin: str) -> Execution:
         """Run the loader; see Transport.
@@ -106,11 +100,27 @@ class AnsibleTransport:
         return Execution(int(result["rc"]), str(result["stdout"]), str(result["stderr"]))
 
     def reset(self) -> None:
-        """Drop the connection and open another."""
+        """Drop the connection and open another.
+
+        winrm forgets its shell then, and the shell counts against the user's quota until the host finds it idle.
+        """
+        shell = getattr(self._connection, "shell_id", None)
+        if shell:
+            self._orphans.append(str(shell))
         try:
             self._connection.reset()
         except _TRANSPORT_ERRORS as error:
             raise ConnectionLost(_short(error), sent=True) from error
+
+    def release(self) -> None:
+        """Delete the shells that lost connections left behind; not before the end, for that ends what runs in them."""
+        protocol = getattr(self._connection, "protocol", None)
+        while self._orphans and protocol is not None:
+            shell = self._orphans.pop()
+            try:
+                protocol.close_shell(shell)
+            except _TRANSPORT_ERRORS as error:
+                display.vvv(f"shell {shell} of a lost connection could not be deleted: {_short(error)}")
 
     def _connect(self) -> None:
         try:

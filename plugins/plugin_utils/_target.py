@@ -60,11 +60,9 @@ class Transport(t.Protocol):
 
     def execute(self, command: str, stdin: str) -> Execution:
         """Run one command; raises ConnectionLost."""
-        ...
 
     def reset(self) -> None:
         """Forget the connection, so that the next command opens another; raises ConnectionLost."""
-        ...
 
 
 class Clock(t.Protocol):
@@ -190,6 +188,10 @@ class Session:
         if answer.get("outcome") == "interrupted":
             raise TargetError("interrupted", answer={**answer, **self._finish(request)})
         return answer
+
+    def close(self) -> None:
+        """End the session; the connection itself belongs to the caller."""
+        self._transport.release()
 
     # -- one exchange -------------------------------------------------------------------------------------------
 

@@ -288,6 +288,7 @@ class Replay:
     requests: list[Json] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     resets: int = 0
+    released: int = 0
 
     def execute(self, command: str, stdin: str) -> _target.Execution:
         self.commands.append(command)
@@ -316,6 +317,9 @@ class Replay:
 
     def reset(self) -> None:
         self.resets += 1
+
+    def release(self) -> None:
+        self.released += 1
 
     @property
     def ops(self) -> list[str]:

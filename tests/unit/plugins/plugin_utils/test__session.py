@@ -183,3 +183,34 @@ def test_session_knows_who_asks_and_the_password_is_not_shown() -> None:
     opened = open_session(Action(Connection()), options, host="EX1")
     assert "@" in opened.identity.who and len(opened.identity.run) == 36 and opened.identity.computer == "EX1"
     assert "s3cret" not in repr(opened.identity)
+
+
+class Winrm(Connection):
+    """Forgets its shell when it is reset, as Ansible's winrm does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shell_id = "shell-1"
+        self.protocol = self
+        self.deleted: list[str] = []
+
+    def reset(self) -> None:
+        super().reset()
+        self.shell_id = f"shell-{self.resets + 1}"
+
+    def close_shell(self, shell: str) -> None:
+        self.deleted.append(shell)
+        if shell == "shell-1":
+            raise ConnectionResetError(104, "reset by peer")
+
+
+def test_shells_of_lost_connections_are_deleted_at_the_end_and_not_before() -> None:
+    connection = Winrm()
+    transport = AnsibleTransport(Action(connection))
+    transport.reset()
+    transport.reset()
+    assert connection.deleted == []
+    transport.release()
+    assert sorted(connection.deleted) == ["shell-1", "shell-2"], "one that cannot be deleted stops nothing"
+    transport.release()
+    assert len(connection.deleted) == 2

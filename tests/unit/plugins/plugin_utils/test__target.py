@@ -87,6 +87,9 @@ class Mute:
     def reset(self) -> None:
         """Nothing to forget."""
 
+    def release(self) -> None:
+        """Nothing to give back."""
+
 
 def test_no_answer_shows_what_came_instead() -> None:
     mute = Mute(Execution(127, "", "bash: powershell: command not found"))
