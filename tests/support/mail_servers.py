@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import grp
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -126,14 +126,25 @@ def is_real_root() -> bool:
     return int(fields[2]) > 65000
 
 
+def skip_without_accounts(server: str) -> None:
+    """Skip a server that changes accounts, where there is only one."""
+    if os.geteuid() == 0 and not is_real_root():
+        pytest.skip(f"NOT TESTED: {server} changes its account, and this user namespace has only one")
+
+
+def own_account() -> tuple[str, str]:
+    """Names of the account and group that this process runs as."""
+    return pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
+
+
 @contextlib.contextmanager
 def dovecot(path: Path) -> Iterator[dict[str, int]]:
     """Dovecot with POP3 and IMAP4, in clear and with TLS."""
     program = require("dovecot", "dovecot-pop3d dovecot-imapd")
-    if os.geteuid() == 0 and not is_real_root():
-        pytest.skip("NOT TESTED: dovecot refuses to run as root, and this user namespace has no other account")
-    internal, login = ("dovecot", "dovenull") if is_real_root() else (getpass.getuser(), getpass.getuser())
-    group = grp.getgrgid(os.getgid()).gr_name if internal != "dovecot" else "dovecot"
+    skip_without_accounts("dovecot")
+    user, group = own_account()
+    internal, login = ("dovecot", "dovenull") if is_real_root() else (user, user)
+    group = "dovecot" if is_real_root() else group
     chain, key = certificate(path)
     ports = {name: free_port() for name in ("pop3", "pop3s", "imap4", "imap4s")}
     config = path / "dovecot.conf"
@@ -207,7 +218,8 @@ def exim(path: Path) -> Iterator[int]:
     """Exim, whose daemon delivers nothing."""
     program = require("exim4", "exim4-daemon-light")
     port = free_port()
-    user, group = getpass.getuser(), grp.getgrgid(os.getgid()).gr_name
+    skip_without_accounts("exim")
+    user, group = own_account()
     config = path / "exim.conf"
     config.write_text(
         f"""
