@@ -771,7 +771,7 @@ function Invoke-Apply {
 }
 #endregion
 #region restart
-$Finishable = 'stopping', 'stopped', 'starting'
+$Finishable = 'stopping', 'stopped', 'starting', 'hung', 'failed'
 $EntryKeys = 'name role before after process_before process_after process_source stop_ms start_ms step error depends_on file file_sha256 loaded'
 
 function Get-Stamp { Get-Time ([datetime]::UtcNow) }
@@ -830,9 +830,10 @@ function Assert-Window($Window) {
 # What earlier runs stopped and nobody saw running again. It goes into the new journal, so that it outlives this run too.
 function Get-Previous($Journal) {
     if (-not $Journal -or $Journal.phase -eq 'done') { return $null }
-    $owed = @($Journal.services | Where-Object { $_.step -in $Finishable })
+    $owed = @($Journal.services | Where-Object { $_.step -in $Finishable -and $_.before -eq 'running' })
+    $names = @($owed | ForEach-Object { $_.name })
     $older = $Journal.previous
-    if ($older -and $older.PSObject.Properties['services']) { $owed = @($older.services) + $owed }
+    if ($older -and $older.PSObject.Properties['services']) { $owed = @($older.services | Where-Object { $names -notcontains $_.name }) + $owed }
     [pscustomobject]@{
         run = $Journal.run; who = $Journal.who; began = $Journal.began; down = @(); boot = $Journal.boot; services = @($owed)
         recorded = @($Journal.services | Where-Object { $_.step -eq 'recorded' -and $_.before -eq 'running' } | ForEach-Object { $_.name })
@@ -1031,6 +1032,7 @@ function Complete-Previous {
     $journal = $Work.Journal
     $previous = $journal.previous
     if (-not $previous) { return }
+    # One that was told to stop may still be on its way down.
     $down = @($previous.services | Where-Object { (Wait-State $_.name 'running', 'stopped', 'missing' (Get-Limit $Request.stop_timeout)) -eq 'stopped' })
     $young = [math]::Abs((Get-Stamp) - $previous.began) -lt 86400
     if ($Request.finish -ne 'any' -and ($previous.boot -ne $journal.boot -or -not $young)) {
@@ -1117,7 +1119,6 @@ function Stop-All {
             if ($failure.code -eq 'stop_timeout') {
                 $step = 'stopping'
                 $Work.Failed += $service.name
-                $Work.Unfinished = $true
             }
             Set-Failure $service $failure $step
             return
@@ -1128,11 +1129,11 @@ function Stop-All {
 # What is started again. After a failure everything that was stopped, whatever was wished.
 function Get-Returning {
     $whole = $null -eq $Work.Journal.error
-    foreach ($service in @($Work.Stop) + $Work.Start) {
-        $wished = $service.role -eq 'root' -or $Request.dependents -ne 'leave_stopped'
-        $stopped = $service.step -eq 'stopped'
-        if (Test-Disabled $service.name) { continue }
-        if (($whole -and ($wished -or -not $stopped)) -or ($stopped -and -not $whole)) { $service }
+    $asked = @($Work.Start | ForEach-Object { $_.name })
+    foreach ($service in $Work.Journal.services) {
+        $wished = -not $whole -or $service.role -eq 'root' -or $Request.dependents -ne 'leave_stopped'
+        $returns = ($service.step -eq 'stopped' -and $wished) -or ($whole -and $asked -contains $service.name)
+        if ($returns -and -not (Test-Disabled $service.name)) { $service }
     }
 }
 
@@ -1179,7 +1180,9 @@ function Complete-Journal {
         if ($null -ne $service.before) { $service.after = Get-State $service.name }
         if ($null -ne $service.stop_ms -or $null -ne $service.start_ms) { $changed = $true }
     }
-    if (-not $Work.Unfinished) { $journal.phase = 'done' }
+    # Left stopped on purpose, a service keeps the step 'stopped'.
+    $down = @($journal.services | Where-Object { $_.before -eq 'running' -and $_.after -ne 'running' -and $_.step -in $Finishable -and $_.step -ne 'stopped' })
+    if (-not $Work.Unfinished -and -not $down.Count) { $journal.phase = 'done' }
     $journal.service = $journal.step = $journal.deadline = $null
     $journal.outcome = if ($journal.error) { 'failed' } elseif ($changed) { 'restarted' } else { 'nothing' }
     Save-Journal

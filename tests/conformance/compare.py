@@ -61,7 +61,7 @@ def differences(expected: t.Any, found: t.Any, where: str = "") -> Iterator[str]
         if not isinstance(found, list) or len(found) != len(expected):
             yield f"{where}: expected {_shown(expected)}, found {_shown(found)}"
             return
-        for number, (one, other) in enumerate(zip(expected, found)):
+        for number, (one, other) in enumerate(zip(expected, found, strict=True)):
             yield from differences(one, other, f"{where}[{number}]")
     elif not _same_scalar(expected, found):
         yield f"{where}: expected {_shown(expected)}, found {_shown(found)}"

@@ -104,7 +104,7 @@ class PwshExecutor:
         return self.ask(request)
 
     def ask(self, request: Mapping[str, t.Any]) -> Mapping[str, t.Any]:
-        """Run the real script the way WinRM does: the loader encoded on the command line, the rest on standard input."""
+        """Run the real script as WinRM does: the loader encoded on the command line, the rest on standard input."""
         from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import _target_script as script
 
         # An operation that does not exist has no script of its own; any will refuse it.
@@ -142,7 +142,7 @@ def problems(case: Case, mode: str, executor: Executor) -> list[str]:
     """
     outcome = executor.run(case.data, mode)
     found: list[str] = []
-    for number, (step, answer) in enumerate(zip(case.steps, outcome.answers), 1):
+    for number, (step, answer) in enumerate(zip(case.steps, outcome.answers, strict=True), 1):
         for expected in expected_answers(step, mode):
             found += differences(expected, answer, f"steps[{number}].answer")
     return found + list(state_differences(case.data.get("then") or {}, outcome.observed))
@@ -192,7 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             counts["not run"] += 1
             print(f"not run  {case.id} [{mode}]: {reason}")
             continue
-        except Exception as error:  # one broken case must not hide the others
+        except Exception as error:  # noqa: BLE001  one broken case must not hide the others
             found = [f"{type(error).__name__}: {error}"]
         counts["failed" if found else "passed"] += 1
         print("\n    ".join([f"{'FAIL' if found else 'ok':8} {case.id} [{mode}]", *found]))

@@ -1,7 +1,10 @@
 # Copyright (c) 2026, the msexchange.winsock_proxy authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a conformance case may say. An unknown key is an error: a misspelt expectation must not pass for one that holds."""
+"""What a conformance case may say.
+
+An unknown key is an error: a misspelt expectation must not pass for one that holds.
+"""
 
 from __future__ import annotations
 

@@ -69,7 +69,8 @@ def previous_of(journal: Json | None) -> Json | None:
     """What a later run has to know of an unfinished journal, with what that one had inherited itself."""
     if journal is None or journal["phase"] == "done":
         return None
-    own = [entry for entry in journal["services"] if entry["step"] in FINISHABLE]
+    ours = [entry for entry in journal["services"] if entry["before"] == "running"]
+    own = [entry for entry in ours if entry["step"] in FINISHABLE]
     names = {entry["name"] for entry in journal["services"]}
     inherited = (journal.get("previous") or {}).get("services") or []
     untouched = journal["phase"] in ("launching", "finishing")

@@ -122,7 +122,7 @@ _ITEMS: t.Final[dict[tuple[str, str], dict[str, Check]]] = {
     ("apply", "records"): {"service": _text, "loaded": _or_null(_text), "wanted": _or_null(_text), "owned": _text},
     ("restart", "services"): {
         "name": _text,
-        "role": _text,
+        "role": _one_of("root", "dependent"),
         "depends_on": _texts,
         "file": _or_null(_text),
         "file_sha256": _or_null(_text),

@@ -210,7 +210,7 @@ class Worker:
                 hung = failure.code == "stop_timeout" and failure.detail["state"] != "running"
                 if hung:
                     self.failed.add(entry["name"])
-                self.journal.fail(entry, "hung" if hung else "running", failure)
+                self.journal.fail(entry, "stopping" if hung else "failed", failure)
                 return
 
     async def _stop(self, entry: Json) -> None:
@@ -361,7 +361,7 @@ class Worker:
         for entry in seen:
             entry["after"] = self._state(entry["name"])
         changed = any(entry["stop_ms"] is not None or entry["start_ms"] is not None for entry in seen)
-        hung = [entry for entry in data["services"] if entry["step"] == "hung"]
+        hung = [entry for entry in data["services"] if entry["step"] in ("stopping", "hung")]
         down = [entry for entry in self.owed + hung if self._state(entry["name"]) != "running"]
         if not any(entry["step"] in FINISHABLE for entry in down):
             data["phase"] = "done"
