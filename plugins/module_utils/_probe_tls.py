@@ -206,7 +206,7 @@ def speak_through(channel: Channel, inner: Dialogue, *, early: bytes = b"") -> D
         inner: The conversation.
         early: What the channel carried together with the end of the handshake.
     """
-    step = next(inner)  # every conversation that a TLS target has begins with a step
+    step = _first(inner)
     while True:
         heard: Heard = b""
         if isinstance(step, Say):
@@ -220,6 +220,10 @@ def speak_through(channel: Channel, inner: Dialogue, *, early: bytes = b"") -> D
         except StopIteration as stop:
             yield Say(channel.close(), farewell=True)
             return t.cast(Findings, stop.value)
+
+
+def _first(inner: Dialogue) -> Step:
+    return next(inner)  # every conversation that a TLS target has begins with a step
 
 
 def _hear_through(channel: Channel, step: Hear) -> t.Generator[Step, Heard, Heard]:

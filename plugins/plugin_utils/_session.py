@@ -31,11 +31,9 @@ display = Display()
 def _transport_errors() -> tuple[type[Exception], ...]:
     """What a connection may raise: Ansible wraps some errors, requests' are OSErrors, two libraries have their own."""
     found: list[type[Exception]] = [AnsibleError, OSError]
-    with contextlib.suppress(ImportError):
-        found.append(importlib.import_module("winrm.exceptions").WinRMError)
-    with contextlib.suppress(ImportError):
-        pypsrp = importlib.import_module("pypsrp.exceptions")
-        found += [pypsrp.PSRPError, pypsrp.WinRMError]
+    for library in ("winrm.exceptions", "pypsrp.exceptions"):
+        with contextlib.suppress(ImportError):
+            found.append(importlib.import_module(library).WinRMError)
     return tuple(found)
 
 

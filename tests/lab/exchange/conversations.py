@@ -79,7 +79,7 @@ def imap4(exchange: Installation) -> Conversation:
     product = f"Microsoft Exchange IMAP4rev1 server version {BUILDS[exchange.version][1]}"  # Q217388, Q189326
 
     def reply(_verb: str, line: str) -> str | None:
-        tag, _, command = line.partition(" ")
+        tag, dummy, command = line.partition(" ")
         verb = command.partition(" ")[0].upper()
         if verb == "LOGOUT":
             return f"* BYE {product} signing off\r\n{tag} OK LOGOUT completed."

@@ -105,7 +105,7 @@ class LdapConversation:
     def _message(self, tag: int, body: bytes) -> bytes:
         if tag != 0x30:
             raise ValueError("no LDAPMessage")
-        (_, number), (operation, content) = elements(body)[:2]
+        (dummy, number), (operation, content) = elements(body)[:2]
         if operation == UNBIND_REQUEST:
             self.closed = True
             return b""

@@ -80,7 +80,6 @@ class CommandHandler(t.Protocol):
         command has detached by then must live in tasks of the handler's own. A dropped TCP connection cancels nothing.
         An exception is answered as exit code 1 with its text on standard error, and kept in ``WireServer.failures``.
         """
-        ...
 
 
 @dataclass(frozen=True)
@@ -163,7 +162,6 @@ class Gate(t.Protocol):
         detail: what is known there, of ``scheme peer user authentication transport shell_id command_id command``;
             keys that make no sense at the point are missing. ``command`` is the text as in :attr:`Call.command`.
         """
-        ...
 
 
 @dataclass(frozen=True)

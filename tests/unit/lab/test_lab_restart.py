@@ -74,7 +74,7 @@ def test_a_root_that_hangs_leaves_the_journal_unfinished_and_the_next_run_finish
         {"fault": {"name": "end_hang", "arguments": {"name": "MSExchangeIS"}}, "before": {"seconds": 5}},
         {"request": restart("MSExchangeIS", run="00000002-bbbb", wait=300)},
     )
-    first, _, second = run.answers
+    first, dummy, second = run.answers
     assert (first["outcome"], first["error"]["code"]) == ("failed", "stop_timeout")
     assert set(first["down"]) == {"MSExchangeIS", "MSExchangeIMC", "MSExchangeES"}
     assert set(second["finished"]) == {"MSExchangeIS", "MSExchangeIMC", "MSExchangeES"}
@@ -175,7 +175,7 @@ def test_the_journal_of_another_boot_is_reported_and_finished_only_on_request(fi
             "request": restart("MSExchangeES", run="00000002-bbbb", finish=finish, wait=300),
         },
     )
-    _, second = run.answers
+    dummy, second = run.answers
     assert set(second["finished"]) == {f"MSExchange{name}" for name in finished}
     assert set(second["previous"]["down"]) == {f"MSExchange{name}" for name in {"IS", "IMC", "ES"} - finished}
     assert run.observed["services"]["MSExchangeIS"] == ("running" if finished else "stopped")
