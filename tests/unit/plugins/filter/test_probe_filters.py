@@ -1,0 +1,153 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The filters around the port probe: values in, values out, and errors that name the option."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from jinja2 import UndefinedError
+
+from ansible_collections.msexchange.winsock_proxy.plugins.filter.wspcfg_conflicts import (
+    wspcfg_conflicts,
+)
+from ansible_collections.msexchange.winsock_proxy.plugins.filter.wspcfg_sides import wspcfg_sides
+from ansible_collections.msexchange.winsock_proxy.plugins.filter.wspcfg_targets import wspcfg_targets
+from ansible_collections.msexchange.winsock_proxy.plugins.filter.wspcfg_unclaimed import (
+    wspcfg_unclaimed,
+)
+
+ONE, TWO = "198.51.100.1", "198.51.100.2"
+
+
+def test_targets_of_options() -> None:
+    options = {
+        "listeners": ["pop3", "imap4s", "ldap"],
+        "ports": {"ldap": 390},
+        "proxy_address": ONE,
+        "proxy_addresses": {"imap4s": TWO},
+        "state": "present",
+    }
+    assert wspcfg_targets(options) == [
+        {"host": ONE, "port": 110, "protocol": "pop3", "expect": "open"},
+        {"host": TWO, "port": 993, "protocol": "imap4s", "expect": "open"},
+        {"host": ONE, "port": 390, "protocol": "ldap", "expect": "open"},
+    ]
+
+
+def test_targets_of_variables() -> None:
+    variables = {"publish_listeners": ["smtp"], "publish_proxy_address": ONE, "inventory_hostname": "a"}
+    assert wspcfg_targets(variables, expect="any") == [{"host": ONE, "port": 25, "protocol": "smtp", "expect": "any"}]
+
+
+def test_no_listeners_no_targets() -> None:
+    assert wspcfg_targets({"listeners": []}) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"listeners": ["pop3"]},
+            "pop3 has no external address of the proxy; give proxy_address or proxy_addresses.pop3",
+        ),
+        ({"publish_listeners": ["pop3"]}, "give publish_proxy_address or publish_proxy_addresses.pop3"),
+        ({"listeners": ["pop"], "proxy_address": ONE}, "listeners: 'pop' is no listener; there are pop3,"),
+        ({"listeners": ["pop3"], "proxy_address": "x"}, "proxy_address: 'x' is no IPv4 address"),
+        ({}, "neither listeners nor publish_listeners is given"),
+        ([], "neither options nor a host's variables"),
+    ],
+)
+def test_unreadable_options(options: t.Any, message: str) -> None:
+    with pytest.raises(AnsibleFilterError) as error:
+        wspcfg_targets(options)
+    assert message in str(error.value)
+
+
+def test_unknown_expectation() -> None:
+    with pytest.raises(AnsibleFilterError, match="expect 'shut' is none of open, closed, any"):
+        wspcfg_targets({"listeners": []}, expect="shut")
+
+
+class Undefined(dict[str, t.Any]):
+    """A host's variables, one of which cannot be templated."""
+
+    def __getitem__(self, name: str) -> t.Any:
+        if name == "publish_ports":
+            raise UndefinedError("'moved' is undefined")
+        return super().__getitem__(name)
+
+
+HOSTVARS: dict[str, dict[str, t.Any]] = {
+    "a": {"publish_listeners": ["pop3", "imap4s"], "publish_proxy_address": ONE},
+    "b": {"publish_listeners": ["pop3"], "publish_proxy_address": ONE},
+    "broken": Undefined(publish_listeners=["pop3"], publish_ports=None, publish_proxy_address=ONE),
+    "gone": {"publish_listeners": ["pop3"], "publish_proxy_address": ONE, "publish_state": "absent"},
+    "other": {"ansible_host": "192.0.2.1"},
+}
+CONFLICT = {"address": ONE, "port": 110, "hosts": ["a", "b"], "listeners": ["pop3"]}
+
+
+@pytest.mark.parametrize("hosts", ["all", ["a", "b"], ["a", "b", "broken", "gone", "other"]])
+def test_conflicts(hosts: t.Any) -> None:
+    assert wspcfg_conflicts(HOSTVARS, hosts) == [CONFLICT]
+
+
+def test_no_conflict_among_the_named() -> None:
+    assert wspcfg_conflicts(HOSTVARS, ["a", "gone"]) == []
+    assert wspcfg_conflicts(HOSTVARS, "a") == []
+
+
+def test_conflicts_of_variables_with_another_prefix() -> None:
+    hostvars = {
+        host: {name.replace("publish_", "wsp_"): value for name, value in dict(variables).items()}
+        for host, variables in HOSTVARS.items()
+        if host in ("a", "b")
+    }
+    assert wspcfg_conflicts(hostvars, prefix="wsp_") == [CONFLICT]
+    assert wspcfg_conflicts(hostvars) == []
+
+
+def test_host_that_is_none() -> None:
+    with pytest.raises(AnsibleFilterError, match="'nobody' is no host of the inventory"):
+        wspcfg_conflicts(HOSTVARS, ["nobody"])
+
+
+def test_unclaimed() -> None:
+    targets = [
+        {"host": ONE, "port": port, "protocol": "pop3", "expect": expect}
+        for port, expect in ((110, "closed"), (993, "closed"), (110, "open"))
+    ]
+    changed = wspcfg_unclaimed(targets, HOSTVARS, "gone")
+    assert [target["expect"] for target in changed] == ["any", "any", "open"]
+    assert [target["expect"] for target in wspcfg_unclaimed(targets, HOSTVARS, "a")] == ["any", "closed", "open"]
+    alone = {"a": HOSTVARS["a"]}
+    assert wspcfg_unclaimed(targets, alone, "a") == targets
+    assert targets[0]["expect"] == "closed"
+
+
+def test_sides() -> None:
+    result = {
+        "host": ONE,
+        "port": 110,
+        "protocol": "pop3",
+        "ok": False,
+        "status": "refused",
+        "greeting": None,
+    }
+    inside = [{"port": 110, "listening": False, "connected": False, "greeting": None}]
+    assert wspcfg_sides([result, {**result, "ok": True, "status": "open"}], inside) == [
+        {
+            "host": ONE,
+            "port": 110,
+            "side": "server",
+            "explanation": (
+                "MSExchangeIS does not listen on port 110 of the Exchange server: see its state and its events"
+            ),
+        },
+        {"host": ONE, "port": 110, "side": "none", "explanation": f"{ONE}:110 is as expected"},
+    ]
+    assert wspcfg_sides([result])[0]["side"] == "unknown"
