@@ -68,7 +68,7 @@ class Fault:
     def usage(self) -> str:
         """Name and arguments, as the command line takes them."""
         texts = [
-            f"{name}=..." if value.default is value.empty else f"[{name}={value.default}]"
+            f"{name}=..." if value.default is value.empty else f"[{name}={_one_line(value.default)}]"
             for name, value in self.arguments.items()
         ]
         return " ".join([self.name, *texts])
@@ -81,6 +81,10 @@ class Fault:
             raise FaultError(f"{self.name}: unknown {sorted(unknown)}, missing {missing}; usage: {self.usage()}")
         hints = t.get_type_hints(self.apply)
         return {name: _convert(hints[name], value) for name, value in given.items()}
+
+
+def _one_line(value: object) -> str:
+    return str(value).replace("\r", "\\r").replace("\n", "\\n")
 
 
 FAULTS: t.Final[dict[str, Fault]] = {}

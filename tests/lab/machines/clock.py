@@ -66,7 +66,8 @@ class Clock:
     def speed(self, speed: float) -> None:
         self._stand(self.elapsed())
         self._speed = speed
-        self._arm()
+        if not self._settling:
+            self._arm()
 
     def elapsed(self) -> float:
         """Simulated seconds since the clock was made; monotonic, not changed by a skew."""
