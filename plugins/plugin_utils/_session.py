@@ -29,11 +29,16 @@ display = Display()
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:
-    """What a connection may raise: Ansible wraps some errors, requests' are OSErrors, two libraries have their own."""
+    """What a connection may raise: Ansible wraps some errors, requests' are OSErrors, two libraries have their own.
+
+    pywinrm's transport and timeout errors are no WinRMErrors; pypsrp has no timeout error.
+    """
     found: list[type[Exception]] = [AnsibleError, OSError]
     for library in ("winrm.exceptions", "pypsrp.exceptions"):
         with contextlib.suppress(ImportError):
-            found.append(importlib.import_module(library).WinRMError)
+            module = importlib.import_module(library)
+            names = ("WinRMError", "WinRMTransportError", "WinRMOperationTimeoutError")
+            found += [getattr(module, name) for name in names if hasattr(module, name)]
     return tuple(found)
 
 

@@ -64,6 +64,9 @@ class Transport(t.Protocol):
     def reset(self) -> None:
         """Forget the connection, so that the next command opens another; raises ConnectionLost."""
 
+    def release(self) -> None:
+        """Give back what lost connections still hold on the host; never fails."""
+
 
 class Clock(t.Protocol):
     """The controller's time, in seconds."""

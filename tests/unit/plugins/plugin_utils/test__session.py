@@ -10,6 +10,8 @@ import typing as t
 
 import pytest
 from ansible.errors import AnsibleConnectionFailure
+from pypsrp import exceptions as psrp_exceptions
+from winrm import exceptions as winrm_exceptions
 
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._errors import Refused
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._session import (
@@ -129,6 +131,21 @@ def test_what_was_sent_is_told_apart(
     with pytest.raises(ConnectionLost) as caught:
         AnsibleTransport(Action(connection, executing=executing)).execute("c", "i")
     assert (caught.value.sent, caught.value.quota) == (sent, quota)
+
+
+LIBRARY_ERRORS = [
+    winrm_exceptions.WinRMError("code 170"),
+    winrm_exceptions.WinRMTransportError("http", 400, "Bad Request"),
+    winrm_exceptions.WinRMOperationTimeoutError(),
+    psrp_exceptions.WinRMTransportError("http", 500, "Fault"),
+]
+
+
+@pytest.mark.parametrize("error", LIBRARY_ERRORS, ids=[type(error).__name__ for error in LIBRARY_ERRORS])
+def test_errors_of_the_libraries_are_lost_connections(error: Exception) -> None:
+    with pytest.raises(ConnectionLost) as caught:
+        AnsibleTransport(Action(Connection(), executing=error)).execute("c", "i")
+    assert caught.value.sent
 
 
 def test_programming_errors_are_not_swallowed() -> None:
