@@ -20,6 +20,15 @@ END = "---msexchange.winsock_proxy end---"
 
 _DIRECTORY = Path(__file__).parent
 _REGION = re.compile(r"^#region (\w+)\n(.*?)^#endregion\n", re.MULTILINE | re.DOTALL)
+#: Blanks between two tokens that PowerShell tells apart without them; applied in this order, outside of strings.
+_AIR = (
+    (re.compile(r"([{;,]) +"), r"\1"),
+    (re.compile(r" +}"), "}"),
+    (re.compile(r" (=|\+=|\|) "), r"\1"),
+    (re.compile(r"\) \{"), "){"),
+    (re.compile(r"\b(if|elseif|foreach|while|for|catch) \("), r"\1("),
+    (re.compile(r"\b(else|try|catch|finally) \{"), r"\1{"),
+)
 _STRING = re.compile(r"""('[^'\n]*'|"[^"\n]*")""")
 
 
@@ -57,8 +66,10 @@ def wire_form(text: str) -> str:
 def _tight(line: str) -> str:
     pieces = _STRING.split(line)
     for index in range(0, len(pieces), 2):
-        piece = re.sub(r"([{;,]) +", r"\1", pieces[index])
-        pieces[index] = re.sub(r" +}", "}", piece).replace(" = ", "=")
+        piece = pieces[index]
+        for pattern, replacement in _AIR:
+            piece = pattern.sub(replacement, piece)
+        pieces[index] = piece
     return "".join(pieces)
 
 
@@ -78,14 +89,16 @@ def regions_for(request: t.Mapping[str, t.Any]) -> tuple[str, ...]:
     Raises:
         KeyError: there is no such operation.
     """
-    place = "direct" if request.get("computer") is None else "computer"
+    place = ("direct",) if request.get("computer") is None else ("computer",)
+    if request.get("credential"):
+        place = (*place, "credential")
     own = {
         "inspect": ("inspect", "outlook") if request.get("events") or request.get("ports") else ("inspect",),
         "apply": ("change", "apply"),
         "restart": ("change", "restart"),
         "restart_status": ("change", "restart"),
     }[request["op"]]
-    return ("common", place, *own, "main")
+    return ("common", *place, *own, "main")
 
 
 def script_for(request: t.Mapping[str, t.Any]) -> str:

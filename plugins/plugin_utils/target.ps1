@@ -209,16 +209,8 @@ function Connect-Target {
     $computer = $Request.computer
     if ($computer -notmatch '^[^\\/:*?"<>|\s]+$') { Stop-Run bad_request @{ key = 'computer' } }
     $Target.Machine = $computer
-    $given = $Request.credential
     try {
-        if ($given) {
-            Assert-Shape $given 'username:s password:s'
-            $password = New-Object Security.SecureString
-            foreach ($letter in $given.password.ToCharArray()) { $password.AppendChar($letter) }
-            $credential = New-Object Management.Automation.PSCredential $given.username, $password
-            # The SMB session of this drive is what authenticates registry and service manager as well.
-            New-PSDrive -Name winsock_proxy -PSProvider FileSystem -Root "\\$computer\ADMIN$" -Credential $credential -Scope Global | Out-Null
-        }
+        if ($Request.credential) { Open-Session $computer $Request.credential }
         $Target.Hive = [Microsoft.Win32.RegistryKey]::OpenRemoteBaseKey('LocalMachine', $computer)
         $Target.Root = Get-Text (Open-Key 'SOFTWARE\Microsoft\Windows NT\CurrentVersion') SystemRoot
     }
@@ -226,9 +218,19 @@ function Connect-Target {
         $failure = Get-Failure $_
         $detail = $failure.detail
         $detail.computer = $computer
-        if ($detail.native -in 5, 86, 1219, 1385, 1396, 1907, 1909 + 1311..1331) { $failure.code = if ($given) { 'credential_refused' } else { 'second_hop_denied' } }
+        if ($detail.native -in 5, 86, 1219, 1385, 1396, 1907, 1909 + 1311..1331) { $failure.code = if ($Request.credential) { 'credential_refused' } else { 'second_hop_denied' } }
         Stop-Run $failure.code $detail
     }
+}
+#endregion
+#region credential
+function Open-Session([string]$Computer, $Given) {
+    Assert-Shape $Given 'username:s password:s'
+    $password = New-Object Security.SecureString
+    foreach ($letter in $Given.password.ToCharArray()) { $password.AppendChar($letter) }
+    $credential = New-Object Management.Automation.PSCredential $Given.username, $password
+    # The SMB session of this drive is what authenticates registry and service manager as well.
+    New-PSDrive -Name winsock_proxy -PSProvider FileSystem -Root "\\$Computer\ADMIN$" -Credential $credential -Scope Global | Out-Null
 }
 #endregion
 #region inspect
@@ -298,7 +300,7 @@ function Read-Pointer($Pointer) {
     Assert-Shape $Pointer 'file:s section:s key:s default:s?'
     try { $bytes = Read-File (Expand-Path $Pointer.file) } catch { Skip-Missing $_; return $Pointer.default }
     $section = ''
-    foreach ($line in [Text.Encoding]::GetEncoding(1252).GetString($bytes).Split([char[]]"`r`n")) {
+    foreach ($line in [Text.Encoding]::GetEncoding(28591).GetString($bytes).Split([char[]]"`r`n")) {
         if ($line.Trim().StartsWith('[')) { $section = $line.Trim(' []'.ToCharArray()) }
         $key, $value = $line.Split([char[]]'=', 2)
         if ($section -eq $Pointer.section -and $value -and $key.Trim() -eq $Pointer.key) { return $value.Trim(' "'.ToCharArray()) }

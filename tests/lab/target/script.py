@@ -38,15 +38,19 @@ def _source(name: str) -> str:
 def _tight(line: str) -> str:
     """One line as it travels: outside of strings no blank after ``{ ; ,``, before ``}`` and around ``=``."""
     pieces = _QUOTED.findall(line)
-    return "".join(
-        piece if piece[0] in "'\"" else re.sub(r" +}", "}", re.sub(r"([{;,]) +", r"\1", piece)).replace(" = ", "=")
-        for piece in pieces
-    )
+    return "".join(piece if piece[0] in "'\"" else _without_air(piece) for piece in pieces)
+
+
+def _without_air(piece: str) -> str:
+    piece = re.sub(r" +}", "}", re.sub(r"([{;,]) +", r"\1", piece))
+    piece = re.sub(r" (\+?=|\|) ", r"\1", piece).replace(") {", "){")
+    return re.sub(r"\b(?:(if|elseif|foreach|while|for|catch) (?=\()|(else|try|catch|finally) (?={))", r"\1\2", piece)
 
 
 def _region_names(request: Json) -> list[str]:
     """Regions that travel with a request, in the order of the file."""
     names = ["common", "direct" if request["computer"] is None else "computer"]
+    names += ["credential"] if request["credential"] else []
     if request["op"] == "inspect":
         names += ["inspect", "outlook"] if request["events"] or request["ports"] else ["inspect"]
     else:
