@@ -9,6 +9,7 @@ Everything here is a pure function of what modules returned; the role's tasks on
 
 from __future__ import annotations
 
+import difflib
 import re
 import typing as t
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -21,6 +22,9 @@ JsonObject = Mapping[str, t.Any]
 
 # A probe that ends like this says nothing about the proxy: this vantage point does not reach it at all.
 BLIND_STATUSES = frozenset({"timeout", "unreachable", "unresolved"})
+
+# What an audit's line shows of a difference; the whole text is shown by --diff.
+CHANGED_LINES = 6
 
 WINDOW = re.compile(r"(?P<from>(?:[01]\d|2[0-3]):[0-5]\d)-(?P<to>(?:[01]\d|2[0-3]):[0-5]\d)")
 
@@ -125,9 +129,9 @@ def _target(port: JsonObject, expect: str) -> JsonObject:
 def _to_prove(plan: JsonObject, deferred: Iterable[JsonObject]) -> Iterator[JsonObject]:
     """Targets without the ports of running services whose restart waits, unless those are in force already."""
     waiting = {entry["service"] for entry in deferred if entry["running"]}
-    in_force = {(port["host"], port["port"]) for port in plan["in_force"]}
+    in_force = {_place(port) for port in plan["in_force"]}
     for port in plan["targets"]:
-        if _service_of(port["protocol"]) not in waiting or (port["host"], port["port"]) in in_force:
+        if _service_of(port["protocol"]) not in waiting or _place(port) in in_force:
             yield _target(port, "open")
     for port in plan["closed_targets"]:
         if not waiting or _service_of(port["protocol"]) not in {*waiting, None}:
@@ -164,6 +168,10 @@ def what_is_owed(plan: JsonObject, policy: Policy) -> Owes:
 
 def _port(result: JsonObject) -> str:
     return f"{result['host'] or '*'}:{result['port']} ({result['protocol'] or 'tcp'})"
+
+
+def _place(port: JsonObject) -> tuple[str, int]:
+    return port["host"], port["port"]
 
 
 def _who_answers(result: JsonObject) -> str:
@@ -302,14 +310,29 @@ class AuditRow:
     findings: tuple[str, ...]
 
 
-def _file_findings(plan: JsonObject) -> list[str]:
+def _changed_lines(difference: JsonObject) -> str:
+    """Lines that leave and come, as a diff marks them."""
+    before, after = (str(difference.get(side) or "").splitlines() for side in ("before", "after"))
+    lines = [
+        line.rstrip()
+        for line in difflib.ndiff(before, after)
+        if line[:1] in "+-" and line[2:].strip() and line[2:3] != "["
+    ]
+    shown = [line[0] + line[2:] for line in lines[:CHANGED_LINES]]
+    return " ".join(shown) + (f" and {len(lines) - len(shown)} lines more" if len(lines) > len(shown) else "")
+
+
+def _file_findings(plan: JsonObject, seen_open: Collection[tuple[str, int]]) -> list[str]:
     """Files that differ, why where the reader says so, and what the difference is on the proxy."""
     differing = [file for file in plan["files"] if file["action"] != "none"]
     paths = {file["path"] for file in differing}
-    opens = [_port(port) for port in plan["predicted"] if port["will"] == "in force" and port["now"] != "in force"]
-    closes = [_port(port) for port in plan["predicted"] if port["will"] != "in force" and port["now"] == "in force"]
+    lines = [_changed_lines(difference) for difference in plan.get("diff") or ()]
+    turned = [port for port in plan["predicted"] if port["now"] != port["will"]]
+    opens = [_port(port) for port in turned if port["will"] == "in force" and _place(port) not in seen_open]
+    closes = [_port(port) for port in turned if port["will"] != "in force"]
     return [
         *(f"{file['path']} has to be {file['action']}d" for file in differing),
+        *(line for line in lines if line),
         *(finding["message"] for finding in plan["findings"] if finding["path"] in paths),
         *(["not in force: " + ", ".join(opens)] if opens else []),
         *(["in force and not wanted: " + ", ".join(closes)] if closes else []),
@@ -327,11 +350,11 @@ def _port_findings(plan: JsonObject, probe: JsonObject) -> list[str]:
     """
     if probe.get("unreachable") or (probe.get("failed") and "results" not in probe):
         return [f"ports not checked: {probe.get('msg', 'the probe host gave no answer')}"]
-    expected = {(port["host"], port["port"]) for port in plan["predicted"] if port["now"] != port["will"]}
+    expected = {_place(port) for port in plan["predicted"] if port["now"] != port["will"]}
     wrong = [
         result
         for result in probe.get("results", ())
-        if not result["ok"] and (result["status"] == "foreign" or (result["host"], result["port"]) not in expected)
+        if not result["ok"] and (result["status"] == "foreign" or _place(result) not in expected)
     ]
     return [
         f"{_port(result)} {_who_answers(result) if result['status'] == 'foreign' else result['status']}"
@@ -353,11 +376,13 @@ def audit_row(host: str, variables: JsonObject) -> AuditRow:
     error = variables.get("publish_audit_error") or plan.get("msg" if plan.get("failed") else "")
     if error or "files" not in plan:
         return AuditRow(host, "error", (str(error or "no plan was made; the messages above say why"),))
+    checked = variables.get("__publish_checked") or {}
+    seen_open = {_place(result) for result in checked.get("results", ()) if result["status"] == "open"}
     findings = [
         *conflicts_of(host, variables.get("__publish_conflicts") or ()),
-        *_file_findings(plan),
+        *_file_findings(plan, seen_open),
         *_restart_findings(plan),
-        *_port_findings(plan, variables.get("__publish_checked") or {}),
+        *_port_findings(plan, checked),
     ]
     return AuditRow(host, "drift" if findings else "ok", tuple(findings))
 

@@ -208,6 +208,7 @@ class Started:
             self.kill()
             output, _none = self.process.communicate()
             raise AssertionError(f"ansible-playbook still ran after {timeout} s\n{output}") from None
+        self.record.with_suffix(".log").write_text(output, encoding="utf-8")
         recorded = list(_entries(self.record))
         entries = tuple(
             Entry(line["outcome"], line["host"], line["task"], line["action"], line["result"])

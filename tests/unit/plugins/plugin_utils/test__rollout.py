@@ -229,6 +229,7 @@ def test_the_audit_has_one_line_per_host_and_totals() -> None:
             {**port(119, "nntp"), "now": "in force", "will": "not"},
             {**port(143, "imap4"), "now": "not", "will": "in force"},
         ],
+        diff=[{"before": "[STORE]\nPersistent=1\n", "after": "[STORE]\nServerBindTcpPorts=143\nPersistent=1\n"}],
         findings=[{"code": "encoding_unicode", "path": PATH, "line": 1, "message": "saved as Unicode"}],
     )
     table = audit(
@@ -245,7 +246,8 @@ def test_the_audit_has_one_line_per_host_and_totals() -> None:
     assert table["lines"] == [
         "in-order  ok",
         (
-            f"drifted   drift: {PATH} has to be replaced; saved as Unicode; not in force: 192.0.2.1:143 (imap4);"
+            f"drifted   drift: {PATH} has to be replaced; +ServerBindTcpPorts=143; saved as Unicode;"
+            " not in force: 192.0.2.1:143 (imap4);"
             " in force and not wanted: 192.0.2.1:119 (nntp); MSExchangeIS: its section differs"
         ),
         "ports     drift: 192.0.2.1:110 (pop3) refused; 192.0.2.1:143 (pop3) answers '* OK hello'",

@@ -1,0 +1,364 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Seven simulated Exchange servers, published, broken, audited, repaired and taken off their proxies again.
+
+``python tests/demo/demo.py`` needs the environment that ``make venv`` makes. Every stage prints what was expected and
+what was seen; the exit status is not zero when one thing differs.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tests.conftest import link_collection  # noqa: E402
+from tests.demo.outside import Port, look_at  # noqa: E402
+from tests.lab.api import Lab  # noqa: E402
+from tests.lab.fleet import free_net, load  # noqa: E402
+from tests.support.fleets import PORTS, moved, take_high_ports  # noqa: E402
+from tests.support.playbook import Playbooks, Run  # noqa: E402
+
+WORK = ROOT / "build" / "demo"
+SPEED = 60.0
+BIN = "C:\\exchsrvr\\bin\\Wspcfg.ini"
+IMC = "C:\\exchsrvr\\connect\\msexcimc\\bin\\Wspcfg.ini"
+MARGIN_S = 10.0  # simulated seconds: a file is newer than a process only by more than 5
+STRANGER = "+OK POP3 gateway of somebody else"
+
+SERVERS: Mapping[str, str] = {
+    "ex1": "5.5, POP3 + IMAP4 + NNTP, through a management host",
+    "ex2": "5.5, POP3 and IMAP4 over TLS with ProxyBindIp, through a management host",
+    "ex3": "5.0, LDAP, through a management host",
+    "ex4": "5.5, SMTP, direct",
+    "ex5": "5.5, POP3 + IMAP4 + LDAP, file written by hand, through a management host",
+    "ex6": "5.5, with Proxy Server on the same machine, direct",
+    "ex7": "4.0, SMTP only, through a management host",
+}
+OWING = ("ex1", "ex2", "ex3", "ex4", "ex5", "ex7")
+GREETING: Mapping[str, str] = {
+    "pop3": "Microsoft Exchange POP3",
+    "pop3s": "Microsoft Exchange POP3",
+    "imap4": "Microsoft Exchange IMAP4",
+    "imap4s": "Microsoft Exchange IMAP4",
+    "nntp": "Microsoft Exchange Internet News Service",
+    "ldap": "LDAP bind answered",
+    "smtp": "220 ",
+}
+CLOSED = "-"
+
+
+@dataclass
+class Book:
+    """What was expected and what was seen."""
+
+    wrong: int = 0
+    stage: int = 0
+
+    def begin(self, title: str, command: str = "") -> None:
+        """Open a stage."""
+        self.stage += 1
+        print(f"\n{self.stage}. {title}", flush=True)
+        if command:
+            print(f"   $ {command}", flush=True)
+
+    def check(self, expected: str, seen: object, *, ok: bool) -> None:
+        """Write one line of it."""
+        self.wrong += not ok
+        print(f"   {'ok   ' if ok else 'WRONG'} expected {expected}; seen {seen}", flush=True)
+
+    def same(self, what: str, expected: object, seen: object) -> None:
+        """Write one line about two values that must be equal."""
+        self.check(f"{what}: {_text(expected)}", _text(seen), ok=expected == seen)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return ", ".join(str(item) for item in value) or "none"
+    return str(value)
+
+
+@dataclass
+class Demo:
+    """One run against one lab."""
+
+    lab: Lab
+    books: Playbooks
+    ports: list[Port]
+    offset: int
+    book: Book = field(default_factory=Book)
+    seen: dict[str, dict[Port, str]] = field(default_factory=dict)
+
+    def play(self, title: str, playbook: str, *arguments: str) -> Run:
+        """Open a stage that is one run of a playbook."""
+        command = ["ansible-playbook", "-i", "inventory.yml", f"msexchange.winsock_proxy.{playbook}", *arguments]
+        self.book.begin(title, " ".join(command))
+        self.lab.reset_counters()
+        return self.books.run(playbook, *arguments)
+
+    def look(self, when: str, expected: Callable[[Port], str]) -> None:
+        """Look at every port from outside and compare with the beginning or a part of what it should say."""
+        self.seen[when] = look_at(self.ports)
+        wrong = {port: line for port, line in self.seen[when].items() if expected(port) not in line}
+        good = len(self.ports) - len(wrong)
+        text = f"{good} of {len(self.ports)}" + "".join(
+            f"; {port.host} {port.protocol}: {line}" for port, line in wrong.items()
+        )
+        self.book.check(f"as seen from outside, all {len(self.ports)} ports as they should be", text, ok=not wrong)
+
+    def rows(self, run: Run) -> dict[str, str]:
+        """The audit's table: one line per server."""
+        lines = run.last("localhost", "debug")["msg"][:-1]
+        return {line.split()[0]: line for line in lines}
+
+    def files(self) -> dict[tuple[str, str], bytes | None]:
+        """The bytes of every Wspcfg.ini."""
+        return {(name, path): self.lab.host(name.upper()).file(path) for name in SERVERS for path in (BIN, IMC)}
+
+    def processes(self) -> dict[str, dict[str, int]]:
+        """Process ids by server and service."""
+        return {name: self.lab.host(name.upper()).process_ids() for name in SERVERS}
+
+    def number(self, protocol: str) -> int:
+        """Port number of a protocol here."""
+        return PORTS[protocol] + self.offset
+
+
+# -- stages -------------------------------------------------------------------------------------------------------
+
+
+def first_audit(demo: Demo) -> None:
+    """What a new fleet looks like."""
+    run = demo.play("Audit: nothing is published yet, but on ex6, whose proxy is its own, and partly on ex5", "audit")
+    demo.book.same("exit status", 2, run.status)
+    rows = demo.rows(run)
+    drifted = tuple(name for name, line in rows.items() if "drift:" in line)
+    demo.book.same("servers with drift", OWING, drifted)
+    demo.book.same("servers in order", ("ex6",), tuple(name for name, line in rows.items() if line.endswith(" ok")))
+    counters = demo.lab.host("EX4").counters
+    cost = f"{counters.executions} execution, {counters.requests} requests, {counters.bytes_in} bytes sent"
+    small = counters.executions == 1 and counters.requests <= 9 and counters.bytes_in <= 40_000
+    demo.book.check("cost per server: 1 execution, at most 9 requests, at most 40000 bytes sent", cost, ok=small)
+
+
+def publish(demo: Demo) -> None:
+    """The main job."""
+    before = demo.processes()
+    run = demo.play("Publish: files, restarts, ports", "publish")
+    demo.book.same("exit status", 0, run.status)
+    demo.book.same("servers changed", OWING, tuple(name for name in SERVERS if run.changed(name)))
+    after = demo.processes()
+    for name, services in (
+        ("ex1", {"MSExchangeIS", "MSExchangeIMC", "MSExchangeES"}),
+        ("ex4", {"MSExchangeIMC"}),
+        ("ex6", set()),
+    ):
+        anew = {service for service, number in after[name].items() if before[name].get(service) != number}
+        demo.book.same(f"services of {name} that run anew", sorted(services), sorted(anew))
+    address = next(port.address for port in demo.ports if port.host == "ex2")
+    text = (demo.lab.host("EX2").file(BIN) or b"").decode("ascii")
+    pair = f"ProxyBindIp={demo.number('imap4s')}:{address},{demo.number('pop3s')}:{address}"
+    demo.book.check(f"ex2: {pair}", text.replace("\r\n", " "), ok=pair in text)
+    hand = (demo.lab.host("EX5").file(BIN) or b"").decode("cp1252")
+    kept = (
+        "[awhost32]\r\n",
+        "LocalBindTCPPorts=65301\r\n",
+        "; remote control of this machine\r\n",
+        "      Persistent=1",
+    )
+    demo.book.same("lines of ex5 that somebody wrote and that stay", len(kept), sum(line in hand for line in kept))
+    demo.look("published", lambda port: GREETING[port.protocol])
+
+
+def publish_again(demo: Demo) -> None:
+    """Nothing to do."""
+    files, processes = demo.files(), demo.processes()
+    run = demo.play("Publish again: nothing changes", "publish")
+    demo.book.same("exit status", 0, run.status)
+    demo.book.same("servers changed", (), tuple(name for name in SERVERS if run.changed(name)))
+    demo.book.check(
+        "the same bytes in every file", "the same" if demo.files() == files else "other", ok=demo.files() == files
+    )
+    same = demo.processes() == processes
+    demo.book.check("the same process of every service", "the same" if same else "others", ok=same)
+    demo.book.same("executions on ex4", 1, demo.lab.host("EX4").counters.executions)
+
+
+def drift(demo: Demo) -> None:
+    """Five things that happen to a fleet."""
+    demo.book.begin("Drift: five things happen to the fleet behind Ansible's back")
+    lab = demo.lab
+    one, two, four = (lab.host(name) for name in ("EX1", "EX2", "EX4"))
+    text = (one.file(BIN) or b"").decode("ascii")
+    imap = str(demo.number("imap4"))
+    one.write(BIN, text.replace(f",{imap}", "").replace(f"{imap},", ""))
+    print(f"   ex1: somebody deletes port {imap} from its file")
+    two.write(BIN, (two.file(BIN) or b"").decode("ascii").encode("utf-16"))
+    print("   ex2: somebody saves its file as Unicode in Notepad")
+    right = four.file(IMC) or b""
+    four.write(IMC, "[MSEXCIMC]\r\n")
+    four.restart("MSExchangeIMC")
+    lab.wait(four.machine.clock.sleep(MARGIN_S))
+    four.write(IMC, right)
+    print(
+        "   ex4: its mail service started while the file was empty; the file was corrected, the service not restarted"
+    )
+    lab.inject("stop_service", "EX7", name="MSExchangeIMC")
+    lab.host("EX7").until_service("MSExchangeIMC", "stopped")
+    print("   ex7: somebody stops the Internet Mail Connector")
+    address = next(port.address for port in demo.ports if port.host == "ex5")
+    lab.inject("take_port", address=address, port=demo.number("pop3"), line=STRANGER, program="popproxy.exe")
+    print(f"   ex5: another program takes port {demo.number('pop3')} on the proxy")
+
+
+FINDS: Mapping[str, tuple[str, ...]] = {
+    "ex1": ("has to be replaced", "+ServerBindTcpPorts="),
+    "ex2": ("has to be replaced", "Unicode"),
+    "ex4": ("not in force", "(smtp)", "MSExchangeIMC: "),
+    "ex5": ("(pop3)", STRANGER),
+    "ex7": ("MSExchangeIMC: the service is not running", "(smtp) refused"),
+}
+
+
+def second_audit(demo: Demo) -> None:
+    """The audit names each of them."""
+    run = demo.play("Audit: each of them is found", "audit")
+    demo.book.same("exit status", 2, run.status)
+    rows = demo.rows(run)
+    for name, line in rows.items():
+        parts = FINDS.get(name)
+        if parts is None:
+            demo.book.check(f"{name} ok", line, ok=line.endswith(" ok"))
+        else:
+            demo.book.check(
+                f"{name} drift, with {' and '.join(repr(part) for part in parts)}",
+                line,
+                ok=all(part in line for part in parts),
+            )
+
+
+def repair(demo: Demo) -> None:
+    """What may be corrected is corrected, the rest is named."""
+    run = demo.play("Publish: corrects what it may, and names what it may not", "publish")
+    demo.book.same("exit status", 2, run.status)
+    demo.book.same("servers changed", ("ex1", "ex2", "ex4"), tuple(name for name in SERVERS if run.changed(name)))
+    demo.book.same("servers that failed", ["ex5", "ex7"], run.failed())
+    five, seven = run.messages("ex5"), run.messages("ex7")
+    demo.book.check(
+        "ex7 says that it starts a stopped service only on request", _last(seven), ok="publish_start_stopped" in seven
+    )
+    demo.book.check(f"ex5 says who answers: {STRANGER!r}", _last(five, STRANGER), ok=STRANGER in five)
+    demo.look("repaired", _after_repair)
+
+
+def _after_repair(port: Port) -> str:
+    if port.host == "ex7":
+        return CLOSED
+    return STRANGER if (port.host, port.protocol) == ("ex5", "pop3") else GREETING[port.protocol]
+
+
+def _last(text: str, part: str = "") -> str:
+    lines = [line for line in text.splitlines() if part in line]
+    return lines[-1] if lines else "nothing"
+
+
+def on_request(demo: Demo) -> None:
+    """The stopped service is started because somebody asks for it; the other program leaves."""
+    demo.lab.clear()
+    demo.lab.host("EX5").restart("MSExchangeES", "MSExchangeIMC", "MSExchangeIS")
+    title = "The other program has left ex5's port; publish starts what is stopped on ex7, on request"
+    run = demo.play(title, "publish", "-e", '{"publish_start_stopped": true}')
+    demo.book.same("exit status", 0, run.status)
+    demo.book.same("servers changed", ("ex7",), tuple(name for name in SERVERS if run.changed(name)))
+    demo.look("complete", lambda port: GREETING[port.protocol])
+
+
+def unpublish(demo: Demo) -> None:
+    """Everything off the proxies again."""
+    run = demo.play("Unpublish: every port is closed again, but on ex6, whose proxy is its own", "unpublish")
+    demo.book.same("exit status", 0, run.status)
+    demo.book.same("servers changed", OWING, tuple(name for name in SERVERS if run.changed(name)))
+    files = demo.files()
+    gone = sorted(name for name in OWING if files[(name, BIN)] is None and files[(name, IMC)] is None)
+    demo.book.same("servers without any Wspcfg.ini", ["ex1", "ex2", "ex3", "ex4", "ex7"], gone)
+    hand = files[("ex5", BIN)] or b""
+    demo.book.check(
+        "ex5 keeps the section of another program",
+        "kept" if b"[awhost32]" in hand else "lost",
+        ok=b"[awhost32]" in hand,
+    )
+    demo.look("unpublished", lambda port: GREETING[port.protocol] if port.host == "ex6" else CLOSED)
+
+
+STAGES = (first_audit, publish, publish_again, drift, second_audit, repair, on_request, unpublish)
+
+
+# -- frame --------------------------------------------------------------------------------------------------------
+
+
+def table(demo: Demo) -> None:
+    """Host by port, as seen from outside at every stage."""
+    moments = ("published", "repaired", "complete", "unpublished")
+    print("\nThe ports on the proxies' external addresses, as a plain socket saw them:\n")
+    print(f"   {'':<28}" + "".join(f"{moment:<14}" for moment in moments))
+    for port in demo.ports:
+        words = "".join(f"{_word(port, demo.seen.get(moment, {}).get(port)):<14}" for moment in moments)
+        print(f"   {port.host} {port.protocol:<7}{port.address}:{port.number:<8}".ljust(31) + words)
+
+
+def _word(port: Port, line: str | None) -> str:
+    if line is None:
+        return "not reached"
+    if line == CLOSED:
+        return "closed"
+    return "Exchange" if GREETING[port.protocol] in line else "other"
+
+
+def published_ports(lab: Lab, offset: int) -> list[Port]:
+    """Every port that the inventory wants."""
+    return [
+        Port(host.name.lower(), protocol, host.publish["proxy_address"], PORTS[protocol] + offset)
+        for host in lab.fleet.hosts
+        for protocol in host.publish["listeners"]
+    ]
+
+
+def introduce(lab: Lab, offset: int) -> None:
+    """Say what is shown, and what it is not."""
+    print("Seven Exchange servers behind three proxies. They are simulated: real WinRM, real sockets, no Windows.")
+    for name, text in SERVERS.items():
+        print(f"   {name}  {text}")
+    if offset:
+        print(f"Low ports are not allowed here: Exchange is moved to high ones, every number is {offset} larger.")
+    print(f"Inventory: {lab.inventory}")
+
+
+def main() -> int:
+    """Run every stage; 0 when everything was as expected."""
+    started = time.monotonic()
+    link_collection(ROOT)
+    shutil.rmtree(WORK, ignore_errors=True)
+    offset = take_high_ports()
+    net, reservation = free_net()
+    with reservation, Lab(moved(load("demo", net), offset), speed=SPEED, directory=WORK) as lab:
+        demo = Demo(lab, Playbooks(lab.inventory, WORK / "runs"), published_ports(lab, offset), offset)
+        introduce(lab, offset)
+        for stage in STAGES:
+            stage(demo)
+        table(demo)
+        demo.book.begin("The simulation itself")
+        demo.book.same("mistakes of the lab", [], [str(mistake) for mistake in lab.mistakes])
+    seconds = time.monotonic() - started
+    print(f"\n{demo.book.wrong} differences from what was expected, {seconds:.0f} s.")
+    return int(demo.book.wrong > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
