@@ -433,7 +433,7 @@ function Get-Events($Wish) {
                 $found += [ordered]@{ log = $name; at = $at; source = $entry.Source; id = $entry.InstanceId -band 0xFFFF; type = ([string]$entry.EntryType).ToLowerInvariant(); message = $entry.Message; strings = @($entry.ReplacementStrings) }
             }
         }
-        catch { $Answer.events_error = '{0}: {1}' -f $name, (Get-Cause $_).exception.Message }
+        catch { $Answer.events_error = '{0}: {1}' -f $name, (Get-Cause $_).cause.Message }
     }
     $found | Sort-Object -Property { $_.at } -Descending | Select-Object -First $Wish.limit
 }
@@ -443,7 +443,7 @@ function Get-Port($Item) {
     $out = [ordered]@{ port = $Item.port; listening = $null; connected = $false; greeting = $null; error = $null }
     $client = New-Object Net.Sockets.TcpClient
     try {
-        $to = $Target.Computer
+        $to = $Request.computer
         if (-not $to) {
             $to = '127.0.0.1'
             $listeners = [Net.NetworkInformation.IPGlobalProperties]::GetIPGlobalProperties().GetActiveTcpListeners()
@@ -463,7 +463,7 @@ function Get-Port($Item) {
         $count = $stream.Read($buffer, 0, 512)
         $out.greeting = [Convert]::ToBase64String($buffer, 0, $count)
     }
-    catch { $out.error = (Get-Cause $_).exception.Message }
+    catch { $out.error = (Get-Cause $_).cause.Message }
     finally { $client.Close() }
     $out
 }
