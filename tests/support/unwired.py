@@ -31,6 +31,7 @@ from tests.lab.machines.services import State
 from tests.lab.target.operations import answer_request
 from tests.lab.target.script import envelope, is_loader, request_of
 from tests.lab.target.state import Store
+from tests.lab.target.worker import Cut
 
 Json = dict[str, t.Any]
 Result = t.TypeVar("Result")
@@ -185,7 +186,11 @@ class Server:
         await asyncio.wait([work, self._gone], return_when=asyncio.FIRST_COMPLETED)
         if not self._gone.done():
             self._gone.cancel()
-            return await work
+            try:
+                return await work
+            except Cut:
+                raise _target.ConnectionLost("the shell is gone", sent=True) from None
+        # Nobody hears what becomes of it.
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
         raise ControllerGone

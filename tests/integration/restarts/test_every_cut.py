@@ -3,16 +3,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Restarts that end at every single place at which one can end, and what the next run makes of it.
 
-A first, undisturbed run counts the places: every named point of the worker, and every time that the journal is written,
-just before and just after. Then the restart is made once for each of them and cut there: the worker is gone, and so is
-the controller. The next plain run has to end with exactly those services running that ran before, the one after that
-has nothing to do. Nothing is sampled.
+A first, undisturbed run counts the places: every named point of the worker, before and after each thing that it does,
+and every moment just before the journal is written. Then the restart is made once for each of them and cut there. The
+next plain run has to end with exactly those services running that ran before, the one after that has nothing to do.
+Nothing is sampled.
 """
 
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -93,9 +93,8 @@ class Places:
         if (key, name) != (KEY, "journal"):
             self._set(key, name, data, **more)
             return
-        self._at("before a journal")
+        self._at("before the journal says so")
         self._set(key, name, data, **more)
-        self._at("after a journal")
 
     def _at(self, place: str) -> None:
         number = len(self.seen)
@@ -119,22 +118,22 @@ def plain(server: Server, scenario: Scenario) -> tuple[Json, Json]:
     return server.plain_run(**scenario.wanted)
 
 
-def cut_at(server: Server, scenario: Scenario, number: int) -> Places:
-    """Make the run and end worker and controller at a place."""
+def cut_at(server: Server, scenario: Scenario, number: int) -> list[str]:
+    """Make a run, and end worker and controller at a place; returns the places up to there."""
     places = Places(server, number)
-    with pytest.raises((ControllerGone, Cut)):
+    with pytest.raises(ControllerGone):
         plain(server, scenario)
     places.stop()
-    return places
+    return places.seen
 
 
 # -- what has to hold -----------------------------------------------------------------------------------------------
-def complaints(server: Server, scenario: Scenario, before: set[str], wait: float) -> Iterator[str]:
-    """Make the next run, and the one after it; say what is wrong afterwards."""
-    server.sleep(wait)
-    written, restarted = plain(server, scenario)
-    if restarted.get("failed") or written.get("failed"):
-        yield f"the next run failed: {written.get('msg')} {restarted.get('msg')}"
+def complaints(server: Server, scenario: Scenario, before: set[str], *restarts: Json) -> Iterator[str]:
+    """Say what is wrong after these runs, and make one more, which should have nothing to do."""
+    for restarted in restarts:
+        if restarted.get("failed"):
+            yield f"the next run failed: {restarted['msg']}"
+    server.sleep(60)
     if running(server) != before:
         yield f"down: {sorted(before - running(server))}, up: {sorted(running(server) - before)}"
     again, nothing = plain(server, scenario)
@@ -144,25 +143,24 @@ def complaints(server: Server, scenario: Scenario, before: set[str], wait: float
         yield f"in force is {again['in_force']}, wanted is {again['targets']}"
 
 
-def respected(server: Server, scenario: Scenario) -> bool:
-    """Whether a worker is being launched, as far as the journal knows; nobody else starts one for a minute then."""
-    if (server.journal() or {}).get("phase") != "launching":
-        return False
+def wait_for_launch(server: Server, scenario: Scenario) -> None:
+    """Where the journal says that a worker is being launched, nobody else starts one for a minute."""
+    journal = server.journal()
+    if journal is None or journal["phase"] != "launching" or server.machine.clock.now() - journal["updated"] > 60:
+        return
     _written, restarted = plain(server, scenario)
     assert restarted["error"]["code"] == "busy"
     assert not restarted["changed"]
     assert "tester@controller" in restarted["msg"]
-    return True
+    server.sleep(61)
 
 
-# A run that follows at once sees services on their way down or up, one that follows later does not.
-WAITS = {"at-once": 0.0, "later": 300.0}
+# A run that follows at once meets services on their way down or up, one that follows later does not.
+FIRST_CUTS = [(mode, name, wait) for name in SCENARIOS for mode in MODES for wait in (0, 300)]
 
 
-@pytest.mark.parametrize("wait", WAITS)
-@pytest.mark.parametrize("name", SCENARIOS)
-@pytest.mark.parametrize("mode", MODES)
-def test_after_a_cut_at_every_place_the_next_run_brings_back_what_ran(mode: str, name: str, wait: str) -> None:
+@pytest.mark.parametrize(("mode", "name", "wait"), FIRST_CUTS)
+def test_after_a_cut_at_every_place_the_next_run_brings_back_what_ran(mode: str, name: str, wait: int) -> None:
     scenario = SCENARIOS[name]
     places = places_of(scenario, mode)
     assert {f"worker.stopped {root}" for root in scenario.roots} < set(places)
@@ -171,7 +169,56 @@ def test_after_a_cut_at_every_place_the_next_run_brings_back_what_ran(mode: str,
         server = servers(scenario, mode)
         before = running(server)
         cut_at(server, scenario, number)
-        pause = WAITS["later"] if respected(server, scenario) else WAITS[wait]
-        wrong += [f"{number} {place}: {text}" for text in complaints(server, scenario, before, pause)]
+        wait_for_launch(server, scenario)
+        server.sleep(wait)
+        _written, restarted = plain(server, scenario)
+        wrong += [f"{number} {place}: {text}" for text in complaints(server, scenario, before, restarted)]
+        server.close()
+    assert wrong == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_run_that_brings_them_back_may_be_cut_at_every_place_too(mode: str) -> None:
+    wrong, pairs = [], 0
+    for first, place in enumerate(places_of(SMALL, mode)):
+        for second in range(1000):
+            server = servers(SMALL, mode)
+            before = running(server)
+            cut_at(server, SMALL, first)
+            wait_for_launch(server, SMALL)
+            places = Places(server, second)
+            try:
+                plain(server, SMALL)
+            except ControllerGone:
+                pairs += 1
+            places.stop()
+            wait_for_launch(server, SMALL)
+            _written, restarted = plain(server, SMALL)
+            where = f"{first} {place}, then {second} {places.seen[-1:]}"
+            wrong += [f"{where}: {text}" for text in complaints(server, SMALL, before, restarted)]
+            server.close()
+            if len(places.seen) <= second:
+                break
+    assert wrong == []
+    assert pairs > 900
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_controller_that_lives_on_heals_a_cut_at_every_place_within_the_same_task(mode: str) -> None:
+    scenario = SCENARIOS["directory-and-store"]
+    wrong = []
+    for number, place in enumerate(places_of(scenario, mode)):
+        server = servers(scenario, mode)
+        before = running(server)
+        places = Places(server, number, alone=True)
+        _written, restarted = plain(server, scenario)
+        places.stop()
+        server.sleep(60)
+        if running(server) != before:
+            wrong.append(f"{number} {place}: down: {before - running(server)}, up: {running(server) - before}")
+        if restarted.get("failed") and restarted["error"]["code"] not in ("interrupted", "worker_failed"):
+            wrong.append(f"{number} {place}: {restarted['msg']}")
+        _written, second = plain(server, scenario)
+        wrong += [f"{number} {place}: {text}" for text in complaints(server, scenario, before, second)]
         server.close()
     assert wrong == []
