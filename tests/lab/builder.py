@@ -44,16 +44,16 @@ _EXCHANGE: t.Final[tuple[_Row, ...]] = (
         1500,
         2000,
     ),
-    ("MSExchangeDS", "Microsoft Exchange Directory", "bin\\dsamain.exe", ("MSExchangeSA",), 2500, 4000),
-    ("MSExchangeIS", "Microsoft Exchange Information Store", "bin\\store.exe", ("MSExchangeDS",), 4000, 8000),
-    ("MSExchangeMTA", "Microsoft Exchange Message Transfer Agent", "bin\\emsmta.exe", ("MSExchangeDS",), 3000, 3000),
+    ("MSExchangeDS", "Microsoft Exchange Directory", "bin\\dsamain.exe", ("MSExchangeSA",), 1500, 2500),
+    ("MSExchangeIS", "Microsoft Exchange Information Store", "bin\\store.exe", ("MSExchangeDS",), 2500, 5000),
+    ("MSExchangeMTA", "Microsoft Exchange Message Transfer Agent", "bin\\emsmta.exe", ("MSExchangeDS",), 1500, 2000),
     (
         "MSExchangeIMC",
         "Microsoft Exchange Internet Mail Service",
         "connect\\msexcimc\\bin\\msexcimc.exe",
         ("MSExchangeIS", "MSExchangeMTA", "TCPIP"),
-        2000,
-        3000,
+        1200,
+        1500,
     ),
 )
 _OPTIONAL: t.Final[t.Mapping[str, _Row]] = {
@@ -91,7 +91,7 @@ _OPTIONAL: t.Final[t.Mapping[str, _Row]] = {
         700,
         900,
     ),
-    "ClusSvc": ("ClusSvc", "Cluster Server", "", (), 500, 500),
+    "ClusSvc": ("ClusSvc", "Cluster Server", "%SystemRoot%\\cluster\\clussvc.exe", (), 500, 500),
 }
 
 
@@ -153,8 +153,8 @@ def _install_services(machine: Machine, spec: HostSpec) -> None:
 
 def _add(manager: ServiceManager, machine: Machine, row: _Row, base: str, *, state: str = "running") -> Service:
     name, display_name, executable, depends_on, stop_ms, start_ms = row
-    path = base + executable
-    machine.files.put(path, b"MZ")
+    path = executable if executable.startswith("%") else base + executable
+    machine.files.put(machine.expand(path), b"MZ")
     account = "LAB\\exservice" if name.startswith("MSExchange") else "LocalSystem"
     return manager.add(
         Service(

@@ -322,7 +322,8 @@ def _set_network(machine: Machine, network: Mapping[str, t.Any]) -> None:
 
 
 def _set_drives(machine: Machine, drives: Mapping[str, str]) -> None:
-    machine.files.kinds.update({letter.upper(): kind for letter, kind in drives.items()})
+    for letter, kind in drives.items():
+        machine.files.convert(letter, kind)
 
 
 def _set_free(machine: Machine, free: int) -> None:

@@ -179,12 +179,8 @@ def age_file(_world: World, machine: Machine, *, path: str = BIN_FILE, hours: fl
 @_fault
 def fat(_world: World, machine: Machine, *, drive: str = "C") -> Undo:
     """The drive is FAT: local times with a grain of two seconds."""
-    machine.files.kinds[drive.upper()] = "FAT"
-
-    def undo() -> None:
-        machine.files.kinds.pop(drive.upper(), None)
-
-    return undo
+    machine.files.convert(drive, "FAT")
+    return lambda: machine.files.convert(drive, "NTFS")
 
 
 # --- services --------------------------------------------------------------------------------------------------------

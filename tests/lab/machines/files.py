@@ -95,6 +95,15 @@ class FileSystem:
         """``NTFS`` or ``FAT``."""
         return self.kinds.get(path[:1].upper(), "NTFS")
 
+    def convert(self, letter: str, kind: str) -> None:
+        """Make a drive NTFS or FAT; times stay what they are, as far as FAT can keep them."""
+        drive = letter.upper()
+        nodes = [node for node in self._nodes.values() if node.path[:1].upper() == drive]
+        times = [(self._time(node.path, node.created), self._time(node.path, node.modified)) for node in nodes]
+        self.kinds[drive] = kind
+        for node, (created, modified) in zip(nodes, times, strict=True):
+            node.created, node.modified = self._stamp(node.path, created), self._stamp(node.path, modified)
+
     def node(self, path: str) -> Node | None:
         return self._nodes.get(normal(path).lower())
 
@@ -145,7 +154,9 @@ class FileSystem:
         self.mkdir(split(path)[0])
         node = self.node(path)
         now = self._stamp(path, self.clock.now())
-        if node is None or node.data is None:
+        if node is not None and node.data is None:
+            raise WindowsFailure(ACCESS_DENIED, path)
+        if node is None:
             node = Node(path, data, now, now)
             self._nodes[path.lower()] = node
         node.data, node.modified = data, now
