@@ -10,10 +10,14 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
-from tests.lab.fleet import Fleet, HostSpec
+import yaml
+
+from tests.lab.fleet import Fleet, HostSpec, demo, to_data
 
 MAPPED = "WSP_LAB_MAPPED_PORTS"
 OFFSET = 20000
@@ -59,3 +63,20 @@ def _moved(host: HostSpec, offset: int) -> HostSpec:
         files={path: move_text(text, offset) for path, text in host.files.items()},
         publish={"ports": {name: ports[name] for name in host.publish.get("listeners", ())}, **host.publish},
     )
+
+
+def write_demo(path: Path) -> None:
+    """Write the seven servers as a file for ``python -m tests.lab up --fleet``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(_lists(to_data(moved(demo(), take_high_ports())))), encoding="utf-8")
+
+
+def _lists(value: object) -> object:
+    """The same data with lists where YAML knows no tuples."""
+    if isinstance(value, dict):
+        return {key: _lists(item) for key, item in value.items()}
+    return [_lists(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+if __name__ == "__main__":
+    write_demo(Path(sys.argv[1]))
