@@ -54,15 +54,14 @@ class Answer:
     asked: tuple[str | None, ...]
 
 
-def build() -> Path:
-    """Compile the oracle unless it is newer than its source.
-
-    Raises:
-        Unavailable: No cross compiler, or no Wine.
-    """
+def missing_tools() -> str:
+    """Say which programs are missing and what to install; empty when none is."""
     missing = [tool for tool in (COMPILER, "wine", "wineserver") if shutil.which(tool) is None]
-    if missing:
-        raise Unavailable(f"no {', no '.join(missing)}; install gcc-mingw-w64-x86-64 and wine")
+    return f"no {', no '.join(missing)}; install gcc-mingw-w64-x86-64 and wine" if missing else ""
+
+
+def build() -> Path:
+    """Compile the oracle unless it is newer than its source."""
     program = BUILD / "profile_oracle.exe"
     if not program.exists() or program.stat().st_mtime <= SOURCE.stat().st_mtime:
         BUILD.mkdir(parents=True, exist_ok=True)

@@ -14,11 +14,14 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import _ini as ini
-from tests.oracle.oracle import Oracle, Unavailable
+from tests.oracle.oracle import Oracle, Unavailable, missing_tools
 from tests.oracle.strategies import Grammar, edits, encoded, with_noise
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
+
+if missing_tools():
+    pytest.skip(f"THE ORACLE WAS NOT ASKED, nothing here ran: {missing_tools()}", allow_module_level=True)
 
 # More files than a usual run has: WSP_ORACLE_FACTOR=20, with other files each time.
 FACTOR = int(os.environ.get("WSP_ORACLE_FACTOR", "1"))
@@ -58,7 +61,7 @@ def running(factory: pytest.TempPathFactory, locale: str | None) -> Iterator[Ora
     try:
         oracle = Oracle(factory.mktemp("oracle"), locale=locale)
     except Unavailable as error:
-        pytest.skip(f"ORACLE SKIPPED, the reader is not compared with kernel32 (locale {locale}): {error}")
+        pytest.skip(f"THE ORACLE WAS NOT ASKED with locale {locale}: {error}")
     try:
         yield oracle
     finally:
