@@ -5,4 +5,6 @@
 
 from __future__ import annotations
 
-from tests import conftest as conftest  # puts the collection on sys.path
+from tests import conftest
+
+__all__ = ["conftest"]  # importing it puts the collection on sys.path
