@@ -13,9 +13,13 @@ import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._listeners import LISTENERS
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import _ini as ini
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import _task_wspcfg
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._wspcfg import PORTS
 from tests.oracle.oracle import Oracle, Unavailable, missing_tools
 from tests.oracle.strategies import Grammar, edits, encoded, with_noise
+from tests.support.inspections import Described, Replay, session
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -263,6 +267,34 @@ def test_new_plain_files_read_the_same_by_kernel32_and_by_the_strict_reader(orac
     sections = st.sampled_from(("STORE", "Store", "DSAMAIN", "EMSMTA"))
     one = st.one_of(st.builds(ini.SetKey, sections, keys, values), st.builds(ini.RemoveKey, sections, keys))
     ask_many(st.lists(one, max_size=8), check, count=300)
+
+
+def test_what_wspcfg_writes_reads_the_same_by_kernel32_and_by_the_strict_reader(oracle: Oracle) -> None:
+    listeners = st.lists(st.sampled_from(("pop3", "pop3s", "imap4", "nntps", "ldap", "ldaps")), min_size=1, unique=True)
+    kept = 0
+
+    def check(example: tuple[bytes | None, list[str]]) -> None:
+        nonlocal kept
+        server = Described()
+        server.files["bin"].content = example[0]
+        options = {"listeners": example[1], "proxy_address": "192.0.2.10", "mta_direct": "auto", "state": "present"}
+        result = _task_wspcfg.run(session(Replay(server)), options, host="EX1", check=False)
+        if result.get("failed"):
+            return  # refused: what the file says is nothing to build on
+        kept += 1
+        data = server.files["bin"].content or b""
+        owners = {row.owner.section for row in map(LISTENERS.__getitem__, example[1])}
+        questions = [(owner, key) for owner in sorted(owners) for key in (PORTS, "Persistent", "KillOldSession")]
+        strict = ini.read_strict(ini.Document.parse(data))
+        values = tuple(strict.get(*question) for question in questions)
+        assert None not in values
+        assert oracle.ask(data, questions).asked == values
+        for section in strict.sections:
+            names = [(section.name, key.name) for key in section.keys]
+            assert oracle.ask(data, names).asked == tuple(key.value for key in section.keys)
+
+    ask_many(st.tuples(st.one_of(st.none(), encoded(SIMPLE, "cp1252")), listeners), check, count=300)
+    assert kept > 100
 
 
 class TestKnownDifferences:
