@@ -100,7 +100,7 @@ class Lab:
 
     @property
     def port_offset(self) -> int:
-        """What listeners add to their port numbers: 0, or 20000 where low ports are not allowed."""
+        """What listeners add to port numbers below 1024: 0, or 20000 where those are not allowed."""
         return self.world.doors.offset
 
     @property
@@ -170,7 +170,7 @@ class Lab:
     async def _start(self) -> World:
         world = World(self.fleet, doors=Doors.from_environment(), settings=self._settings)
         await world.start()
-        data = inventory(self.fleet, world.wire.endpoints, ca_file=world.wire.ca_file, port_offset=world.doors.offset)
+        data = inventory(self.fleet, world.wire.endpoints, ca_file=world.wire.ca_file)
         write_inventory(self.inventory, data)
         return world
 

@@ -117,7 +117,7 @@ async def _serve(options: argparse.Namespace) -> int:
 def _write(world: World, directory: Path) -> None:
     ca_file = directory / "ca.pem"
     ca_file.write_bytes(world.wire.ca_file.read_bytes())
-    data = inventory(world.fleet, world.wire.endpoints, ca_file=ca_file, port_offset=world.doors.offset)
+    data = inventory(world.fleet, world.wire.endpoints, ca_file=ca_file)
     write_inventory(directory / "inventory.yml", data)
     (directory / "lab.json").write_text(json.dumps({"pid": os.getpid(), "port_offset": world.doors.offset}) + "\n")
 
@@ -130,7 +130,7 @@ def _summary(world: World, directory: Path) -> str:
         f"Inventory: {directory / 'inventory.yml'}",
     ]
     if world.doors.offset:
-        lines.append(f"Low ports are not allowed here: every listener adds {MAPPED_OFFSET} to its port number.")
+        lines.append(f"LOW PORTS ARE NOT ALLOWED HERE: what should listen below 1024 listens {MAPPED_OFFSET} higher.")
     return "\n".join(lines)
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from .exchange.conversations import Conversation
 
 MAPPED_OFFSET: t.Final = 20000
+FIRST_FREE_PORT: t.Final = 1024
 HANDSHAKE_LIMIT_S: t.Final = 15.0
 FILLERS: t.Final = 3
 
@@ -127,7 +128,7 @@ class Doors:
     """Opens doors, at the real port numbers or at mapped ones.
 
     Attributes:
-        offset: Added to every port number where low ports are not allowed.
+        offset: Added to every port number below 1024 where those are not allowed.
         real: False: nothing is opened; for simulations without a network.
     """
 
@@ -140,6 +141,10 @@ class Doors:
         mapped = os.environ.get("WSP_LAB_MAPPED_PORTS") == "1" or not low_ports_allowed()
         return cls(offset=MAPPED_OFFSET if mapped else 0)
 
+    def number(self, port: int) -> int:
+        """The port number that a socket really gets."""
+        return port + self.offset if port < FIRST_FREE_PORT else port
+
     def open(self, address: str, port: int, service: Service | None) -> Door | None:
         """Listen; ``service`` None: a port that swallows connections without any answer.
 
@@ -151,7 +156,7 @@ class Doors:
         listener = socket.socket()
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((address, port + self.offset))
+            listener.bind((address, self.number(port)))
             listener.listen(0 if service is None else 128)
             listener.setblocking(False)
         except OSError:

@@ -17,26 +17,24 @@ from .wire.server import Endpoint
 ENVIRONMENT: t.Final = {"http_proxy": "", "https_proxy": "", "REQUESTS_CA_BUNDLE": "", "no_proxy": "*"}
 
 
-def inventory(fleet: Fleet, endpoints: t.Mapping[str, Endpoint], *, ca_file: Path, port_offset: int = 0) -> Json:
+def inventory(fleet: Fleet, endpoints: t.Mapping[str, Endpoint], *, ca_file: Path) -> Json:
     """Inventory as data: group ``exchange`` with one host per Exchange server, and localhost as probe host.
 
     Args:
         fleet: What runs.
         endpoints: Where the WinRM services answer, by address.
         ca_file: Certificate of the lab's authority.
-        port_offset: Added to every port by listeners, where low ports are not allowed.
     """
     managers = {manager.name: manager.address for manager in fleet.management}
     hosts = {
         host.name.lower(): _host(fleet, host, endpoints[host.address or managers[host.via]], ca_file)
         for host in fleet.hosts
     }
-    offset = {"publish_probe_port_offset": port_offset} if port_offset else {}
-    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, **offset}
+    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     return {
         "all": {
             "hosts": {"localhost": local},
-            "children": {"exchange": {"hosts": hosts, "vars": {"ansible_shell_type": "powershell", **offset}}},
+            "children": {"exchange": {"hosts": hosts, "vars": {"ansible_shell_type": "powershell"}}},
         }
     }
 
