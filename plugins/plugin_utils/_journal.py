@@ -20,8 +20,8 @@ Json = dict[str, t.Any]
 
 # A journal older than this is reported and not finished.
 FRESH_S = 24 * 3600
-# Steps between "it ran" and "it runs again": what is stopped there was stopped by us.
-OURS = frozenset({"stopping", "stopped", "starting"})
+# Steps between "it ran" and "it runs again": what is down there was stopped by us.
+OURS = frozenset({"stopping", "stopped", "starting", "hung", "failed"})
 # A service on its way down is waited for, and then started again.
 DOWN = frozenset({"stopped", "stop_pending"})
 
@@ -45,7 +45,8 @@ def _same_boot(server: Server, journal: Mapping[str, t.Any]) -> bool:
 def _left_down(server: Server, journal: Mapping[str, t.Any]) -> list[str]:
     """Name what this run has left stopped, and what it was to start for a run before it."""
     inherited = (journal.get("previous") or {}).get("services") or []
-    rows = [row for row in (*inherited, *(journal.get("services") or ())) if row.get("step") in OURS]
+    own = [row for row in journal.get("services") or () if row.get("before") == "running" and row.get("step") in OURS]
+    rows = (*inherited, *own)
     return [name for name in dict.fromkeys(row["name"] for row in rows) if server.service(name).state in DOWN]
 
 

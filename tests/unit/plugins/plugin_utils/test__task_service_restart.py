@@ -249,7 +249,7 @@ def test_any_windows_service() -> None:
 def test_old_journal_is_finished_on_request() -> None:
     server = Described()
     server.services["MSExchangeIS"].update(state="stopped", process=None)
-    rows = [{"name": "MSExchangeIS", "role": "root", "step": "stopped"}]
+    rows = [{"name": "MSExchangeIS", "role": "root", "step": "stopped", "before": "running"}]
     server.journal = {"run": "r", "who": "w", "boot": "other", "began": NOW - 60, "phase": "stopping", "services": rows}
     result, replay = restart(server, only_if_pending=True)
     assert replay.ops == ["inspect"] and any("finish" in warning for warning in result["warnings"])

@@ -436,8 +436,8 @@ def test_unfinished_journal_is_owed() -> None:
     server = Described()
     server.services["MSExchangeES"]["state"] = "stopped"
     rows = [
-        {"name": "MSExchangeIS", "role": "root", "step": "running"},
-        {"name": "MSExchangeES", "role": "dependent", "step": "stopped"},
+        {"name": "MSExchangeIS", "role": "root", "step": "running", "before": "running"},
+        {"name": "MSExchangeES", "role": "dependent", "step": "stopped", "before": "running"},
     ]
     server.journal = {
         "run": "r",
