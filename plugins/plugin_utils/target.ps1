@@ -346,6 +346,7 @@ function Read-Entry($Item, $Out) {
     }
     # Exists is false for much that is there: only an attempt to open proves absence.
     try { $bytes = Read-File $Out.path } catch { Skip-Missing $_; return }
+    $Out.exists = $true
     $Out.size = $bytes.Length
     $Out.sha256 = Get-Hash $bytes
     if ($Item.content) { $Out.content = [Convert]::ToBase64String($bytes) }
@@ -484,7 +485,7 @@ function Enter-Lock([double]$Wait) {
         catch {
             $native = (Get-Cause $_).native
             # 5: its holder is just leaving.
-            if ($native -notin 5, 32 -or ($native -eq 5 -and $clock.Elapsed.TotalSeconds -gt [math]::Max($Wait, 1))) { throw }
+            if ($native -notin 5, 32 -or ($native -eq 5 -and $clock.Elapsed.TotalSeconds -gt [math]::Max($Wait, 1.0))) { throw }
             if ($native -eq 32 -and $clock.Elapsed.TotalSeconds -ge $Wait) { Stop-Busy (Get-LockHolder) }
             Start-Sleep -Milliseconds 200
         }
@@ -719,15 +720,18 @@ function Set-Record($Record) {
 # What undoes Set-Record.
 function Get-OldRecord($Record) {
     $key = Open-Key "$Own\records\$($Record.service)"
-    $values = $null
-    if ($key) { $values = @{}; foreach ($name in $key.GetValueNames()) { $values[$name] = $key.GetValue($name) } }
-    @{ service = $Record.service; values = $values }
+    $was = $null
+    if ($key) {
+        $was = @{}
+        foreach ($name in $key.GetValueNames()) { $was[$name] = $key.GetValue($name) }
+    }
+    @{ service = $Record.service; was = $was }
 }
 
 function Undo-Record($Old) {
-    if ($null -eq $Old.values) { (Get-OwnKey records).DeleteSubKey($Old.service, $false); return }
+    if ($null -eq $Old.was) { (Get-OwnKey records).DeleteSubKey($Old.service, $false); return }
     $key = Get-OwnKey "records\$($Old.service)"
-    foreach ($item in $Old.values.GetEnumerator()) { $key.SetValue($item.Key, $item.Value) }
+    foreach ($item in $Old.was.GetEnumerator()) { $key.SetValue($item.Key, $item.Value) }
 }
 
 # Only what still is what this run wrote is put back: anything else is somebody's newer work.
@@ -902,7 +906,8 @@ function Invoke-Launch($Before) {
     }
     # With the lock in hand the journal can be taken back: a worker that comes late finds another one and leaves.
     try { Enter-Lock 5 } catch { return }
-    if ((Read-Journal).phase -ne 'launching') {
+    $journal = Read-Journal
+    if (-not $journal -or $journal.phase -ne 'launching') {
         Exit-Lock
         return
     }
@@ -923,7 +928,7 @@ function Wait-State([string]$Name, [string[]]$Until, [double]$Seconds) {
 }
 
 # A step's own limit, cut by what is left of the whole run.
-function Get-Limit([double]$Seconds) { [math]::Max(0, [math]::Min($Seconds, $Request.deadline - $Work.Clock.Elapsed.TotalSeconds)) }
+function Get-Limit([double]$Seconds) { [math]::Max(0.0, [math]::Min($Seconds, $Request.deadline - $Work.Clock.Elapsed.TotalSeconds)) }
 
 # 0, or the Win32 code with which the service manager refused.
 function Send-Control([string]$Name, [string]$Control) {
@@ -997,8 +1002,9 @@ function Start-One($Service) {
     while ($true) {
         $native = Send-Control $Service.name start
         # 1056: somebody else starts it, or it has not finished stopping.
-        if ($native -ne 1056) { break }
+        if ($native -ne 1056 -or $clock.Elapsed.TotalSeconds -ge $limit) { break }
         if ((Wait-State $Service.name 'running', 'start_pending', 'stopped' ($limit - $clock.Elapsed.TotalSeconds)) -ne 'stopped') { break }
+        Start-Sleep -Milliseconds 200
     }
     if ($native -notin 0, 1056) { Stop-Run start_failed @{ service = $Service.name; native = $native } }
     $state = Wait-State $Service.name 'running', 'stopped' ($limit - $clock.Elapsed.TotalSeconds)
@@ -1091,7 +1097,7 @@ function Assert-Plan {
             if ($names -contains $name) { continue }
             $state = Get-State $name
             if ($state -eq 'running') { continue }
-            if (-not $Request.start_dependencies) { Stop-Run dependency_down @{ service = $service.name; dependency = $name; state = $state } }
+            if ($state -eq 'missing' -or -not $Request.start_dependencies) { Stop-Run dependency_down @{ service = $service.name; dependency = $name; state = $state } }
             $names += $name
             Add-Dependency $name $state
         }
