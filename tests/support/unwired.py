@@ -65,7 +65,7 @@ SERVICE_RESTART: t.Final[Mapping[str, t.Any]] = {
     "stop_timeout": 900,
     "start_timeout": 1800,
     "deadline": 3600,
-    "settle": 10,
+    "settle": 1,
     "finish": "same_boot",
     "window": None,
     "allow_kms": True,
