@@ -132,6 +132,13 @@ class ServiceManager:
             self._spawn(service)
         return service
 
+    def remove(self, name: str) -> None:
+        """Uninstall a service as if it had never been there; error 1060 when there is none."""
+        service = self.open(name)
+        if service.program is not None:
+            service.program.end(graceful=True)
+        del self._services[name.lower()]
+
     def find(self, name: str) -> Service | None:
         return self._services.get(name.lower())
 
