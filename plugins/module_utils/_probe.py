@@ -104,6 +104,7 @@ class _Job:
         self.addresses: tuple[str, ...] = ()
         self.address: str | None = None
         self.attempts = 0
+        self.turn = 0  # which address is tried; the hellos of one attempt go to the same
         self.started: float | None = None
         self.attempt_ends = 0.0
 
@@ -178,7 +179,7 @@ class _Run:
         self._dial(job)
 
     def _dial(self, job: _Job) -> None:
-        job.address = job.addresses[job.attempts % len(job.addresses)]
+        job.address = job.addresses[job.turn % len(job.addresses)]
         try:
             handle = self._network.connect(job.address, job.target.port, self._options.source_address)
         except NoRoom as error:
@@ -287,9 +288,15 @@ class _Run:
             return Findings(Status.TIMEOUT, "the system gave up connecting")
         if failed.error in _RESET:
             return Findings(Status.RESET, reason)
-        if failed.error in _LOCAL and self._options.source_address is not None:
-            reason += f": is source_address {self._options.source_address} an address of the probe host?"
-        return Findings(Status.UNREACHABLE, reason)
+        return Findings(Status.UNREACHABLE, reason + self._local_remedy(failed.error))
+
+    def _local_remedy(self, error: int) -> str:
+        """Say what to do about an error that lies with the probe host and not with the network."""
+        if error in _LOCAL and self._options.source_address is not None:
+            return f": is source_address {self._options.source_address} an address of the probe host?"
+        if error == errno.EADDRNOTAVAIL:
+            return ": the probe host has no local port left, lower concurrency"
+        return ""
 
     # --- time ---------------------------------------------------------------------------------------------------
 
@@ -333,6 +340,7 @@ class _Run:
         lasting = final or (job.target.expect == "open" and (findings.status in LASTING or job.approach.is_spent()))
         next_attempt = now + self._options.delay
         if not result["ok"] and not lasting and next_attempt <= self._begun + self._options.deadline:
+            job.turn += 1
             self._serial += 1
             heapq.heappush(self._later, (next_attempt, self._serial, job))
             return

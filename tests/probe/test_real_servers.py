@@ -1,11 +1,12 @@
 # Copyright (c) 2026, the msexchange.winsock_proxy authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The port probe against real servers of today: all foreign, each with its protocol recognised."""
+"""The port probe against real servers: of today, all foreign, each with its protocol recognised; and of then."""
 
 from __future__ import annotations
 
 import datetime
+import socketserver
 import typing as t
 from collections.abc import Iterator
 from pathlib import Path
@@ -146,3 +147,61 @@ def test_tls_server_that_never_greets(path: Path) -> None:
         (result,) = check(Target(HERE, port, "pop3s"), options=Options(deadline=0, timeout=3))
     assert result["status"] == "silent"
     assert_today(result["tls"])
+
+
+# --- servers of then ----------------------------------------------------------------------------------------------
+
+OLD = Path(__file__).resolve().parents[1] / "data" / "tls"
+
+
+class Recorded(socketserver.BaseRequestHandler):
+    """Plays a recorded answer back to whatever hello comes first."""
+
+    answer = (OLD / "ssl2_server_hello.bin").read_bytes()
+
+    def handle(self) -> None:
+        if self.request.recv(4096):
+            self.request.sendall(self.answer)
+            self.request.recv(4096)
+
+
+class Ssl3Rc4(socketserver.BaseRequestHandler):
+    """A POP3 server of Exchange as Windows NT 4.0 encrypts it: SSL 3.0 with RC4 and MD5, by tlslite-ng."""
+
+    identity: tuple[t.Any, t.Any]
+
+    def handle(self) -> None:
+        from tlslite.api import HandshakeSettings, TLSConnection
+
+        settings = HandshakeSettings()
+        settings.minVersion = settings.maxVersion = (3, 0)
+        settings.cipherNames, settings.macNames = ["rc4"], ["md5"]
+        connection = TLSConnection(self.request)
+        chain, key = self.identity
+        connection.handshakeServer(certChain=chain, privateKey=key, settings=settings)
+        connection.sendall(GREETING)
+        connection.recv(100)
+        connection.sendall(b"+OK Microsoft Exchange POP3 server version 5.5.2655.20 signing off\r\n")
+        connection.close()
+
+
+def test_ssl2_server(path: Path) -> None:
+    with mail_servers.serving(Recorded) as port:
+        (result,) = check(Target(HERE, port, "imap4s"))
+    assert (result["status"], result["attempts"], result["greeting"]) == ("open", 1, None)
+    assert (result["tls"]["version"], result["tls"]["hello"], len(result["tls"]["ciphers"])) == ("SSLv2", "ssl2", 6)
+    assert result["tls"]["subject"] == "C=US, O=Example Corporation, CN=mail.example.com"
+    assert result["tls"]["not_after"] == "1999-12-31T23:59:59Z"
+
+
+def test_ssl3_server_with_rc4(path: Path) -> None:
+    api = pytest.importorskip("tlslite.api", reason="NOT TESTED: SSL 3.0 on the wire needs tlslite-ng")
+    certificate, key = mail_servers.certificate(path, bits=1024)
+    chain = api.X509CertChain()
+    chain.parsePemList(certificate.read_text(encoding="ascii"))
+    Ssl3Rc4.identity = (chain, api.parsePEMKey(key.read_text(encoding="ascii"), private=True))
+    with mail_servers.serving(Ssl3Rc4) as port:
+        (result,) = check(Target(HERE, port, "pop3s"))
+    assert (result["status"], result["version"], result["attempts"]) == ("open", "5.5.2655.20", 1)
+    assert (result["tls"]["version"], result["tls"]["cipher"]) == ("SSLv3", "SSL_RSA_WITH_RC4_128_MD5")
+    assert result["tls"]["subject"] == "O=Example, CN=mail.example.com"

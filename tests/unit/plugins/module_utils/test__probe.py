@@ -189,6 +189,16 @@ def test_attempts_take_turns_at_addresses() -> None:
     assert (results[0]["status"], results[0]["address"], results[0]["attempts"]) == ("open", "192.0.2.9", 2)
 
 
+def test_hellos_of_one_attempt_go_to_one_address() -> None:
+    """What three hellos tell belongs together only when one machine was asked."""
+    refuses = Peer(answers=lambda data: Ending.CLOSED)
+    peers: dict[tuple[str, int], Peer | list[Peer]] = {("192.0.2.8", 995): refuses, ("192.0.2.9", 995): refuses}
+    network = ReplayedNetwork(peers, names={"mail": ("192.0.2.8", "192.0.2.9")})
+    results, dummy = run(network, Target("mail", 995, "pop3s"))
+    assert [log.address for log in network.log] == ["192.0.2.8"] * 3
+    assert (results[0]["status"], results[0]["address"]) == ("no_certificate", "192.0.2.8")
+
+
 def test_a_name_without_address() -> None:
     network = ReplayedNetwork(names={"nobody": ()})
     results, dummy = run(network, Target("nobody", 110, "pop3"), options=Options(deadline=300))
@@ -242,6 +252,12 @@ def test_source_address_is_used_and_named() -> None:
     results, dummy = run(network, Target(A, 110, "pop3"), options=Options(deadline=0, source_address="192.0.2.99"))
     assert network.log[0].source_address == "192.0.2.99"
     assert "source_address 192.0.2.99" in results[0]["detail"]
+
+
+def test_local_ports_that_run_out_are_said() -> None:
+    results, dummy = run(ReplayedNetwork({(A, 110): Peer(error=errno.EADDRNOTAVAIL)}), Target(A, 110, "pop3"))
+    assert results[0]["status"] == "unreachable"
+    assert "lower concurrency" in results[0]["detail"]
 
 
 # --- manners ------------------------------------------------------------------------------------------------------
