@@ -15,7 +15,7 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action import ActionBase
 
-from ._errors import Refused, TargetError, explain, problem_of
+from ._errors import Refused, TargetError, explain, unreached
 from ._session import TARGET_ARGUMENT_SPEC, open_session
 from ._target import ConnectionLost, Session
 
@@ -67,8 +67,6 @@ class TargetAction(ActionBase):  # type: ignore[misc]
 
 def _raised(lost: ConnectionLost, host: str) -> Exception:
     """Return what to raise: UNREACHABLE only when nothing was sent."""
-    if lost.quota:
-        return t.cast(Exception, AnsibleConnectionFailure(problem_of("quota_reached", text=lost.text).message(host)))
     if not lost.sent:
-        return t.cast(Exception, AnsibleConnectionFailure(lost.text))
+        return t.cast(Exception, AnsibleConnectionFailure(unreached(lost.text, quota=lost.quota).message(host)))
     return t.cast(Exception, AnsibleActionFail(explain(TargetError("connection_lost", lost.text), host)))

@@ -8,6 +8,7 @@ Private to this collection: names and shapes may change in any release.
 
 from __future__ import annotations
 
+import re
 import string
 import typing as t
 from collections.abc import Iterable, Mapping
@@ -248,6 +249,22 @@ ADVICE: t.Mapping[str, Advice] = {
         "the restart's worker ended before its work (the machine that ran it was restarted, or it was killed)",
         "What it had stopped was started again where possible; run again to restart what is still owed.",
     ),
+    "login_refused": Advice(
+        "the host refused the login",
+        "Check ansible_user and ansible_password (or the Kerberos ticket), whether the account is locked, and that the "
+        "host allows this ansible_winrm_transport.",
+        "ansible_password",
+    ),
+    "not_winrm": Advice(
+        "something else than WinRM answers there",
+        "Check ansible_host and ansible_port (5985 for HTTP, 5986 for HTTPS), and that this is the host that is meant.",
+        "ansible_port",
+    ),
+    "host_unreachable": Advice(
+        "the host of the connection cannot be reached",
+        "Check ansible_host and ansible_port, that the host is up, and that no firewall is in between.",
+        "ansible_host",
+    ),
     "quota_reached": Advice(
         "this account has used up its WinRM quota on the host of the connection",
         "Lower throttle (each server behind a management host needs one shell there), wait for old shells to end, or "
@@ -295,6 +312,27 @@ def problem_of(code: str, detail: Mapping[str, t.Any] | None = None, *, text: st
         path=None if "{path}" in advice.cause else known.get("path"),
         service=known.get("service"),
     )
+
+
+# What the connection plugins say, in the order in which it is looked for.
+_CONNECTION_TEXTS: tuple[tuple[str, str], ...] = (
+    (
+        r"credentials were rejected|failed to authenticate|\b401\b|Kerberos auth failure|permission denied",
+        "login_refused",
+    ),
+    (r"Bad HTTP response|BadStatusLine|wrong version number|Code [345]\d\d|Expected content type", "not_winrm"),
+)
+
+
+def unreached(text: str, *, quota: bool = False) -> Problem:
+    """Say why a host was never reached.
+
+    Args:
+        text: What the connection plugin said.
+        quota: Whether the account's WinRM quota is used up.
+    """
+    codes = (code for pattern, code in _CONNECTION_TEXTS if re.search(pattern, text, re.IGNORECASE))
+    return problem_of("quota_reached" if quota else next(codes, "host_unreachable"), text=text)
 
 
 def explain(error: TargetError, host: str) -> str:

@@ -16,6 +16,7 @@ from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._errors i
     TargetError,
     explain,
     problem_of,
+    unreached,
 )
 from tests.conftest import ROOT
 
@@ -25,7 +26,7 @@ PROTOCOL = (ROOT / "docs" / "target_protocol.md").read_text(encoding="utf-8")
 def documented() -> set[str]:
     table = PROTOCOL.split("### Error codes")[1].split("\n## ")[0]
     rows = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
-    alone = re.search(r"Codes of the controller alone: (.*)\.", table)
+    alone = re.search(r"Codes of the controller alone: (.*)\.$", table, re.MULTILINE)
     assert alone is not None
     return rows | set(re.findall(r"`(\w+)`", alone[1]))
 
@@ -67,3 +68,32 @@ def test_second_hop_names_the_three_ways() -> None:
 def test_refused_says_all() -> None:
     refused = Refused([problem_of("become_refused"), problem_of("not_windows")])
     assert len(refused.message("h").splitlines()) == 2
+
+
+# What pywinrm, pypsrp, OpenSSH and Ansible's plugins say.
+SAID = [
+    ("ntlm: the specified credentials were rejected by the server", "login_refused"),
+    ("failed to authenticate with the server: Failed to authenticate the user x with ntlm", "login_refused"),
+    ("ntlm: Bad HTTP response returned from server. Code 404", "not_winrm"),
+    ("('Connection aborted.', BadStatusLine('SSH-2.0-OpenSSH_9.2'))", "not_winrm"),
+    (
+        "ntlm: HTTPConnectionPool(host='192.0.2.1', port=5985): Max retries exceeded (Connection refused)",
+        "host_unreachable",
+    ),
+    ("ntlm: [Errno -2] Name or service not known", "host_unreachable"),
+    ("the connection attempt timed out", "host_unreachable"),
+]
+
+
+@pytest.mark.parametrize(("text", "code"), SAID)
+def test_unreached_hosts_are_told_apart(text: str, code: str) -> None:
+    problem = unreached(text)
+    assert (
+        problem.code == code
+        and text in problem.message("EX1")
+        and problem.message("EX1").startswith("EX1: option ansible_")
+    )
+
+
+def test_quota_is_named() -> None:
+    assert unreached("maximum number of concurrent shells", quota=True).code == "quota_reached"
