@@ -149,8 +149,8 @@ function Get-Image([string]$Name) {
     return $image -replace '^\\\?\?\\'
 }
 
-function Read-Journal {
-    $written = Get-Text (Open-Key $Own) journal
+function Read-Journal([string]$Name = 'journal') {
+    $written = Get-Text (Open-Key $Own) $Name
     try { if ($written) { return ConvertFrom-Json $written } } catch { return [pscustomobject]@{ corrupt = $true } }
     return $null
 }
@@ -969,24 +969,23 @@ function Stop-One($Service) {
     Save-StepQuietly $Service stopped
 }
 
-# The bytes that a service is about to read, or $null.
-function Read-Section($Service) {
-    if (-not $Service.file) { return $null }
-    try { return , (Read-File (Expand-Path $Service.file)) } catch { Skip-Missing $_; return $null }
+# Empty without a file. A file that cannot be read is no reason to leave a service down.
+function Get-SectionHash($Service) {
+    if (-not $Service.file) { return '' }
+    try { return Get-Hash (Read-File (Expand-Path $Service.file)) } catch { if ((Get-Cause $_).native -in 2, 3) { return '' } }
+    return 'unreadable'
 }
 
-function Set-Loaded($Service, $Before) {
+function Set-Loaded($Service, [string]$Before) {
     if (-not $Service.file) { return }
-    $after = Read-Section $Service
-    $hash = if ($null -ne $after) { Get-Hash $after } else { '' }
-    $earlier = if ($null -ne $Before) { Get-Hash $Before } else { '' }
+    $hash = Get-SectionHash $Service
     $loaded = ''
     # Written while the service started: nobody knows what it read.
-    if ($hash -ne $earlier) { $hash = '' }
+    if ($hash -ne $Before -or $hash -eq 'unreadable') { $hash = '' }
     elseif ($hash -eq [string]$Service.file_sha256) { $loaded = [string]$Service.loaded }
     elseif (-not $hash) { $loaded = Get-Hash (New-Object byte[] 0) }
     # Another file than the controller knew: it works the section's hash out from the copy.
-    else { Save-Backup $after | Out-Null }
+    else { Save-Backup (Read-File (Expand-Path $Service.file)) | Out-Null }
     $key = Get-OwnKey "records\$($Service.name)"
     $key.SetValue('process', (Format-Process $Service.process_after))
     $key.SetValue('file', $hash)
@@ -996,7 +995,7 @@ function Set-Loaded($Service, $Before) {
 
 function Start-One($Service) {
     $limit = Get-Limit $Request.start_timeout
-    $before = Read-Section $Service
+    $before = Get-SectionHash $Service
     Save-StepQuietly $Service starting $limit
     $clock = [Diagnostics.Stopwatch]::StartNew()
     while ($true) {
@@ -1176,8 +1175,10 @@ function Invoke-Work {
         Stop-All
     }
     $back = @(Get-Returning)
-    try { Set-Phase starting } catch { $Work.Journal.phase = 'starting' }
-    Start-All $back
+    if ($back.Count) {
+        try { Set-Phase starting } catch { $Work.Journal.phase = 'starting' }
+        Start-All $back
+    }
     Assert-Settled
 }
 
@@ -1227,7 +1228,13 @@ function Wait-Outcome($Run, [double]$Seconds) {
     $free = [Diagnostics.Stopwatch]::StartNew()
     while ($true) {
         $journal = Read-Journal
-        if (-not $journal -or ($Run -and $journal.PSObject.Properties['run'] -and $journal.run -ne $Run)) {
+        if ($journal -and $Run -and $journal.PSObject.Properties['run'] -and $journal.run -ne $Run) {
+            # A later run has begun; it kept this one's journal as it found it.
+            $journal = Read-Journal replaced
+            if ($journal -and $journal.run -eq $Run) { Set-Outcome $journal $(if ($journal.outcome) { $journal.outcome } else { 'interrupted' }); return }
+            $journal = $null
+        }
+        if (-not $journal) {
             $Answer.done = $true
             $Answer.outcome = 'unknown'
             return
@@ -1272,6 +1279,7 @@ function Invoke-Restart {
     Assert-Window $Request.window
     $before = Get-Text (Open-Key $Own) journal
     $Work.Journal = New-Journal (Get-Previous $journal)
+    if ($journal) { (Get-OwnKey '').SetValue('replaced', $before) }
     Save-Journal
     Invoke-Launch $before
     Wait-Outcome $Request.run $Request.wait

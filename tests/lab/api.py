@@ -169,7 +169,11 @@ class Lab:
 
     async def _start(self) -> World:
         world = World(self.fleet, doors=Doors.from_environment(), settings=self._settings)
-        await world.start()
+        try:
+            await world.start()
+        except BaseException:
+            await world.stop()
+            raise
         data = inventory(self.fleet, world.wire.endpoints, ca_file=world.wire.ca_file)
         write_inventory(self.inventory, data)
         return world

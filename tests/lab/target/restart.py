@@ -37,6 +37,7 @@ class Restart:
             self._window()
             await self.scene.point("checked")
             journal = new_journal(self.scene, self.store.ensure_boot(), self.request["services"], previous_of(old))
+            self.store.keep_replaced()
             self.store.write_journal(journal)
         finally:
             lock.release()
@@ -99,6 +100,14 @@ async def restart_status(scene: Scene, request: Json) -> Json:
     return answer
 
 
+def _of_replaced(scene: Scene, run: str | None) -> Json:
+    """The answer about a run whose journal is not there any more, or never was."""
+    journal = Store(scene.server).journal("replaced")
+    if journal is None or journal["run"] != run:
+        return {"done": True, "outcome": "unknown"}
+    return done_answer(scene, journal, outcome=journal["outcome"] or "interrupted")
+
+
 async def wait_for_end(scene: Scene, run: str | None, wait_s: float) -> Json:
     """Poll the journal until its run has ended, at most so many seconds."""
     store, lock = Store(scene.server), Lock(scene)
@@ -106,8 +115,8 @@ async def wait_for_end(scene: Scene, run: str | None, wait_s: float) -> Json:
     held = scene.clock.elapsed()
     while True:
         journal = store.journal()
-        if journal is None or (run is not None and journal["run"] != run):
-            return {"done": True, "outcome": "unknown"}
+        if journal is None or (run is not None and journal.get("run", run) != run):
+            return _of_replaced(scene, run)
         check_journal(journal)
         if journal["outcome"] is not None:
             return done_answer(scene, journal, outcome=journal["outcome"])

@@ -85,13 +85,13 @@ class Store:
         return {"service": service, **shown, "process": parse_process(values["process"]), "loaded_content": content}
 
     # journal
-    def journal(self) -> Json | None:
-        """The journal as written, None without one.
+    def journal(self, name: str = "journal") -> Json | None:
+        """The journal as written, None without one; ``replaced`` is the one before it.
 
         Raises:
             TargetFailure: ``journal_corrupt``.
         """
-        value = self.registry.get(KEY, "journal")
+        value = self.registry.get(KEY, name)
         if value is None or value.data == "":
             return None
         try:
@@ -101,6 +101,12 @@ class Store:
         if not isinstance(found, dict):
             raise TargetFailure("journal_corrupt", "the journal cannot be read", key=KEY + "\\journal")
         return found
+
+    def keep_replaced(self) -> None:
+        """Keep the journal that is about to be replaced."""
+        value = self.registry.get(KEY, "journal")
+        if value is not None:
+            self.registry.set(KEY, "replaced", value.data)
 
     def write_journal(self, journal: Json) -> None:
         self.registry.set(KEY, "journal", json.dumps(journal))

@@ -163,6 +163,12 @@ def test_the_file_counts_when_the_service_starts_and_not_before(lab: Lab) -> Non
     assert greeting(lab, address, 110) is None
 
 
+def test_the_lan_sees_every_port_whatever_the_file_says(shared: Lab) -> None:
+    spec = next(one for one in shared.fleet.hosts if one.name == "EX3")
+    assert b"5.0.1457.10" in (greeting(shared, spec.lan, 110) or b"")
+    assert greeting(shared, spec.lan, 143) is None  # IMAP4 came with 5.5
+
+
 def test_the_proxy_grants_each_port_once_and_only_smtp_refuses_to_start(lab: Lab) -> None:
     address = external(lab, "EX1")
     lab.inject("take_port", address=address, port=110, line="+OK something else")

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 
 import pytest
 
-from tests.lab.conformance import Mode
+from tests.lab.conformance import Mode, Stage
 from tests.lab.faults import OPERATION_POINTS
 from tests.unit.lab.lab_support import BIN_FILE, GRAPH, STORE_TEXT, Json, digest, restart, run_steps, services, status
 
@@ -179,3 +180,45 @@ def test_the_journal_of_another_boot_is_reported_and_finished_only_on_request(fi
     assert set(second["finished"]) == {f"MSExchange{name}" for name in finished}
     assert set(second["previous"]["down"]) == {f"MSExchange{name}" for name in {"IS", "IMC", "ES"} - finished}
     assert run.observed["services"]["MSExchangeIS"] == ("running" if finished else "stopped")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_somebody_else_who_starts_it_first_is_as_good(mode: Mode) -> None:
+    fault = {
+        "name": "start_service",
+        "at": "worker.starting",
+        "service": "MSExchangeIS",
+        "arguments": {"name": "MSExchangeIS"},
+    }
+    run = run_steps({"services": services()}, {"fault": fault, "request": restart("MSExchangeIS", wait=300)}, mode=mode)
+    assert (run.answers[0]["outcome"], run.observed["services"]) == ("restarted", RUNNING)
+
+
+def test_a_crashed_dependency_is_refused_or_started_as_asked() -> None:
+    crash = {"name": "crash_service", "arguments": {"name": "MSExchangeDS"}}
+    refused = run_steps({"services": services()}, {"fault": crash, "request": restart("MSExchangeIS")})
+    assert refused.answers[0]["error"]["detail"]["dependency"] == "MSExchangeDS"
+    started = run_steps(
+        {"services": services()},
+        {"fault": crash, "request": restart("MSExchangeIS", start_dependencies=True, wait=300)},
+    )
+    assert (started.answers[0]["outcome"], started.observed["services"]) == ("restarted", RUNNING)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_two_runs_at_once(mode: Mode) -> None:
+    async def both(lock_wait: float) -> tuple[Json, Json, set[str]]:
+        stage = Stage({"services": services()}, mode)
+        first = asyncio.ensure_future(stage.step({"request": restart("MSExchangeIS", wait=300)}))
+        await stage.server.clock.sleep(1)
+        second = restart("MSExchangeDS", run="00000002-bbbb", wait=300, lock_wait=lock_wait)
+        answers = await asyncio.gather(first, stage.step({"request": second}))
+        states = {service.state for service in stage.server.services}
+        stage.close()
+        return answers[0], answers[1], states
+
+    first, second, states = asyncio.run(both(0))
+    assert (first["outcome"], second["error"]["code"]) == ("restarted", "busy")
+    assert second["error"]["detail"]["run"] == "00000001-aaaa"
+    first, second, states = asyncio.run(both(120))
+    assert (first["outcome"], second["outcome"], states) == ("restarted", "restarted", {"running"})

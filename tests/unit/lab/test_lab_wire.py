@@ -111,6 +111,23 @@ def test_the_connection_can_be_dropped_inside_any_operation(lab: Lab, point: str
     assert lab.hits(number) == 1
 
 
+def test_an_answer_that_is_lost_was_an_operation_that_was_done(lab: Lab) -> None:
+    lab.inject("drop", "EX4", point="receive.after")
+    with pytest.raises((requests.ConnectionError, winrm.exceptions.WinRMTransportError)):
+        operation(client(lab, "EX4"), apply(change(content=encoded("[STORE]\r\n"))))
+    assert lab.host("EX4").file(BIN_FILE) == b"[STORE]\r\n"
+
+
+def test_an_operation_can_be_held_at_a_point(lab: Lab) -> None:
+    held = lab.pause("EX4", "worker.stopped", service="MSExchangeIS")
+    answer = operation(client(lab, "EX4"), restart("MSExchangeIS", wait=0))
+    assert answer["done"] is False
+    held.reached()
+    assert lab.host("EX4").service("MSExchangeIS") == "stopped"
+    held.release()
+    assert operation(client(lab, "EX4"), status("00000001-aaaa", wait=600))["outcome"] == "restarted"
+
+
 def test_a_management_host_that_reboots_takes_its_workers_with_it(lab: Lab) -> None:
     lab.inject("reboot", "MGMT1", at="worker.stopped", on="EX1", at_service="MSExchangeIS", seconds=30)
     values = {"computer": "EX1", "credential": credential(lab)}
