@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import base64
 import json
 import re
@@ -25,9 +26,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-import tests.conftest  # noqa: E402, F401  puts the collection on the path
+importlib.import_module("tests.conftest")  # puts the collection on the path
 from tests.conformance.compare import differences, state_differences  # noqa: E402
-from tests.conformance.schema import MODES, Case, as_list, expected_answers, load_all  # noqa: E402
+from tests.conformance.schema import LAB_NOW, MODES, Case, as_list, at_time, expected_answers, load_all  # noqa: E402
 
 # Exit status with which prepare says that this machine cannot be brought into the state.
 CANNOT = 77
@@ -53,7 +54,6 @@ class Executor(t.Protocol):
 
     def run(self, case: Mapping[str, t.Any], mode: str) -> Outcome:
         """Bring ``given`` about, send every step's request, and observe; raises NotRun."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class PwshExecutor:
         encoded = base64.b64encode(script.loader().encode("utf-16-le")).decode()
         words = ["-NoProfile", "-NonInteractive", "-ExecutionPolicy", "Unrestricted", "-EncodedCommand", encoded]
         done = self._call([*self.pwsh, *words], json.dumps({"script": text, "request": request}) + "\n")
-        return script.parse_answer(done.stdout)
+        return t.cast("Mapping[str, t.Any]", script.parse_answer(done.stdout))
 
     def _prepare(self, state: Mapping[str, t.Any]) -> None:
         done = self._call(self.prepare, json.dumps(state), allowed=(0, CANNOT))
@@ -123,23 +123,25 @@ class PwshExecutor:
     def _call(
         self, words: Sequence[str], stdin: str, *, allowed: Sequence[int] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=SECONDS, cwd=self.work)
+        done = subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=SECONDS, cwd=self.work, check=False)
         if allowed is not None and done.returncode not in allowed:
             raise RuntimeError(f"{shlex.join(words)}: exit status {done.returncode}: {done.stderr.strip()}")
         return done
 
 
-def problems(case: Case, mode: str, executor: Executor) -> list[str]:
+def problems(case: Case, mode: str, executor: Executor, *, now: float = LAB_NOW) -> list[str]:
     """Return one line per difference between a case and what an executor made of it.
 
     Args:
         case: the case.
         mode: ``direct`` or ``computer``.
         executor: who answers.
+        now: seconds since 1970 on the server's clock, for times that a case gives relative to it.
 
     Raises:
         NotRun: the executor cannot run it.
     """
+    case = at_time(case, now)
     outcome = executor.run(case.data, mode)
     found: list[str] = []
     for number, (step, answer) in enumerate(zip(case.steps, outcome.answers, strict=True), 1):
@@ -187,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     counts = {"passed": 0, "failed": 0, "not run": 0}
     for case, mode in pairs(load_all(), options.executor, only=options.only):
         try:
-            found = problems(case, mode, executor)
+            found = problems(case, mode, executor, now=LAB_NOW if options.executor == "lab" else int(time.time()))
         except NotRun as reason:
             counts["not run"] += 1
             print(f"not run  {case.id} [{mode}]: {reason}")

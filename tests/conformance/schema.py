@@ -8,6 +8,7 @@ An unknown key is an error: a misspelt expectation must not pass for one that ho
 
 from __future__ import annotations
 
+import re
 import typing as t
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ import yaml
 CASES: t.Final = Path(__file__).parent / "cases"
 MODES: t.Final = ("direct", "computer")
 EXECUTORS: t.Final = ("lab", "pwsh")
+
+# What the clock of a lab server shows when a case begins, unless the case says something else.
+LAB_NOW: t.Final = 946_728_000
+_RELATIVE = re.compile(r"@now([+-]\d+)?")
 
 _CASE: t.Final = {"name", "modes", "executors", "requires", "why", "given", "steps", "then"}
 _STEP: t.Final = {"before", "fault", "request", "answer", "answer_direct", "answer_computer"}
@@ -154,6 +159,25 @@ def check(data: t.Any) -> None:
     if any("fault" in step for step in data["steps"]) and data.get("executors") != ["lab"]:
         raise CaseError("case: a fault is injected in the lab only, so the case must say executors: [lab]")
     _known("then", data.get("then") or {}, _THEN)
+
+
+def _resolved(value: t.Any, now: float) -> t.Any:
+    if isinstance(value, Mapping):
+        return {key: _resolved(item, now) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_resolved(item, now) for item in value]
+    match = _RELATIVE.fullmatch(value) if isinstance(value, str) else None
+    return value if match is None else now + int(match[1] or 0)
+
+
+def at_time(case: Case, now: float) -> Case:
+    """Return a case whose relative times (``@now``, ``@now-300``) are numbers.
+
+    Args:
+        case: the case.
+        now: seconds since 1970 on the server's clock.
+    """
+    return Case(case.id, _resolved(case.data, now))
 
 
 def load(path: Path) -> Case:

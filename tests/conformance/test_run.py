@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The runner's way to a real PowerShell, with programs of this test in its place.
 
-This proves what is sent to PowerShell, prepare and observe, and how their output is judged, and nothing about PowerShell.
+This proves what is sent to PowerShell, prepare and observe, and how their output is judged: nothing about PowerShell.
 """
 
 from __future__ import annotations
