@@ -1,0 +1,219 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Two simulated servers that are alike, one reached directly and one through a management host.
+
+A test does the same to both, runs a playbook on both, and asks both the same: everything holds in both modes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import typing as t
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import yaml
+
+from tests.lab.api import HostView, Lab
+from tests.lab.fleet import Fleet, HostSpec, Json, ManagementSpec, ProxySpec, free_net
+from tests.lab.machines.services import State
+from tests.support.fleets import moved, take_high_ports
+from tests.support.playbook import COLLECTION, Playbooks, Run
+
+BIN: t.Final = r"C:\exchsrvr\bin\Wspcfg.ini"
+LOADED: t.Final = "[STORE]\nServerBindTcpPorts=143\nPersistent=1\nKillOldSession=1\n"
+WANTED: t.Final[Json] = {"listeners": ["pop3", "imap4"], "proxy_address": "192.0.2.1"}
+SPEED: t.Final = 500.0
+DAY_S: t.Final = 86400.0
+TARGET: t.Final[Json] = {
+    "computer": "{{ publish_computer | default(omit) }}",
+    "computer_username": "{{ publish_computer_username | default(omit) }}",
+    "computer_password": "{{ publish_computer_password | default(omit) }}",
+}
+RESTARTS_OWED: t.Final = f"(written | {COLLECTION}.wspcfg_owes).restarts | length > 0"
+
+
+class Pair:
+    """The two servers, and a controller.
+
+    Args:
+        lab: A lab in which only they are (and what they need).
+        work: Directory for the controller.
+
+    Attributes:
+        direct, computer: The servers. before: Processes of each by service, when it was last asked for.
+    """
+
+    def __init__(self, lab: Lab, work: Path) -> None:
+        self.lab = lab
+        self.playbooks = Playbooks(lab.inventory, work)
+        self.direct, self.computer = lab.host("EX1"), lab.host("EX2")
+        self.remember()
+
+    def __iter__(self) -> Iterator[HostView]:
+        return iter((self.direct, self.computer))
+
+    def remember(self) -> None:
+        """Note which services run, and as which processes."""
+        self._before = {server.machine.name: server.process_ids() for server in self}
+
+    def before(self, server: HostView) -> dict[str, int]:
+        return self._before[server.machine.name]
+
+    def inject(self, fault: str, **arguments: t.Any) -> dict[str, int]:
+        """Inject a fault into both; returns its numbers by server."""
+        return {server.machine.name: self.lab.inject(fault, server.machine.name, **arguments) for server in self}
+
+    def runner(self, server: HostView) -> str:
+        """Name of the machine that runs the script."""
+        return "MGMT1" if server is self.computer else server.machine.name
+
+    # playbooks
+    def play(self, *tasks: Json, name: str = "play.yml", extra: Json | None = None, arguments: Sequence[str] = ()) -> Run:
+        """Run tasks on both."""
+        return self.playbooks.run(self.write(*tasks, name=name), *arguments, extra=extra)
+
+    def write(self, *tasks: Json, name: str = "play.yml") -> Path:
+        names = ("wspcfg", "service_restart", "wspcfg_info")
+        play = {
+            "name": "Test",
+            "hosts": "exchange",
+            "gather_facts": False,
+            "module_defaults": {f"{COLLECTION}.{module}": TARGET for module in names},
+            "tasks": list(tasks),
+        }
+        return self.playbooks.write(name, yaml.safe_dump([play], sort_keys=False))
+
+    def converge(self, **wanted: t.Any) -> Run:
+        """Make a plain run, and another one that must change nothing and owe nothing; returns both in one."""
+        run = self.play(*plain(**wanted), *plain("again", **wanted))
+        for server in self:
+            assert run.messages(name(server)) == ""
+            second = run.last(name(server), "wspcfg", "again")
+            assert not second["changed"], second["files"]
+            assert second["owed"] == []
+            assert run.of(name(server), "service_restart", "again", "ok") == []
+            assert second["unfinished"] is None
+        return run
+
+
+def name(server: HostView) -> str:
+    """Inventory name of a server."""
+    return server.machine.name.lower()
+
+
+def plain(label: str = "first", *, restart: Json | None = None, ignore: bool = False, **wanted: t.Any) -> list[Json]:
+    """Tasks of a plain run: write what is wanted, restart what is owed.
+
+    Args:
+        label: Goes into the tasks' names.
+        restart: Further options of service_restart.
+        ignore: Go on after a failed restart.
+        wanted: Options of wspcfg, instead of the usual ones.
+    """
+    return [
+        {"name": f"{label} write", f"{COLLECTION}.wspcfg": {**WANTED, **wanted}, "register": "written"},
+        {
+            "name": f"{label} restart",
+            f"{COLLECTION}.service_restart": {"plan": "{{ written.restart }}", **(restart or {})},
+            "when": RESTARTS_OWED,
+            "ignore_errors": ignore,
+        },
+    ]
+
+
+def restart_task(**options: t.Any) -> Json:
+    """A task that restarts services."""
+    return {"name": "restart", f"{COLLECTION}.service_restart": options}
+
+
+def failure(run: Run, server: HostView, action: str = "service_restart") -> Json:
+    """Result of a task that failed."""
+    (entry,) = run.of(name(server), action, outcome="failed")
+    return entry.result
+
+
+def running(server: HostView) -> set[str]:
+    return {service for service, state in server.services().items() if state == "running"}
+
+
+def rows(result: Json) -> dict[str, Json]:
+    """Services of a result by name."""
+    return {row["name"]: row for row in result["services"]}
+
+
+def states(result: Json) -> dict[str, tuple[State | None, State | None]]:
+    """State before and after by service, as the result tells."""
+    return {row["name"]: (row["before"], row["after"]) for row in result["services"]}
+
+
+@contextlib.contextmanager
+def fleet(**values: t.Any) -> Iterator[Fleet]:
+    """Two servers that differ in the way to them only; each has a proxy of its own, and there are two management hosts.
+
+    Args:
+        values: Attributes of both servers' specifications.
+    """
+    net, reservation = _net()
+    both = {"files": {BIN: LOADED}, "services": ("ES",), **values}
+    proxies = tuple(ProxySpec(f"PROXY{number}", (f"{net}.0.{number}",)) for number in (1, 2))
+    hosts = tuple(
+        HostSpec(
+            f"EX{number}",
+            address=f"{net}.2.1" if number == 1 else "",
+            via="" if number == 1 else "MGMT1",
+            proxy=f"PROXY{number}",
+            lan=f"{net}.3.{number}",
+            publish={"listeners": ["pop3", "imap4"], "proxy_address": f"{net}.0.{number}", **values.get("publish", {})},
+            **{key: value for key, value in both.items() if key != "publish"},
+        )
+        for number in (1, 2)
+    )
+    management = tuple(ManagementSpec(f"MGMT{number}", f"{net}.1.{number}") for number in (1, 2))
+    try:
+        yield moved(Fleet(hosts, proxies, management, speed=SPEED), take_high_ports())
+    finally:
+        reservation.close()
+
+
+def _net() -> tuple[str, socket.socket]:
+    """A loopback net in which really nothing listens; a lab on the command line does not reserve its own."""
+    unusable = []
+    try:
+        while True:
+            net, reservation = free_net()
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((f"{net}.1.1", 5985))
+                except OSError:
+                    unusable.append(reservation)
+                    continue
+            return net, reservation
+    finally:
+        for reservation in unusable:
+            reservation.close()
+
+
+@contextlib.contextmanager
+def pair(work: Path, *, settled: bool = True, **values: t.Any) -> Iterator[Pair]:
+    """Start a lab with two servers.
+
+    Args:
+        work: Directory for the controller.
+        settled: Whether their files are a day older than their processes.
+        values: Attributes of both servers' specifications.
+    """
+    with fleet(**values) as both, Lab(both) as lab:
+        if settled:
+            for server in (lab.host("EX1"), lab.host("EX2")):
+                lab.call(lambda server=server: _age(server))
+        yield Pair(lab, work)
+        assert lab.mistakes == []
+
+
+def _age(server: HostView) -> None:
+    for node in server.machine.files.files():
+        server.machine.files.set_modified(node.path, server.machine.clock.now() - DAY_S)
