@@ -1,0 +1,186 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bad input: one run over a fleet in which every server but two is wrong in a way of its own.
+
+Each wrong one is told what is wrong, where, and what to do; nothing is written there; none of them stops the others.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.support.playbook import Run
+from tests.support.site import BIN, COMPUTER, DIRECT, IMC, Site, Wish, site
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterator
+
+GOOD: Mapping[str, t.Any] = {"listeners": ["pop3"]}
+SETUP = "SOFTWARE\\Microsoft\\Exchange\\Setup"
+
+
+def nothing(_here: Site, _name: str) -> None:
+    """The input alone is wrong."""
+
+
+def uninstalled(here: Site, name: str) -> None:
+    machine = here.host(name).machine
+    here.lab.call(lambda: machine.registry.delete(SETUP))
+    here.lab.call(lambda: [machine.services.remove(one) for one in reversed(EXCHANGE)])
+
+
+def without_mail(here: Site, name: str) -> None:
+    here.lab.call(lambda: here.host(name).machine.services.remove("MSExchangeIMC"))
+
+
+EXCHANGE = ("MSExchangeSA", "MSExchangeDS", "MSExchangeIS", "MSExchangeMTA", "MSExchangeIMC", "MSExchangeES")
+
+
+@dataclass(frozen=True)
+class Bad:
+    """One thing that is wrong.
+
+    Attributes:
+        says: What the message must name, beside the host: option, value, remedy.
+        publish: Role variables.
+        variables: Connection variables.
+        mode: How the server is reached.
+        files: Files that are there.
+        spec: Further fields of the server.
+        make: What is done to the running lab.
+        unreachable: Whether Ansible calls the host unreachable.
+    """
+
+    says: tuple[str, ...]
+    publish: Mapping[str, t.Any] = field(default_factory=lambda: GOOD)
+    variables: Mapping[str, t.Any] = field(default_factory=dict)
+    mode: str = DIRECT
+    files: Mapping[str, str] = field(default_factory=dict)
+    spec: Mapping[str, t.Any] = field(default_factory=dict)
+    make: Callable[[Site, str], None] = nothing
+    unreachable: bool = False
+
+
+def inject(fault: str, *, on_wire: bool = False, **arguments: t.Any) -> Callable[[Site, str], None]:
+    """A fault of the server, or of the machine that WinRM leads to."""
+
+    def make(here: Site, name: str) -> None:
+        target = here.wire(name).machine.name if on_wire else name
+        here.lab.inject(fault, target, **arguments)
+
+    return make
+
+
+BAD: Mapping[str, Bad] = {
+    "LISTENER": Bad(("publish_listeners", "pop4", "pop3s"), {"listeners": ["pop4"]}),
+    "NOTHING": Bad(("listeners", "at least one listener"), {"listeners": []}),
+    "TWICE": Bad(("listeners", "pop3", "once"), {"listeners": ["pop3", "pop3"]}),
+    "PORT0": Bad(("ports.pop3", "'0'", "1 to 65535"), {**GOOD, "ports": {"pop3": 0}}),
+    "PORT65536": Bad(("ports.pop3", "'65536'", "1 to 65535"), {**GOOD, "ports": {"pop3": 65536}}),
+    "PORTTEXT": Bad(
+        ("ports.ldap", "'389 (636 for Secure)'", "1 to 65535"),
+        {"listeners": ["ldap"], "ports": {"ldap": "389 (636 for Secure)"}},
+    ),
+    "PORTSAME": Bad(("ports", "4110"), {"listeners": ["pop3", "imap4"], "ports": {"pop3": 4110, "imap4": 4110}}),
+    "ADDRESS": Bad(("proxy_address", "proxy.example.com", "IPv4"), {**GOOD, "proxy_address": "proxy.example.com"}),
+    "ADDRESS6": Bad(("proxy_address", "2001:db8::1", "IPv4"), {**GOOD, "proxy_address": "2001:db8::1"}),
+    "TLS": Bad(("proxy_address", "imap4s", "ProxyBindIp"), {"listeners": ["imap4s"], "proxy_address": ""}),
+    "PROSE": Bad(
+        ("389 (636 for Secure)", "numbers with commas"),
+        {"listeners": ["ldap"]},
+        files={BIN: "[DSAMAIN]\r\nServerBindTcpPorts=389 (636 for Secure)\r\n"},
+    ),
+    "NEWLINE": Bad(("bin_dir", "C:\\\\new\\nline"), {**GOOD, "bin_dir": "C:\\new\nline"}),
+    "COMPUTER": Bad(("computer", "a]b"), variables={"publish_computer": "a]b"}, mode=COMPUTER),
+    "LARGE": Bad((BIN, "bytes", "at most 65536"), files={BIN: "; filler\r\n" * 7000}),
+    "GONE": Bad(("bin_dir", "Set"), make=uninstalled),
+    "NOMAIL": Bad(("listeners", "smtp", "MSExchangeIMC"), {"listeners": ["smtp"]}, make=without_mail),
+    "OLD": Bad(("pop3", "4.0"), spec={"version": "4.0"}),
+    "IMAP50": Bad(("imap4", "5.0"), {"listeners": ["imap4"]}, spec={"version": "5.0"}),
+    "PASSWORD": Bad(("ansible_password",), variables={"ansible_password": "wrong"}, unreachable=True),
+    "DOWN": Bad(("ansible_host",), make=inject("network_down", on_wire=True), unreachable=True),
+    "HOP": Bad(
+        ("computer", "second hop", "CredSSP", "computer_username"),
+        mode=COMPUTER,
+        variables={"publish_computer_username": "", "publish_computer_password": ""},
+    ),
+    "REFUSED": Bad(("computer_username", "refused"), mode=COMPUTER, make=inject("refuse_credential")),
+    "AWAY": Bad(("computer", "could not reach"), mode=COMPUTER, make=inject("network_down")),
+    "HTTP": Bad(("ansible_host",), make=inject("not_windows", on_wire=True), unreachable=True),
+    "POSH2": Bad(("PowerShell is 2.0", "3.0"), make=inject("old_powershell", on_wire=True)),
+    "SILENT": Bad(("ansible_connection", "did not answer"), make=inject("silent", on_wire=True)),
+    "BECOME": Bad(
+        ("become", "computer_username"), variables={"ansible_become": True, "ansible_become_method": "runas"}
+    ),
+    "WINDOW": Bad(("publish_restart_window", "tonight", "22:00-05:00"), {**GOOD, "restart_window": "tonight"}),
+    "ONE": Bad(("is claimed by two as well",)),
+    "TWO": Bad(("is claimed by one as well",)),
+    "PROBE": Bad(("publish_nonsense",), {**GOOD, "ports": "{{ publish_nonsense }}"}),
+}
+FINE = ("GOOD1", "GOOD2")
+
+
+def wish(name: str, bad: Bad) -> Wish:
+    spec = {"variables": bad.variables, "files": bad.files, **bad.spec}
+    return Wish(name, bad.mode, bad.publish, spec, share="ONE" if name == "TWO" else "")
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    good = [Wish("GOOD1", DIRECT, GOOD), Wish("GOOD2", COMPUTER, GOOD)]
+    wishes = [good[0], *(wish(name, bad) for name, bad in BAD.items()), good[1]]
+    with site(tmp_path_factory.mktemp("bad"), wishes) as running:
+        for name, bad in BAD.items():
+            bad.make(running, name)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def before(here: Site) -> dict[str, tuple[t.Any, ...]]:
+    return {name: state(here, name) for name in BAD}
+
+
+def state(here: Site, name: str) -> tuple[t.Any, ...]:
+    host = here.host(name)
+    return host.file(BIN), host.file(IMC), host.process_ids(), host.records()
+
+
+@pytest.fixture(scope="module")
+def run(here: Site, before: dict[str, tuple[t.Any, ...]]) -> Run:
+    assert before
+    return here.play.run("publish", "--forks", "20")
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_the_message_names_host_option_value_and_remedy(run: Run, name: str) -> None:
+    said = run.messages(name.lower())
+    assert name.lower() in (run.unreachable() if BAD[name].unreachable else run.failed()), run.output
+    for part in BAD[name].says:
+        assert part in said
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_nothing_was_written_and_nothing_restarted(
+    run: Run, here: Site, before: dict[str, tuple[t.Any, ...]], name: str
+) -> None:
+    assert run.status != 0
+    assert state(here, name) == before[name]
+
+
+@pytest.mark.parametrize("name", FINE)
+def test_the_good_ones_are_done_all_the_same(run: Run, here: Site, name: str) -> None:
+    assert name.lower() not in run.failed()
+    assert run.changed(name.lower()) > 0, run.output
+    assert here.host(name).in_force()["STORE"] == (here.port("pop3"),)
+
+
+def test_unreachable_wins_the_exit_status(run: Run) -> None:
+    assert run.status == 4
+
+
+"""Ansible's own rule: 4 when a host was unreachable, although others failed."""
