@@ -1231,7 +1231,11 @@ function Wait-Outcome($Run, [double]$Seconds) {
         if ($journal -and $Run -and $journal.PSObject.Properties['run'] -and $journal.run -ne $Run) {
             # A later run has begun; it kept this one's journal as it found it.
             $journal = Read-Journal replaced
-            if ($journal -and $journal.run -eq $Run) { Set-Outcome $journal $(if ($journal.outcome) { $journal.outcome } else { 'interrupted' }); return }
+            if ($journal -and $journal.PSObject.Properties['run'] -and $journal.run -eq $Run) {
+                $outcome = if ($journal.outcome) { $journal.outcome } else { 'interrupted' }
+                Set-Outcome $journal $outcome
+                return
+            }
             $journal = $null
         }
         if (-not $journal) {
