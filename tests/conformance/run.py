@@ -10,8 +10,8 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import base64
+import importlib
 import json
 import re
 import shlex
@@ -123,7 +123,9 @@ class PwshExecutor:
     def _call(
         self, words: Sequence[str], stdin: str, *, allowed: Sequence[int] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=SECONDS, cwd=self.work, check=False)
+        done = subprocess.run(
+            words, input=stdin, capture_output=True, text=True, timeout=SECONDS, cwd=self.work, check=False
+        )
         if allowed is not None and done.returncode not in allowed:
             raise RuntimeError(f"{shlex.join(words)}: exit status {done.returncode}: {done.stderr.strip()}")
         return done
