@@ -53,7 +53,8 @@ class Service:
 class _Connection(asyncio.Protocol):
     """One connection of a client to a simulated server."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, open_now: set[asyncio.Transport]) -> None:
+        self._open_now = open_now
         self._conversation = service.converse()
         self._manner = service.manner
         self._transport: asyncio.Transport | None = None
@@ -61,6 +62,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = t.cast(asyncio.Transport, transport)
+        self._open_now.add(self._transport)
         if self._manner.delay_s:
             self._greeting = asyncio.get_running_loop().call_later(self._manner.delay_s, self._greet)
         else:
@@ -72,7 +74,9 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
 
     def connection_lost(self, _error: Exception | None) -> None:
-        self._transport = None
+        if self._transport is not None:
+            self._open_now.discard(self._transport)
+            self._transport = None
         if self._greeting is not None:
             self._greeting.cancel()
 
@@ -86,11 +90,12 @@ class _Connection(asyncio.Protocol):
 
 
 class Door:
-    """One listening socket; ``close`` frees the port at once."""
+    """One listening socket; ``close`` frees the port at once and resets whoever is connected."""
 
     def __init__(self, listener: socket.socket, service: Service | None) -> None:
         self._listener = listener
         self._fillers: list[socket.socket] = []
+        self._connections: set[asyncio.Transport] = set()
         self._server: asyncio.Server | None = None
         self._opening: asyncio.Task[None] | None = None
         if service is None:
@@ -105,12 +110,17 @@ class Door:
             self._opening.cancel()
         if self._server is not None:
             self._server.close()
+        for transport in list(self._connections):
+            transport.abort()
         self._listener.close()
 
     async def _serve(self, service: Service) -> None:
         limit = HANDSHAKE_LIMIT_S if service.tls else None
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: _Connection(service), sock=self._listener, ssl=service.tls, ssl_handshake_timeout=limit
+            lambda: _Connection(service, self._connections),
+            sock=self._listener,
+            ssl=service.tls,
+            ssl_handshake_timeout=limit,
         )
 
     def _fill(self) -> None:

@@ -163,6 +163,14 @@ def test_the_file_counts_when_the_service_starts_and_not_before(lab: Lab) -> Non
     assert greeting(lab, address, 110) is None
 
 
+def test_a_process_that_ends_takes_its_connections_with_it(lab: Lab) -> None:
+    with socket.create_connection((external(lab, "EX5"), 110 + lab.port_offset), LIMIT_S) as connection:
+        assert connection.recv(100).startswith(b"+OK")
+        lab.inject("crash_service", "EX5", name="MSExchangeIS")
+        with contextlib.suppress(ConnectionResetError):
+            assert connection.recv(100) == b""
+
+
 def test_the_lan_sees_every_port_whatever_the_file_says(shared: Lab) -> None:
     spec = next(one for one in shared.fleet.hosts if one.name == "EX3")
     assert b"5.0.1457.10" in (greeting(shared, spec.lan, 110) or b"")
