@@ -209,7 +209,7 @@ takes_down:
   returned: always
   type: list
   elements: str
-skipped:
+not_concerned:
   description: Named services that were left alone, each with C(name) and C(reason).
   returned: always
   type: list

@@ -291,7 +291,8 @@ def _result(job: Job, answer: Mapping[str, t.Any], session: Session, host: str) 
         "timeline": answer.get("timeline") or [],
         "roots": list(plan.roots),
         "takes_down": list(plan.takes_down),
-        "skipped": list(job.skipped),
+        # Not "skipped": Ansible takes a result with that key for a task that did not run.
+        "not_concerned": list(job.skipped),
         "down": answer.get("down") or [],
         "advice": [],
         "left_alone": answer.get("left_alone") or [],

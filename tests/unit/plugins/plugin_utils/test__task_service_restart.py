@@ -117,9 +117,9 @@ def test_stopped_service_is_started_only_on_request() -> None:
     server = Described()
     server.services["MSExchangeIMC"].update(state="stopped", process=None)
     result, replay = restart(server, names=["MSExchangeIMC"])
-    assert replay.ops == ["inspect"] and not result["changed"] and result["skipped"][0]["name"] == "MSExchangeIMC"
+    assert replay.ops == ["inspect"] and not result["changed"] and result["not_concerned"][0]["name"] == "MSExchangeIMC"
     result, replay = restart(server, names=["MSExchangeIMC"], start=True)
-    assert replay.requests[1]["start"] == ["MSExchangeIMC"] and result["skipped"] == []
+    assert replay.requests[1]["start"] == ["MSExchangeIMC"] and result["not_concerned"] == []
 
 
 def test_stopped_service_of_a_plan() -> None:
@@ -127,7 +127,7 @@ def test_stopped_service_of_a_plan() -> None:
     server.services["MSExchangeIS"].update(state="stopped", process=None)
     planned = _task_wspcfg.run(session(Replay(server)), {"listeners": ["pop3"]}, host="EX1", check=False)
     result, replay = restart(server, plan=planned["restart"])
-    assert replay.ops == [] and [row["name"] for row in result["skipped"]] == ["MSExchangeIS"]
+    assert replay.ops == [] and [row["name"] for row in result["not_concerned"]] == ["MSExchangeIS"]
     result, replay = restart(server, plan=planned["restart"], start=True)
     assert replay.requests[0]["start"] == ["MSExchangeIS"]
 
@@ -143,7 +143,7 @@ def test_only_if_pending() -> None:
     server.files["bin"] = File(BIN, b"[STORE]\r\nServerBindTcpPorts=110\r\n", modified=NOW - 10)
     result, replay = restart(server, only_if_pending=True)
     assert result["roots"] == ["MSExchangeIS"]
-    assert {row["name"] for row in result["skipped"]} == {"MSExchangeDS", "MSExchangeIMC", "MSExchangeMTA"}
+    assert {row["name"] for row in result["not_concerned"]} == {"MSExchangeDS", "MSExchangeIMC", "MSExchangeMTA"}
     server.files["bin"].modified = NOW - 90000
     result, replay = restart(server, only_if_pending=True, names=["msexchangeis"])
     assert replay.ops == ["inspect"] and not result["changed"]
