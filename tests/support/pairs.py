@@ -156,7 +156,7 @@ def fleet(**values: t.Any) -> Iterator[Fleet]:
     Args:
         values: Attributes of both servers' specifications.
     """
-    net, reservation = _net()
+    net, reservation = free_loopback_net()
     both = {"files": {BIN: LOADED}, "services": ("ES",), **values}
     proxies = tuple(ProxySpec(f"PROXY{number}", (f"{net}.0.{number}",)) for number in (1, 2))
     hosts = tuple(
@@ -178,7 +178,7 @@ def fleet(**values: t.Any) -> Iterator[Fleet]:
         reservation.close()
 
 
-def _net() -> tuple[str, socket.socket]:
+def free_loopback_net() -> tuple[str, socket.socket]:
     """A loopback net in which really nothing listens; a lab on the command line does not reserve its own."""
     unusable = []
     try:

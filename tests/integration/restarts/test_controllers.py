@@ -1,0 +1,231 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Controllers and management hosts that go away in the middle of a run, or meet at one server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.lab.api import HostView, PauseView
+from tests.support.pairs import BIN, Pair, failure, name, plain, restart_task, running
+from tests.support.playbook import Started
+
+Servers = Callable[..., Pair]
+WHOLE = {"MSExchangeIS", "MSExchangeIMC", "MSExchangeES"}
+HOLD = {
+    "name": "hold",
+    "ansible.builtin.wait_for": {"path": "/nonexistent/file", "timeout": 100},
+    "delegate_to": "localhost",
+}
+
+
+def until(reached: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait for something that has no event of its own."""
+    deadline = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def hold_between_stop_and_start(pair: Pair) -> tuple[Started, list[PauseView]]:
+    """Begin a plain run and hold it on both servers when the store has stopped."""
+    pauses = [
+        pair.lab.pause(server.machine.name, "worker.stopped", service="MSExchangeIS") for server in pair
+    ]
+    started = pair.playbooks.start(pair.write(*plain(), name="held.yml"))
+    for pause in pauses:
+        pause.reached()
+    return started, pauses
+
+
+def leave_unfinished(pair: Pair) -> None:
+    """End controller and worker between stop and start: the store and what depends on it are down."""
+    started, pauses = hold_between_stop_and_start(pair)
+    started.kill()
+    started.process.communicate()
+    pair.inject("cut_worker", at="worker.*")
+    for pause in pauses:
+        pause.release()
+    for server in pair:
+        until(lambda server=server: not runner_tasks(pair, server))
+        assert set(pair.before(server)) - running(server) == WHOLE
+    pair.lab.clear()
+
+
+def runner_tasks(pair: Pair, server: HostView) -> list[str]:
+    machine = pair.lab.world.machine(pair.runner(server))
+    return pair.lab.call(lambda: list(machine.tasks))
+
+
+def restarted(server: HostView, before: dict[str, int]) -> set[str]:
+    now = server.process_ids()
+    assert set(now) == set(before)
+    return {service for service in now if now[service] != before[service]}
+
+
+def test_killed_between_write_and_restart_the_next_run_restarts(servers: Servers) -> None:
+    pair = servers()
+    write, restart = plain()
+    old = pair.direct.file(BIN)
+    started = pair.playbooks.start(pair.write(write, HOLD, restart))
+    until(lambda: all(server.file(BIN) != old for server in pair) and not any(runner_tasks(pair, one) for one in pair))
+    started.kill()
+    started.process.communicate()
+    for server in pair:
+        assert server.process_ids() == pair.before(server)
+        assert server.in_force()["STORE"] == (143,)
+    run = pair.converge()
+    for server in pair:
+        first = run.last(name(server), "wspcfg", "first")
+        assert not first["changed"]
+        assert [row["service"] for row in first["owed"]] == ["MSExchangeIS"]
+        assert restarted(server, pair.before(server)) == WHOLE
+        assert server.in_force()["STORE"] == (110, 143)
+
+
+def test_killed_between_stop_and_start_the_worker_goes_on_alone(servers: Servers) -> None:
+    pair = servers()
+    started, pauses = hold_between_stop_and_start(pair)
+    started.kill()
+    started.process.communicate()
+    for server in pair:
+        assert set(pair.before(server)) - running(server) == WHOLE
+    for server, pause in zip(pair, pauses, strict=True):
+        pause.release()
+        for service in WHOLE:
+            server.until_service(service, "running")
+        until(lambda server=server: (server.journal() or {})["phase"] == "done")
+        assert restarted(server, pair.before(server)) == WHOLE
+    pair.remember()
+    run = pair.converge()
+    for server in pair:
+        assert run.changed(name(server)) == 0
+        assert server.process_ids() == pair.before(server)
+
+
+def test_without_worker_and_controller_the_next_run_finishes(servers: Servers) -> None:
+    pair = servers()
+    leave_unfinished(pair)
+    run = pair.converge()
+    for server in pair:
+        first = run.last(name(server), "wspcfg", "first")
+        assert {row["service"] for row in first["owed"] if row.get("unfinished")} == WHOLE
+        assert first["unfinished"]["same_boot"] is True
+        assert set(run.last(name(server), "service_restart", "first")["finished"]) == WHOLE
+        assert restarted(server, pair.before(server)) == WHOLE
+
+
+def test_a_reboot_of_the_machine_that_runs_the_worker_brings_everything_back(servers: Servers) -> None:
+    pair = servers()
+    for server in pair:
+        pair.lab.inject(
+            "reboot", pair.runner(server), on=server.machine.name, at="worker.stopped", at_service="MSExchangeIS"
+        )
+    run = pair.play(*plain(ignore=True))
+    for server in pair:
+        (entry,) = run.of(name(server), "service_restart")
+        assert entry.outcome in ("failed", "ignored")
+        assert entry.result["error"]["code"] == "interrupted"
+        assert running(server) >= set(pair.before(server))
+    computer = run.of("ex2", "service_restart")[0].result
+    assert set(computer["finished"]) == WHOLE
+    assert computer["down"] == []
+    pair.lab.clear()
+    pair.converge()
+    for server in pair:
+        assert running(server) >= set(pair.before(server))
+        assert server.in_force()["STORE"] == (110, 143)
+
+
+def test_a_second_controller_is_told_who_is_at_work_or_waits(servers: Servers) -> None:
+    pair = servers(services=("ES", "MSMI"))
+    started, pauses = hold_between_stop_and_start(pair)
+    refused = pair.play(restart_task(names=["MSExchangeMSMI"]), name="refused.yml")
+    for server in pair:
+        result = failure(refused, server)
+        assert (result["changed"], result["error"]["code"]) == (False, "busy")
+        assert "@" in result["error"]["detail"]["who"]
+        assert result["error"]["detail"]["who"] in result["msg"]
+        assert result["error"]["detail"]["machine"] == pair.runner(server)
+        assert server.process_id("MSExchangeMSMI") == pair.before(server)["MSExchangeMSMI"]
+    waiting = pair.playbooks.start(pair.write(restart_task(names=["MSExchangeMSMI"], lock_wait=100_000)))
+    for server in pair:
+        until(lambda server=server: len(runner_tasks(pair, server)) > 1)
+    for pause in pauses:
+        pause.release()
+    assert started.wait().status == 0
+    second = waiting.wait()
+    for server in pair:
+        assert second.last(name(server), "service_restart")["outcome"] == "restarted"
+        assert restarted(server, pair.before(server)) == {*WHOLE, "MSExchangeMSMI"}
+    pair.converge()
+
+
+def test_a_second_management_host_meets_the_lock_of_the_first(servers: Servers) -> None:
+    pair = servers()
+    started, pauses = hold_between_stop_and_start(pair)
+    account = {"publish_computer_username": "LAB\\Administrator", "publish_computer_password": "lab-password"}
+    address = pair.lab.world.machine("MGMT2").address
+    for server in pair:
+        refused = pair.play(
+            restart_task(names=["MSExchangeMTA"]),
+            name="second.yml",
+            arguments=["--limit", name(server)],
+            extra={"ansible_host": address, "publish_computer": server.machine.name, **account},
+        )
+        result = failure(refused, server)
+        assert (result["changed"], result["error"]["code"]) == (False, "busy")
+        assert result["error"]["detail"]["machine"] == pair.runner(server)
+        assert server.process_id("MSExchangeMTA") == pair.before(server)["MSExchangeMTA"]
+    for pause in pauses:
+        pause.release()
+    assert started.wait().status == 0
+    for server in pair:
+        assert restarted(server, pair.before(server)) == WHOLE
+    pair.converge()
+
+
+# -- journals that nobody may simply finish ---------------------------------------------------------------------------
+@pytest.fixture(params=["forget_boot", "age_journal"])
+def old_journal(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Pair]:
+    """Both servers with a journal of another boot, or of yesterday, and services down."""
+    pair = servers()
+    leave_unfinished(pair)
+    pair.inject(request.param)
+    yield pair
+
+
+def test_an_old_journal_is_reported_and_finished_on_request_only(old_journal: Pair) -> None:
+    pair = old_journal
+    run = pair.play(*plain())
+    for server in pair:
+        result = run.last(name(server), "wspcfg")
+        assert (result["changed"], result["unfinished"]["same_boot"]) == (False, False)
+        assert set(result["unfinished"]["down"]) == WHOLE
+        assert any("finish: any" in warning for warning in result["warnings"])
+        assert set(pair.before(server)) - running(server) == WHOLE
+    run = pair.play(restart_task(only_if_pending=True, finish="any"), name="finish.yml")
+    for server in pair:
+        assert set(run.last(name(server), "service_restart")["finished"]) == WHOLE
+        assert restarted(server, pair.before(server)) == WHOLE
+    pair.converge()
+
+
+def test_a_corrupt_journal_stops_nothing(servers: Servers) -> None:
+    pair = servers()
+    pair.inject("corrupt_journal")
+    run = pair.play(*plain())
+    for server in pair:
+        assert any("unreadable" in warning for warning in run.last(name(server), "wspcfg")["warnings"])
+        result = failure(run, server)
+        assert (result["changed"], result["error"]["code"], result["services"]) == (False, "journal_corrupt", [])
+        assert r"HKLM\SOFTWARE\msexchange.winsock_proxy" in result["msg"]
+        assert server.process_ids() == pair.before(server)
+    pair.lab.clear()
+    pair.converge()
+    for server in pair:
+        assert restarted(server, pair.before(server)) == WHOLE
