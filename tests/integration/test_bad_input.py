@@ -114,9 +114,7 @@ BAD: Mapping[str, Bad] = {
     "HTTP": Bad(("ansible_host",), make=inject("not_windows", on_wire=True), unreachable=True),
     "POSH2": Bad(("PowerShell is 2.0", "3.0"), make=inject("old_powershell", on_wire=True)),
     "SILENT": Bad(("ansible_connection", "did not answer"), make=inject("silent", on_wire=True)),
-    "BECOME": Bad(
-        ("become", "computer_username"), variables={"ansible_become": True, "ansible_become_method": "runas"}
-    ),
+    "BECOME": Bad(("become", "computer_username"), variables={"ansible_become": True, "ansible_become_user": "SYSTEM"}),
     "WINDOW": Bad(("publish_restart_window", "tonight", "22:00-05:00"), {**GOOD, "restart_window": "tonight"}),
     "ONE": Bad(("is claimed by two as well",)),
     "TWO": Bad(("is claimed by one as well",)),
