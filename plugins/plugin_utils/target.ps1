@@ -532,7 +532,15 @@ function Write-Stream($Stream, [byte[]]$Bytes) {
 
 function Write-New([string]$Path, [byte[]]$Bytes, [string]$Mode = 'CreateNew') {
     $stream = Open-File $Path Write None $Mode
-    try { Write-Stream $stream $Bytes } finally { $stream.Close() }
+    $written = $false
+    try {
+        Write-Stream $stream $Bytes
+        $written = $true
+    }
+    finally {
+        $stream.Close()
+        if (-not $written) { Remove-Quietly (Get-RealPath $Path) }
+    }
 }
 
 function Save-Copy([string]$Path, [byte[]]$Bytes, [string]$Mode) {
