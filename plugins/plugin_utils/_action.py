@@ -16,7 +16,7 @@ from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action import ActionBase
 
 from ._errors import Refused, TargetError, explain, unreached
-from ._session import TARGET_ARGUMENT_SPEC, open_session
+from ._session import TARGET_ARGUMENT_SPEC, connection_detail, open_session
 from ._target import ConnectionLost, Session
 
 Json = dict[str, t.Any]
@@ -47,7 +47,8 @@ class TargetAction(ActionBase):  # type: ignore[misc]
         try:
             result = self._guarded(options, host)
         except ConnectionLost as lost:
-            raise _raised(lost, host) from lost
+            # Without its context, which Ansible would print a second time.
+            raise self._raised(lost, host) from None
         secret = options.get("computer_password")
         return t.cast(Json, remove_values(result, {secret} if secret else set()))
 
@@ -64,9 +65,9 @@ class TargetAction(ActionBase):  # type: ignore[misc]
         finally:
             session.close()
 
-
-def _raised(lost: ConnectionLost, host: str) -> Exception:
-    """Return what to raise: UNREACHABLE only when nothing was sent."""
-    if not lost.sent:
-        return t.cast(Exception, AnsibleConnectionFailure(unreached(lost.text, quota=lost.quota).message(host)))
-    return t.cast(Exception, AnsibleActionFail(explain(TargetError("connection_lost", lost.text), host)))
+    def _raised(self, lost: ConnectionLost, host: str) -> Exception:
+        """Return what to raise: UNREACHABLE only when nothing was sent."""
+        if not lost.sent:
+            problem = unreached(lost.text, connection_detail(self), quota=lost.quota)
+            return t.cast(Exception, AnsibleConnectionFailure(problem.message(host)))
+        return t.cast(Exception, AnsibleActionFail(explain(TargetError("connection_lost", lost.text), host)))

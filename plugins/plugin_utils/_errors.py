@@ -253,7 +253,7 @@ ADVICE: t.Mapping[str, Advice] = {
         "the host refused the login",
         "Check ansible_user and ansible_password (or the Kerberos ticket), whether the account is locked, and that the "
         "host allows this ansible_winrm_transport.",
-        "ansible_password",
+        "ansible_user",
     ),
     "not_winrm": Advice(
         "something else than WinRM answers there",
@@ -290,6 +290,19 @@ class _Filled(dict[str, t.Any]):
         return ""
 
 
+# Options whose value the detail of an error may carry, and under which key.
+_VALUES: t.Mapping[str, str] = {
+    "computer": "computer",
+    "computer_username": "username",
+    "ansible_host": "address",
+    "ansible_port": "port",
+    "ansible_user": "user",
+    "ansible_connection": "connection",
+    "restore": "sha256",
+    "lock_wait": "waited",
+}
+
+
 def problem_of(code: str, detail: Mapping[str, t.Any] | None = None, *, text: str = "") -> Problem:
     """Turn a code and its detail into a problem.
 
@@ -302,13 +315,12 @@ def problem_of(code: str, detail: Mapping[str, t.Any] | None = None, *, text: st
     known = _Filled({key: value for key, value in (detail or {}).items() if value is not None})
     cause = string.Formatter().vformat(advice.cause, (), known)
     remedy = string.Formatter().vformat(advice.remedy, (), known)
-    value = known.get("computer") or known.get("username") or None
     return Problem(
         code=code,
         cause=f"{cause} [{text.strip()}]" if text.strip() else cause,
         remedy=remedy,
         option=advice.option,
-        value=value if advice.option and advice.option.startswith("computer") else None,
+        value=known.get(_VALUES.get(advice.option or "", "")) or None,
         path=None if "{path}" in advice.cause else known.get("path"),
         service=known.get("service"),
     )
@@ -324,15 +336,16 @@ _CONNECTION_TEXTS: tuple[tuple[str, str], ...] = (
 )
 
 
-def unreached(text: str, *, quota: bool = False) -> Problem:
+def unreached(text: str, detail: Mapping[str, t.Any] | None = None, *, quota: bool = False) -> Problem:
     """Say why a host was never reached.
 
     Args:
         text: What the connection plugin said.
+        detail: ``address``, ``port`` and ``user`` of the connection, where known.
         quota: Whether the account's WinRM quota is used up.
     """
     codes = (code for pattern, code in _CONNECTION_TEXTS if re.search(pattern, text, re.IGNORECASE))
-    return problem_of("quota_reached" if quota else next(codes, "host_unreachable"), text=text)
+    return problem_of("quota_reached" if quota else next(codes, "host_unreachable"), detail, text=text)
 
 
 def explain(error: TargetError, host: str) -> str:

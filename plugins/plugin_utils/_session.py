@@ -195,8 +195,20 @@ def _host_problems(action: Task) -> list[Problem]:
     if connection.become is not None or action._task.become:
         problems.append(problem_of("become_refused"))
     if not getattr(connection._shell, "_IS_WINDOWS", False):
-        problems.append(problem_of("not_windows", text=f"ansible_connection is {connection.transport}"))
+        problems.append(problem_of("not_windows", {"connection": connection.transport}))
     return problems
+
+
+def connection_detail(action: Task) -> dict[str, t.Any]:
+    """Return address, port and user of the task's connection, as far as its plugin has such options."""
+    found = {}
+    for name, options in (("address", ("remote_addr", "host")), ("port", ("port",)), ("user", ("remote_user",))):
+        for option in options:
+            # A plugin raises KeyError for an option that it does not have.
+            with contextlib.suppress(KeyError):
+                found[name] = action._connection.get_option(option)
+                break
+    return found
 
 
 def open_session(action: Task, options: Mapping[str, t.Any], *, host: str) -> Session:

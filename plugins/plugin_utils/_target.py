@@ -215,7 +215,9 @@ class Session:
             raise TargetError("no_answer", _first_line(execution) or str(error), detail) from error
         error_object = answer.get("error")
         if error_object:
-            detail = {"computer": self.identity.computer, **(error_object.get("detail") or {})}
+            secret = self.identity.credential
+            mine = {"computer": self.identity.computer, "username": None if secret is None else secret.username}
+            detail = {**mine, **(error_object.get("detail") or {})}
             raise TargetError(error_object["code"], error_object.get("message") or "", detail, answer)
         return answer
 

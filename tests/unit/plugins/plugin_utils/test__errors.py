@@ -95,5 +95,13 @@ def test_unreached_hosts_are_told_apart(text: str, code: str) -> None:
     )
 
 
+def test_values_are_named() -> None:
+    detail = {"address": "192.0.2.1", "user": "LAB\\me", "port": 5985, "computer": "EX1", "username": "LAB\\you"}
+    assert "option ansible_host='192.0.2.1'" in unreached("timed out", detail).message("h")
+    assert "option ansible_user='LAB\\\\me'" in unreached("credentials were rejected", detail).message("h")
+    assert "option ansible_port=5985" in unreached("Code 404", detail).message("h")
+    assert "option computer_username='LAB\\\\you'" in problem_of("credential_refused", detail).message("h")
+
+
 def test_quota_is_named() -> None:
     assert unreached("maximum number of concurrent shells", quota=True).code == "quota_reached"

@@ -16,6 +16,7 @@ from winrm import exceptions as winrm_exceptions
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._errors import Refused
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._session import (
     AnsibleTransport,
+    connection_detail,
     open_session,
     target_problems,
 )
@@ -168,7 +169,7 @@ def test_host_that_is_no_windows_host_is_named() -> None:
     connection._shell._IS_WINDOWS = False
     with pytest.raises(Refused) as caught:
         open_session(Action(connection), OPTIONS, host="EX1")
-    assert "EX1: option ansible_connection: this is no Windows host" in caught.value.message("EX1")
+    assert "EX1: option ansible_connection='winrm': this is no Windows host" in caught.value.message("EX1")
 
 
 BAD: list[tuple[dict[str, t.Any], str]] = [
@@ -231,3 +232,12 @@ def test_shells_of_lost_connections_are_deleted_at_the_end_and_not_before() -> N
     assert sorted(connection.deleted) == ["shell-1", "shell-2"], "one that cannot be deleted stops nothing"
     transport.release()
     assert len(connection.deleted) == 2
+
+
+class Optioned(Connection):
+    def get_option(self, name: str) -> str:
+        return {"host": "192.0.2.1", "remote_user": "me"}[name]
+
+
+def test_options_of_the_connection_are_named_as_far_as_it_has_them() -> None:
+    assert connection_detail(Action(Optioned())) == {"address": "192.0.2.1", "user": "me"}
