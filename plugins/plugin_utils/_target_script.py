@@ -89,7 +89,7 @@ def regions_for(request: t.Mapping[str, t.Any]) -> tuple[str, ...]:
     Raises:
         KeyError: there is no such operation.
     """
-    place = ("direct",) if request.get("computer") is None else ("computer",)
+    place: tuple[str, ...] = ("direct",) if request.get("computer") is None else ("computer",)
     if request.get("credential"):
         place = (*place, "credential")
     own = {
