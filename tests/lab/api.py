@@ -19,8 +19,8 @@ from types import TracebackType
 
 from .control import status
 from .doors import Doors
-from .faults import Faults, Pause
 from .fleet import Fleet, Json, free_net, load
+from .injection import Faults, Pause
 from .inventory import ENVIRONMENT, inventory, write_inventory
 from .machines.machine import Event, Machine
 from .machines.services import State
@@ -131,7 +131,7 @@ class Lab:
         at_skip: int = 0,
         **arguments: t.Any,
     ) -> int:
-        """Inject a fault; see :meth:`tests.lab.faults.Faults.inject`. Returns its number."""
+        """Inject a fault; see :meth:`tests.lab.injection.Faults.inject`. Returns its number."""
         injection = self.call(
             lambda: self.faults.inject(
                 fault, host, at=at, on=on, service=at_service, times=at_times, skip=at_skip, arguments=arguments

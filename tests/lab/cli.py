@@ -19,8 +19,9 @@ from pathlib import Path
 
 from .control import SOCKET, Control, ControlError, ask
 from .doors import MAPPED_OFFSET
-from .faults import FAULTS, OPERATION_POINTS, Faults
+from .faults import FAULTS, OPERATION_POINTS
 from .fleet import FleetError, free_net, load
+from .injection import Faults
 from .inventory import inventory, write_inventory
 from .wire.api import POINTS
 from .world import World

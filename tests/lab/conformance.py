@@ -35,8 +35,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .doors import Doors
-from .faults import Faults
 from .fleet import Fleet, Json
+from .injection import Faults
 from .machines.clock import Clock
 from .machines.files import normal
 from .machines.machine import Event, Machine, Port

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .faults import FaultError, Faults
+from .faults import FaultError
 from .fleet import FleetError, Json
+from .injection import Faults
 from .machines.errors import WindowsFailure
 from .machines.machine import Machine
 from .world import World, programs

@@ -31,7 +31,7 @@ class Scene:
         runner: Machine that runs the script.
         server: Machine that is inspected or changed; the same one in direct mode.
         run, who: From the request.
-        sleepless: Points of an operation are named ``<op>.<point>`` for faults.
+        op: Prefix of the names of its points, for faults.
     """
 
     runner: Machine
