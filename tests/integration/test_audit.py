@@ -1,0 +1,106 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbook audit: one line per server, the exit status, and the table for programs."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+import pytest
+
+from tests.support.playbook import Run
+from tests.support.site import BIN, COMPUTER, DIRECT, Site, Wish, site
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterator
+
+POP = {"listeners": ["pop3"]}
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    wishes = [
+        Wish("FINE", DIRECT, POP),
+        Wish("DRIFT", COMPUTER, POP),
+        Wish("AWAY", DIRECT, POP),
+        Wish("WRONG", DIRECT, {"listeners": ["pop4"]}),
+    ]
+    with site(tmp_path_factory.mktemp("audit"), wishes) as running:
+        first = running.play.run("publish", "-l", "fine,drift")
+        assert first.status == 0, first.output
+        yield running
+
+
+@pytest.fixture
+def drifted(here: Site) -> Iterator[None]:
+    right = here.host("DRIFT").file(BIN) or b""
+    here.host("DRIFT").write(BIN, right.replace(b"Persistent=1", b"Persistent=0"))
+    yield
+    here.host("DRIFT").write(BIN, right)
+
+
+@pytest.fixture
+def away(here: Site) -> Iterator[None]:
+    here.lab.inject("network_down", "AWAY")
+    yield
+    here.lab.clear("AWAY")
+
+
+def table(run: Run) -> list[str]:
+    """The lines that the playbook prints, once for all hosts."""
+    (shown,) = [entry.result["msg"] for entry in run.entries if entry.task == "Result per server"]
+    return t.cast("list[str]", shown)
+
+
+def test_clean_is_0(here: Site) -> None:
+    here.lab.reset_counters()
+    run = here.play.run("audit", "-l", "fine,drift")
+    assert run.status == 0, run.output
+    assert table(run) == ["fine   ok", "drift  ok", "2 servers: 2 ok"]
+    assert (here.executions("FINE"), here.executions("DRIFT")) == (1, 1)
+
+
+@pytest.mark.usefixtures("drifted")
+def test_drift_is_2_and_nothing_is_changed(here: Site) -> None:
+    file = here.host("DRIFT").file(BIN)
+    run = here.play.run("audit", "-l", "fine,drift")
+    assert run.status == 2
+    fine, drift, totals = table(run)
+    assert fine == "fine   ok"
+    assert drift.startswith(f"drift  drift: {BIN} has to be replaced; -Persistent=0 +Persistent=1")
+    assert totals == "2 servers: 1 ok, 1 drift"
+    assert run.failed() == ["drift"]
+    assert here.host("DRIFT").file(BIN) == file
+
+
+@pytest.mark.usefixtures("drifted", "away")
+def test_unreachable_is_4_and_has_its_line_beside_the_others(here: Site) -> None:
+    target = here.lab.directory / "audit.json"
+    run = here.play.run("audit", extra={"publish_audit_json": str(target)})
+    assert run.status == 4, run.output
+    rows = {row["host"]: row for row in json.loads(target.read_text(encoding="utf-8"))}
+    assert {host: row["state"] for host, row in rows.items()} == {
+        "fine": "ok",
+        "drift": "drift",
+        "away": "unknown",
+        "wrong": "error",
+    }
+    assert rows["away"]["line"] == "away   UNKNOWN: unreachable"
+    assert "pop4" in rows["wrong"]["findings"][0]
+    assert run.unreachable() == ["away"]
+    assert run.failed() == ["drift", "wrong"]
+
+
+@pytest.mark.usefixtures("away")
+def test_a_fleet_that_is_altogether_unreachable_has_its_table_too(here: Site) -> None:
+    run = here.play.run("audit", "-l", "away")
+    assert run.status == 4
+    assert table(run) == ["away  UNKNOWN: unreachable", "1 servers: 0 ok, 1 unknown"]
+
+
+def test_an_error_alone_is_2(here: Site) -> None:
+    run = here.play.run("audit", "-l", "wrong")
+    assert run.status == 2
+    assert table(run)[0].startswith("wrong  ERROR: ")
