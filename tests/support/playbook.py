@@ -9,6 +9,7 @@ Nothing of the developer's own environment gets in: no proxy variables (pywinrm 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -219,5 +220,18 @@ class Started:
         return Run(self.process.returncode, output, entries, stats)
 
     def kill(self) -> None:
-        """End the controller and its workers as a power cut would (SIGKILL)."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        """End the controller and its workers as a power cut would (SIGKILL).
+
+        Workers of newer ansible-core lead sessions of their own, so the process group is not enough.
+        """
+        os.kill(self.process.pid, signal.SIGSTOP)  # no new workers from here on
+        for number in (*_descendants(self.process.pid), self.process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+
+
+def _descendants(number: int) -> list[int]:
+    """Processes that a process started, directly or not."""
+    children = Path(f"/proc/{number}/task").glob("*/children")
+    found = [int(child) for listed in children for child in listed.read_text(encoding="ascii").split()]
+    return [*found, *(below for child in found for below in _descendants(child))]
