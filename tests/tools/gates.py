@@ -108,6 +108,7 @@ GATES = (
     suite("oracle", "tests/oracle"),
     suite("lab", "tests/unit/lab", sandbox=True),
     suite("probe", "tests/probe"),
+    Gate("molecule", "test", tool("python", "-m", "tests.tools.molecule"), sandbox=True),
     suite("conformance", "tests/conformance"),
     suite("integration", "tests/integration", sandbox=True),
     in_lane("core2.21", "integration", "tests/integration", sandbox=True),
@@ -151,7 +152,9 @@ def execute(gate: Gate, run_id: str, log: t.BinaryIO) -> tuple[bool, int]:
         if status:
             return False, status
     command = (*SANDBOX, *gate.command) if gate.sandbox else gate.command
-    return True, call(command, isolated_environment(run_id) if gate.tests else plain_environment(run_id), log)
+    return True, call(
+        command, isolated_environment(run_id) if gate.tests or gate.sandbox else plain_environment(run_id), log
+    )
 
 
 def call(command: Sequence[str], environment: Mapping[str, str], log: t.BinaryIO) -> int:
