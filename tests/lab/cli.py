@@ -153,10 +153,19 @@ def _up_in_background(options: argparse.Namespace) -> int:
     raise ControlError(f"the lab did not start:\n{(options.dir / 'lab.log').read_text()}")
 
 
+def runs(pid: int) -> bool:
+    """Whether a process is alive; one that nobody has waited for yet is not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def _down(options: argparse.Namespace) -> int:
     ask(options.dir, "stop")
+    pid = json.loads((options.dir / "lab.json").read_text())["pid"]
     deadline = time.monotonic() + STOP_LIMIT_S
-    while (options.dir / SOCKET).exists():
+    while runs(pid):
         if time.monotonic() > deadline:
             raise ControlError(f"the lab in {options.dir} did not stop")
         time.sleep(0.05)
