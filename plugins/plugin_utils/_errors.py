@@ -166,7 +166,7 @@ ADVICE: t.Mapping[str, Advice] = {
         "lock_wait",
     ),
     "outside_window": Advice(
-        "the clock of the machine that runs the script is outside the restart window",
+        "the clock of the machine that runs the script says {local}, outside the restart window",
         "Run again inside the window, or change option window; nothing was restarted.",
         "window",
     ),
@@ -290,6 +290,19 @@ class _Filled(dict[str, t.Any]):
         return ""
 
 
+def _local_time(detail: Mapping[str, t.Any]) -> dict[str, str]:
+    """Return the time of day that the machine shows, with its offset from UTC, and the window as the user wrote it."""
+    if "now" not in detail or "utc_offset_minutes" not in detail:
+        return {}
+    offset = int(detail["utc_offset_minutes"])
+    minutes = int(float(detail["now"]) // 60 + offset) % 1440
+    sign = "-" if offset < 0 else "+"
+    window = detail.get("window")
+    text = f"{window['from']}-{window['to']}" if isinstance(window, Mapping) else ""
+    local = f"{minutes // 60:02d}:{minutes % 60:02d} (UTC{sign}{abs(offset) // 60:02d}:{abs(offset) % 60:02d})"
+    return {"local": local, "window": text}
+
+
 # Options whose value the detail of an error may carry, and under which key.
 _VALUES: t.Mapping[str, str] = {
     "computer": "computer",
@@ -299,7 +312,7 @@ _VALUES: t.Mapping[str, str] = {
     "ansible_user": "user",
     "ansible_connection": "connection",
     "restore": "sha256",
-    "lock_wait": "waited",
+    "window": "window",
 }
 
 
@@ -313,6 +326,7 @@ def problem_of(code: str, detail: Mapping[str, t.Any] | None = None, *, text: st
     """
     advice = ADVICE.get(code) or Advice(f"unknown error {code}", _LOOK)
     known = _Filled({key: value for key, value in (detail or {}).items() if value is not None})
+    known.update(_local_time(known))
     cause = string.Formatter().vformat(advice.cause, (), known)
     remedy = string.Formatter().vformat(advice.remedy, (), known)
     return Problem(

@@ -119,6 +119,7 @@ class Debt:
         loaded: Hash of the section that the process holds, None when unknown.
         wanted: Hash of the section after the plan.
         needed: Whether the plan publishes listeners of this process.
+        returns: Whether the completion of an interrupted restart starts it, with what is in the file then.
     """
 
     owner: Owner
@@ -127,10 +128,14 @@ class Debt:
     loaded: str | None
     wanted: str
     needed: bool
+    returns: bool = False
 
     @property
     def owed(self) -> bool:
-        return self.running and self.loaded != self.wanted
+        """Whether it must restart, or start because listeners of it are published and nobody else starts it."""
+        if self.running:
+            return self.loaded != self.wanted
+        return self.needed and not self.returns
 
     @property
     def reason(self) -> str:
@@ -204,7 +209,7 @@ class Plan:
 
     @property
     def owed(self) -> tuple[Debt, ...]:
-        return tuple(debt for debt in self.debts if debt.owed or (debt.needed and not debt.running))
+        return tuple(debt for debt in self.debts if debt.owed)
 
     def records(self) -> list[Json]:
         """Return the records that go with the files that are written."""
@@ -334,7 +339,8 @@ def _debt(server: Server, plan: FilePlan, owner: Owner, wanted: Wanted | None) -
         # It was in force through Mspclnt.ini and stays so: nothing changes for the process.
         loaded = hash_after
     needed = wanted is not None and wanted.present and bool(wanted.of(owner))
-    return Debt(owner, is_active(service), verdict, loaded, hash_after, needed)
+    returns = owner.service.lower() in {str(row["service"]).lower() for row in owed_by_journal(server)}
+    return Debt(owner, is_active(service), verdict, loaded, hash_after, needed, returns)
 
 
 def _debts(server: Server, files: Iterable[FilePlan], wanted: Wanted | None) -> tuple[Debt, ...]:
@@ -359,7 +365,7 @@ def loads_of(files: Iterable[FilePlan]) -> dict[str, Loads]:
 
 
 def _restart(server: Server, files: Iterable[FilePlan], debts: Iterable[Debt]) -> RestartPlan:
-    names = tuple(debt.owner.service for debt in debts if debt.owed or (debt.needed and not debt.running))
+    names = tuple(debt.owner.service for debt in debts if debt.owed)
     services = as_finished(server, [row["service"] for row in owed_by_journal(server)])
     return plan_restart(services, Wish(names, loads_of(files))) if names else RestartPlan()
 
@@ -397,7 +403,7 @@ def _ports(files: Iterable[FilePlan], debts: Iterable[Debt], wanted: Wanted | No
             now = debt is not None and debt.running and not debt.verdict.pending
             for port, name in sorted({**before, **after}, key=lambda item: item[0]):
                 host = after.get((port, name)) or before.get((port, name))
-                will = (port, name) in after and debt is not None and debt.running
+                will = (port, name) in after and debt is not None and (debt.running or debt.returns)
                 ports.append(Port(host, port, name, now and (port, name) in before, will))
     return tuple(ports)
 

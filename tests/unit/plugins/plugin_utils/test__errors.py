@@ -103,5 +103,11 @@ def test_values_are_named() -> None:
     assert "option computer_username='LAB\\\\you'" in problem_of("credential_refused", detail).message("h")
 
 
+def test_window_says_the_clock_with_its_offset() -> None:
+    detail = {"now": 86400 * 20000 + 9 * 3600, "utc_offset_minutes": -150, "window": {"from": "22:00", "to": "05:00"}}
+    text = problem_of("outside_window", detail).message("h")
+    assert "option window='22:00-05:00'" in text and "says 06:30 (UTC-02:30)" in text
+
+
 def test_quota_is_named() -> None:
     assert unreached("maximum number of concurrent shells", quota=True).code == "quota_reached"

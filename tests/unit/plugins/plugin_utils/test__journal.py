@@ -24,7 +24,7 @@ STEPS = ("recorded", "stopping", "stopped", "starting", "running", "failed", "hu
 def server(step: str, state: str = "stopped", **changes: t.Any) -> Server:
     described = Described(lock=changes.pop("lock", None))
     described.services["MSExchangeIS"].update(state=state, process=None)
-    rows = [{"name": "MSExchangeIS", "role": "root", "step": step}]
+    rows = [{"name": "MSExchangeIS", "role": "root", "before": "running", "step": step}]
     journal = {"run": "r1", "who": "me", "boot": "boot-1", "began": NOW - 60, "phase": "stopping", "services": rows}
     described.journal = {**journal, **changes}
     return read_server(described.inspect(inspection(Places())))
@@ -32,9 +32,10 @@ def server(step: str, state: str = "stopped", **changes: t.Any) -> Server:
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("state", ["running", "stopped", "stop_pending"])
-def test_only_what_we_stopped_and_is_still_stopped_is_owed(step: str, state: str) -> None:
+def test_only_what_we_stopped_and_is_still_down_is_owed(step: str, state: str) -> None:
     owed = owed_by_journal(server(step, state))
-    assert bool(owed) == (step in ("stopping", "stopped", "starting") and state == "stopped")
+    ours = step in ("stopping", "stopped", "starting", "hung", "failed")
+    assert bool(owed) == (ours and state in ("stopped", "stop_pending"))
     assert all(row["unfinished"] and row["topic"] == "Restart MSExchangeIS" for row in owed)
 
 
@@ -69,13 +70,21 @@ def test_corrupt_journal_is_a_warning_and_nothing_is_owed() -> None:
 def test_dependent_without_a_topic_rides_on_its_root() -> None:
     rows = [
         {"name": "MSExchangeDS", "role": "root", "step": "running"},
-        {"name": "Fax", "role": "dependent", "step": "stopped"},
+        {"name": "Fax", "role": "dependent", "before": "running", "step": "stopped"},
     ]
     described = Described()
     described.services["Fax"] = {**described.services["MSExchangeES"], "name": "Fax", "state": "stopped"}
     described.journal = {"run": "r", "who": "w", "boot": "boot-1", "began": NOW, "phase": "starting", "services": rows}
     found = read_server(described.inspect(inspection(Places())))
     assert [row["topic"] for row in owed_by_journal(found)] == ["Restart MSExchangeDS"]
+
+
+def test_what_did_not_run_before_is_not_ours() -> None:
+    described = Described()
+    described.services["MSExchangeIS"].update(state="stopped", process=None)
+    rows = [{"name": "MSExchangeIS", "role": "root", "before": "stopped", "step": "failed"}]
+    described.journal = {"run": "r", "who": "w", "boot": "boot-1", "began": NOW, "phase": "starting", "services": rows}
+    assert owed_by_journal(read_server(described.inspect(inspection(Places())))) == []
 
 
 def test_no_journal() -> None:

@@ -456,6 +456,24 @@ def test_unfinished_journal_is_owed() -> None:
     assert not result["restart"]["unfinished"] and any("boot" in warning for warning in result["warnings"])
 
 
+def test_service_that_a_completion_starts_is_owed_once_and_not_bounced() -> None:
+    server = Described()
+    server.services["MSExchangeIS"].update(state="stopped", process=None)
+    rows = [{"name": "MSExchangeIS", "role": "root", "before": "running", "step": "stopped"}]
+    server.journal = {
+        "run": "r",
+        "who": "w",
+        "boot": "boot-1",
+        "began": NOW - 60,
+        "phase": "starting",
+        "services": rows,
+    }
+    result, dummy = wspcfg(server, listeners=["pop3"])
+    assert [(row["service"], row.get("unfinished")) for row in result["owed"]] == [("MSExchangeIS", True)]
+    assert result["restart"]["services"] == [] and result["restart"]["unfinished"]
+    assert [row["will"] for row in result["predicted"]] == ["in force"]
+
+
 LINES = st.lists(
     st.sampled_from(
         [
