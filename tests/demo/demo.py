@@ -23,7 +23,7 @@ from tests.conftest import link_collection  # noqa: E402
 from tests.demo.outside import Port, look_at  # noqa: E402
 from tests.lab.api import Lab  # noqa: E402
 from tests.lab.fleet import free_net, load  # noqa: E402
-from tests.support.fleets import PORTS, moved, take_high_ports  # noqa: E402
+from tests.support.fleets import PORTS, moved, port_offset, running  # noqa: E402
 from tests.support.playbook import Playbooks, Run  # noqa: E402
 
 WORK = ROOT / "build" / "demo"
@@ -345,16 +345,16 @@ def main() -> int:
     started = time.monotonic()
     link_collection(ROOT)
     shutil.rmtree(WORK, ignore_errors=True)
-    offset = take_high_ports()
+    offset = port_offset()
     net, reservation = free_net()
-    with reservation, Lab(moved(load("demo", net), offset), speed=SPEED, directory=WORK) as lab:
+    with reservation, running(Lab(moved(load("demo", net), offset), speed=SPEED, directory=WORK)) as lab:
         demo = Demo(lab, Playbooks(lab.inventory, WORK / "runs"), published_ports(lab, offset), offset)
         introduce(lab, offset)
         for stage in STAGES:
             stage(demo)
-        table(demo)
         demo.book.begin("The simulation itself")
         demo.book.same("mistakes of the lab", [], [str(mistake) for mistake in lab.mistakes])
+        table(demo)
     seconds = time.monotonic() - started
     print(f"\n{demo.book.wrong} differences from what was expected, {seconds:.0f} s.")
     return int(demo.book.wrong > 0)

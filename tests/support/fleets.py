@@ -11,12 +11,14 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
+from tests.lab.api import Lab
 from tests.lab.fleet import Fleet, HostSpec, demo, to_data
 
 MAPPED = "WSP_LAB_MAPPED_PORTS"
@@ -38,9 +40,24 @@ _LISTS = re.compile(r"(?im)^(?P<head>\s*(?:ServerBindTCPPorts|ProxyBindIp)\s*=)(
 _KNOWN = re.compile(r"(?<![\d.])(?P<port>" + "|".join(str(port) for port in PORTS.values()) + r")(?![\d.])")
 
 
-def take_high_ports() -> int:
-    """What is added to every port number here; the lab itself no longer maps any."""
-    return OFFSET if os.environ.pop(MAPPED, "") == "1" else 0
+def port_offset() -> int:
+    """What is added to every port number here."""
+    return OFFSET if os.environ.get(MAPPED) == "1" else 0
+
+
+@contextmanager
+def running(lab: Lab) -> Iterator[Lab]:
+    """Run a lab whose fleet is moved already, so that it maps no ports itself."""
+    mapped = os.environ.pop(MAPPED, None)
+    try:
+        lab.__enter__()
+    finally:
+        if mapped is not None:
+            os.environ[MAPPED] = mapped
+    try:
+        yield lab
+    finally:
+        lab.__exit__(None, None, None)
 
 
 def move_text(text: str, offset: int) -> str:
@@ -68,7 +85,7 @@ def _moved(host: HostSpec, offset: int) -> HostSpec:
 def write_demo(path: Path) -> None:
     """Write the seven servers as a file for ``python -m tests.lab up --fleet``."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(_lists(to_data(moved(demo(), take_high_ports())))), encoding="utf-8")
+    path.write_text(yaml.safe_dump(_lists(to_data(moved(demo(), port_offset())))), encoding="utf-8")
 
 
 def _lists(value: object) -> object:

@@ -19,7 +19,7 @@ import yaml
 from tests.lab.api import HostView, Lab
 from tests.lab.fleet import Fleet, HostSpec, Json, ManagementSpec, ProxySpec, free_net
 from tests.lab.machines.services import State
-from tests.support.fleets import moved, take_high_ports
+from tests.support.fleets import moved, port_offset, running
 from tests.support.playbook import COLLECTION, Playbooks, Run
 
 BIN: t.Final = r"C:\exchsrvr\bin\Wspcfg.ini"
@@ -173,7 +173,7 @@ def fleet(**values: t.Any) -> Iterator[Fleet]:
     )
     management = tuple(ManagementSpec(f"MGMT{number}", f"{net}.1.{number}") for number in (1, 2))
     try:
-        yield moved(Fleet(hosts, proxies, management, speed=SPEED), take_high_ports())
+        yield moved(Fleet(hosts, proxies, management, speed=SPEED), port_offset())
     finally:
         reservation.close()
 
@@ -206,7 +206,7 @@ def pair(work: Path, *, settled: bool = True, **values: t.Any) -> Iterator[Pair]
         settled: Whether their files are a day older than their processes.
         values: Attributes of both servers' specifications.
     """
-    with fleet(**values) as both, Lab(both) as lab:
+    with fleet(**values) as both, running(Lab(both)) as lab:
         if settled:
             for server in (lab.host("EX1"), lab.host("EX2")):
                 lab.call(lambda server=server: _age(server))
