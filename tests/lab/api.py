@@ -24,7 +24,7 @@ from .injection import Faults, Pause
 from .inventory import ENVIRONMENT, inventory, write_inventory
 from .machines.machine import Event, Machine
 from .machines.services import State
-from .target.state import KEY, Store
+from .target.state import Store
 from .wire.api import HostCounters, WireSettings
 from .wire.execution import Failure
 from .world import World, programs
@@ -307,19 +307,9 @@ class HostView:
     def records(self) -> list[Json]:
         return self.lab.call(Store(self.machine).records)
 
-    def wipe_state(self) -> None:
-        """Forget records, journal, backups' index and boot token."""
-        self.lab.call(lambda: self.machine.registry.delete(KEY))
-
     def events(self) -> list[Event]:
         return self.lab.call(lambda: list(self.machine.events))
 
     def forward(self, seconds: float) -> None:
         """Let simulated seconds pass at once."""
         self.lab.wait(self.machine.clock.forward(seconds))
-
-    def set_speed(self, speed: float) -> None:
-        def change() -> None:
-            self.machine.clock.speed = speed
-
-        self.lab.call(change)

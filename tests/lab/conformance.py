@@ -6,7 +6,7 @@
 ``LabExecutor().run(case, mode)`` builds a server from ``given``, sends every step's request, and observes. Keys of
 ``given`` (all optional; an unknown key is an error):
 
-``files``       Windows path to ``{text, encoding=cp1252 | base64, read_only, hidden, held_open: read|write|none,
+``files``       Windows path to ``{text, encoding=cp1252 | base64, read_only, held_open: read|write|none,
                 modified, denied: true}`` or ``{directory: true}``
 ``registry``    key to ``{value: data | {kind, data}}``
 ``services``    list of ``{name, display_name, image, state, start_type, account, depends_on, depends_on_groups, group,
@@ -238,7 +238,6 @@ def _set_file(machine: Machine, path: str, item: Mapping[str, t.Any]) -> None:
     if "modified" in item:
         machine.files.set_modified(path, float(item["modified"]))
     node.read_only = bool(item.get("read_only", False))
-    node.hidden = bool(item.get("hidden", False))
     if item.get("held_open"):
         machine.files.hold(path, item["held_open"])
 

@@ -78,14 +78,12 @@ class LdapConversation:
     Args:
         versions: Protocol versions that a bind may ask for.
         naming_context: What the rootDSE names; version 2 has no rootDSE.
-        anonymous: Whether an anonymous bind is allowed (Q175440).
     """
 
-    def __init__(self, *, versions: tuple[int, ...], naming_context: str, anonymous: bool = True) -> None:
+    def __init__(self, *, versions: tuple[int, ...], naming_context: str) -> None:
         self.closed = False
         self._versions = versions
         self._context = naming_context
-        self._anonymous = anonymous
         self._pending = b""
 
     def greeting(self) -> bytes:
@@ -123,7 +121,7 @@ class LdapConversation:
         if version not in self._versions:
             return _result(BIND_RESPONSE, PROTOCOL_ERROR)
         named = bool(parts[1][1]) or parts[2][0] != SIMPLE or bool(parts[2][1])
-        return _result(BIND_RESPONSE, INVALID_CREDENTIALS if named or not self._anonymous else SUCCESS)
+        return _result(BIND_RESPONSE, INVALID_CREDENTIALS if named else SUCCESS)
 
     def _search(self, number: bytes, parts: list[tuple[int, bytes]]) -> bytes:
         base, scope = parts[0][1], int.from_bytes(parts[1][1], "big")

@@ -28,7 +28,6 @@ class Settings:
         persistent: Whether the binding comes back when the proxy does.
         kill_old: Whether a stale session of an earlier process is dropped.
         disable: Whether the process's calls bypass the proxy client.
-        credentials: Whether stored credentials are used (ForceCredentials).
     """
 
     ports: tuple[int, ...] = ()
@@ -36,7 +35,6 @@ class Settings:
     persistent: bool = False
     kill_old: bool = False
     disable: bool = False
-    credentials: bool = False
 
 
 def section_values(data: bytes, section: str) -> dict[str, str] | None:
@@ -69,7 +67,6 @@ def read_section(data: bytes, section: str) -> Settings | None:
         persistent=values.get("persistent") == "1",
         kill_old=values.get("killoldsession") == "1",
         disable=values.get("disable") == "1",
-        credentials=values.get("forcecredentials") == "1",
     )
 
 

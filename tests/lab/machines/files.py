@@ -48,15 +48,12 @@ HOLDS: t.Final[t.Mapping[str, tuple[Access, frozenset[str]]]] = {
 
 @dataclass(eq=False)
 class Node:
-    """One file or directory (``data`` None). Times are as the volume stores them, see :class:`FileSystem`."""
+    """One file or directory (``data`` None); its time is as the volume stores it, see :class:`FileSystem`."""
 
     path: str
     data: bytes | None
-    created: float
     modified: float
     read_only: bool = False
-    hidden: bool = False
-    system: bool = False
     holds: list[Hold] = field(default_factory=list)
 
 
@@ -99,10 +96,10 @@ class FileSystem:
         """Make a drive NTFS or FAT; times stay what they are, as far as FAT can keep them."""
         drive = letter.upper()
         nodes = [node for node in self._nodes.values() if node.path[:1].upper() == drive]
-        times = [(self._time(node.path, node.created), self._time(node.path, node.modified)) for node in nodes]
+        times = [self._time(node.path, node.modified) for node in nodes]
         self.kinds[drive] = kind
-        for node, (created, modified) in zip(nodes, times, strict=True):
-            node.created, node.modified = self._stamp(node.path, created), self._stamp(node.path, modified)
+        for node, modified in zip(nodes, times, strict=True):
+            node.modified = self._stamp(node.path, modified)
 
     def node(self, path: str) -> Node | None:
         return self._nodes.get(normal(path).lower())
@@ -115,9 +112,6 @@ class FileSystem:
         """Whether there is a file (not a directory)."""
         node = self.node(path)
         return node is not None and node.data is not None
-
-    def created(self, path: str) -> float:
-        return self._time(path, self._need(path).created)
 
     def modified(self, path: str) -> float:
         return self._time(path, self._need(path).modified)
@@ -146,7 +140,7 @@ class FileSystem:
             self.mkdir(directory)
         if path.lower() not in self._nodes:
             now = self._stamp(path, self.clock.now())
-            self._nodes[path.lower()] = Node(path, None, now, now)
+            self._nodes[path.lower()] = Node(path, None, now)
 
     def put(self, path: str, data: bytes) -> Node:
         """Make or overwrite a file without any check: the state that a test wants."""
@@ -157,7 +151,7 @@ class FileSystem:
         if node is not None and node.data is None:
             raise WindowsFailure(ACCESS_DENIED, path)
         if node is None:
-            node = Node(path, data, now, now)
+            node = Node(path, data, now)
             self._nodes[path.lower()] = node
         node.data, node.modified = data, now
         return node
@@ -201,7 +195,7 @@ class FileSystem:
         self.put(path, data)
 
     def overwrite(self, path: str, data: bytes, *, in_place: bool = False) -> None:
-        """Replace the content of a file that exists; its creation time and attributes stay.
+        """Replace the content of a file that exists; its attributes stay.
 
         Args:
             path: The file.

@@ -72,7 +72,6 @@ class Machine:
     events: list[Event] = field(default_factory=list)
     event_errors: dict[str, str] = field(default_factory=dict)
     ports: dict[int, Port] = field(default_factory=dict)
-    environment: dict[str, str] = field(default_factory=dict)
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     tokens: int = 0
     can_detach: bool = True
@@ -86,7 +85,6 @@ class Machine:
     def expand(self, text: str) -> str:
         """Replace ``%SystemRoot%`` and the like; unknown names stay as they are, as Windows does."""
         known = {"systemroot": self.system_root, "windir": self.system_root, "systemdrive": self.system_root[:2]}
-        known.update({name.lower(): value for name, value in self.environment.items()})
         return _VARIABLE.sub(lambda match: known.get(match[1].lower(), match[0]), text)
 
     def log(self, source: str, event_id: int, kind: str, message: str, *, log: str = "Application") -> None:

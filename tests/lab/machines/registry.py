@@ -84,10 +84,6 @@ class Registry:
         for path in [path for path in self._keys if path == prefix or path.startswith(prefix + "\\")]:
             del self._keys[path]
 
-    def exists(self, key: str) -> bool:
-        prefix = below_hklm(key)
-        return any(path == prefix or path.startswith(prefix + "\\") for path in self._keys)
-
     def subkeys(self, key: str) -> list[str]:
         """Names of the keys directly below, as they were spelled, sorted without case."""
         prefix = below_hklm(key) + "\\"
@@ -98,10 +94,6 @@ class Registry:
             if path.startswith(prefix) and path.count("\\") == depth
         }
         return sorted(names, key=str.lower)
-
-    def values(self, key: str) -> list[Value]:
-        found = self._keys.get(below_hklm(key))
-        return list(found.values.values()) if found else []
 
     def dump(self) -> dict[str, dict[str, Data]]:
         """Every key below HKEY_LOCAL_MACHINE with its values' data."""
