@@ -23,7 +23,7 @@ from tests.conftest import link_collection  # noqa: E402
 from tests.demo.outside import Port, look_at  # noqa: E402
 from tests.lab.api import Lab  # noqa: E402
 from tests.lab.fleet import free_net, load  # noqa: E402
-from tests.support.fleets import PORTS, moved, port_offset, running  # noqa: E402
+from tests.support.fleets import PORTS, moved, port_offset, started  # noqa: E402
 from tests.support.playbook import Playbooks, Run  # noqa: E402
 
 WORK = ROOT / "build" / "demo"
@@ -347,7 +347,7 @@ def main() -> int:
     shutil.rmtree(WORK, ignore_errors=True)
     offset = port_offset()
     net, reservation = free_net()
-    with reservation, running(Lab(moved(load("demo", net), offset), speed=SPEED, directory=WORK)) as lab:
+    with reservation, started(Lab(moved(load("demo", net), offset), speed=SPEED, directory=WORK)) as lab:
         demo = Demo(lab, Playbooks(lab.inventory, WORK / "runs"), published_ports(lab, offset), offset)
         introduce(lab, offset)
         for stage in STAGES:

@@ -46,7 +46,7 @@ def port_offset() -> int:
 
 
 @contextmanager
-def running(lab: Lab) -> Iterator[Lab]:
+def started(lab: Lab) -> Iterator[Lab]:
     """Run a lab whose fleet is moved already, so that it maps no ports itself."""
     mapped = os.environ.pop(MAPPED, None)
     try:

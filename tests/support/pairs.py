@@ -17,9 +17,8 @@ from pathlib import Path
 import yaml
 
 from tests.lab.api import HostView, Lab
-from tests.lab.fleet import Fleet, HostSpec, Json, ManagementSpec, ProxySpec, free_net
+from tests.lab.fleet import Fleet, HostSpec, Json, ManagementSpec, free_net
 from tests.lab.machines.services import State
-from tests.support.fleets import moved, port_offset, running
 from tests.support.playbook import COLLECTION, Playbooks, Run
 
 BIN: t.Final = r"C:\exchsrvr\bin\Wspcfg.ini"
@@ -71,7 +70,9 @@ class Pair:
         return "MGMT1" if server is self.computer else server.machine.name
 
     # playbooks
-    def play(self, *tasks: Json, name: str = "play.yml", extra: Json | None = None, arguments: Sequence[str] = ()) -> Run:
+    def play(
+        self, *tasks: Json, name: str = "play.yml", extra: Json | None = None, arguments: Sequence[str] = ()
+    ) -> Run:
         """Run tasks on both."""
         return self.playbooks.run(self.write(*tasks, name=name), *arguments, extra=extra)
 
@@ -151,31 +152,17 @@ def states(result: Json) -> dict[str, tuple[State | None, State | None]]:
 
 @contextlib.contextmanager
 def fleet(**values: t.Any) -> Iterator[Fleet]:
-    """Two servers that differ in the way to them only; each has a proxy of its own, and there are two management hosts.
+    """Two servers that differ in the way to them only, and two management hosts. No mail port is really opened.
 
     Args:
         values: Attributes of both servers' specifications.
     """
     net, reservation = free_loopback_net()
     both = {"files": {BIN: LOADED}, "services": ("ES",), **values}
-    proxies = tuple(ProxySpec(f"PROXY{number}", (f"{net}.0.{number}",)) for number in (1, 2))
-    hosts = tuple(
-        HostSpec(
-            f"EX{number}",
-            address=f"{net}.2.1" if number == 1 else "",
-            via="" if number == 1 else "MGMT1",
-            proxy=f"PROXY{number}",
-            lan=f"{net}.3.{number}",
-            publish={"listeners": ["pop3", "imap4"], "proxy_address": f"{net}.0.{number}", **values.get("publish", {})},
-            **{key: value for key, value in both.items() if key != "publish"},
-        )
-        for number in (1, 2)
-    )
+    hosts = HostSpec("EX1", address=f"{net}.2.1", **both), HostSpec("EX2", via="MGMT1", **both)
     management = tuple(ManagementSpec(f"MGMT{number}", f"{net}.1.{number}") for number in (1, 2))
-    try:
-        yield moved(Fleet(hosts, proxies, management, speed=SPEED), port_offset())
-    finally:
-        reservation.close()
+    with reservation:
+        yield Fleet(hosts, (), management, speed=SPEED)
 
 
 def free_loopback_net() -> tuple[str, socket.socket]:
@@ -206,7 +193,7 @@ def pair(work: Path, *, settled: bool = True, **values: t.Any) -> Iterator[Pair]
         settled: Whether their files are a day older than their processes.
         values: Attributes of both servers' specifications.
     """
-    with fleet(**values) as both, running(Lab(both)) as lab:
+    with fleet(**values) as both, Lab(both) as lab:
         if settled:
             for server in (lab.host("EX1"), lab.host("EX2")):
                 lab.call(lambda server=server: _age(server))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.lab.api import HostView, Lab
 from tests.lab.fleet import Fleet, HostSpec, ManagementSpec, ProxySpec, free_net
-from tests.support.fleets import PORTS, moved, port_offset, running
+from tests.support.fleets import PORTS, moved, port_offset, started
 from tests.support.playbook import Playbooks
 
 BIN = "C:\\exchsrvr\\bin\\Wspcfg.ini"
@@ -121,6 +121,6 @@ def site(work: Path, wishes: Sequence[Wish], *, speed: float = SPEED) -> Iterato
     offset = port_offset()
     net, reservation = free_net()
     fleet = moved(fleet_of(net, wishes, speed), offset)
-    with reservation, running(Lab(fleet, directory=work / "lab")) as lab:
+    with reservation, started(Lab(fleet, directory=work / "lab")) as lab:
         yield Site(lab, Playbooks(lab.inventory, work / "runs"), offset)
         assert lab.mistakes == []
