@@ -21,7 +21,6 @@ from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import (
     _task_service_restart,
     _task_wspcfg,
 )
-
 from tests.lab.builder import build_server
 from tests.lab.doors import Doors
 from tests.lab.fleet import HostSpec

@@ -15,7 +15,9 @@ from tests.support.pairs import Pair, failure, name, restart_task, rows, states
 from tests.support.unwired import Server
 
 Servers = Callable[..., Pair]
-STEP = re.compile(r"(?P<service>\S+) (?P<step>stopping|starting) since \d\d:\d\d:\d\d UTC, until \d\d:\d\d:\d\d UTC at most")
+STEP = re.compile(
+    r"(?P<service>\S+) (?P<step>stopping|starting) since \d\d:\d\d:\d\d UTC, until \d\d:\d\d:\d\d UTC at most"
+)
 
 
 @pytest.fixture

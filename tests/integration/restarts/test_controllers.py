@@ -33,9 +33,7 @@ def until(reached: Callable[[], bool], seconds: float = 60.0) -> None:
 
 def hold_between_stop_and_start(pair: Pair) -> tuple[Started, list[PauseView]]:
     """Begin a plain run and hold it on both servers when the store has stopped."""
-    pauses = [
-        pair.lab.pause(server.machine.name, "worker.stopped", service="MSExchangeIS") for server in pair
-    ]
+    pauses = [pair.lab.pause(server.machine.name, "worker.stopped", service="MSExchangeIS") for server in pair]
     started = pair.playbooks.start(pair.write(*plain(), name="held.yml"))
     for pause in pauses:
         pause.reached()

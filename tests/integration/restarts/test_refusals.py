@@ -88,7 +88,7 @@ def set_time(pair: Pair, hour: int, minute: int) -> None:
     for server in pair:
         machine = pair.lab.world.machine(pair.runner(server))
         now = datetime.fromtimestamp(machine.clock.now(), timezone.utc)
-        wanted = now.replace(hour=hour, minute=minute, second=0) .timestamp() - OFFSET_MINUTES * 60
+        wanted = now.replace(hour=hour, minute=minute, second=0).timestamp() - OFFSET_MINUTES * 60
         skew = machine.clock.skew_s + wanted - now.timestamp()
         pair.lab.inject("clock", machine.name, skew_s=skew, utc_offset_minutes=OFFSET_MINUTES, speed=10.0)
 
