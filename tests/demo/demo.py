@@ -342,7 +342,7 @@ def introduce(lab: Lab, offset: int) -> None:
 
 def main() -> int:
     """Run every stage; 0 when everything was as expected."""
-    started = time.monotonic()
+    began = time.monotonic()
     link_collection(ROOT)
     shutil.rmtree(WORK, ignore_errors=True)
     offset = port_offset()
@@ -355,7 +355,7 @@ def main() -> int:
         demo.book.begin("The simulation itself")
         demo.book.same("mistakes of the lab", [], [str(mistake) for mistake in lab.mistakes])
         table(demo)
-    seconds = time.monotonic() - started
+    seconds = time.monotonic() - began
     print(f"\n{demo.book.wrong} differences from what was expected, {seconds:.0f} s.")
     return int(demo.book.wrong > 0)
 
