@@ -229,7 +229,7 @@ left_alone:
   returned: always
   type: list
   elements: str
-finished:
+completed:
   description: Services that were started to complete an interrupted restart.
   returned: always
   type: list

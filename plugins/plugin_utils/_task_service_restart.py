@@ -296,7 +296,7 @@ def _result(job: Job, answer: Mapping[str, t.Any], session: Session, host: str) 
         "down": answer.get("down") or [],
         "advice": [],
         "left_alone": answer.get("left_alone") or [],
-        "finished": answer.get("finished") or [],
+        "completed": answer.get("finished") or [],
         "previous": answer.get("previous"),
         "unfinished": job.journal,
         "refusals": [problem.as_result() for problem in plan.refusals],

@@ -113,7 +113,7 @@ def test_without_worker_and_controller_the_next_run_finishes(servers: Servers) -
         first = run.last(name(server), "wspcfg", "first")
         assert {row["service"] for row in first["owed"] if row.get("unfinished")} == WHOLE
         assert first["unfinished"]["same_boot"] is True
-        assert set(run.last(name(server), "service_restart", "first")["finished"]) == WHOLE
+        assert set(run.last(name(server), "service_restart", "first")["completed"]) == WHOLE
         assert restarted(server, pair.before(server)) == WHOLE
 
 
@@ -130,7 +130,7 @@ def test_a_reboot_of_the_machine_that_runs_the_worker_brings_everything_back(ser
         assert entry.result["error"]["code"] == "interrupted"
         assert running(server) >= set(pair.before(server))
     computer = run.of("ex2", "service_restart")[0].result
-    assert set(computer["finished"]) == WHOLE
+    assert set(computer["completed"]) == WHOLE
     assert computer["down"] == []
     pair.lab.clear()
     pair.converge()
@@ -208,7 +208,7 @@ def test_an_old_journal_is_reported_and_finished_on_request_only(old_journal: Pa
         assert set(pair.before(server)) - running(server) == WHOLE
     run = pair.play(restart_task(only_if_pending=True, finish="any"), name="finish.yml")
     for server in pair:
-        assert set(run.last(name(server), "service_restart")["finished"]) == WHOLE
+        assert set(run.last(name(server), "service_restart")["completed"]) == WHOLE
         assert restarted(server, pair.before(server)) == WHOLE
     pair.converge()
 

@@ -76,7 +76,7 @@ def test_a_dependent_that_hangs_stopping_leaves_the_root_alone_and_brings_back_t
     pair.inject("end_hang", name="MSExchangeIMC")
     run = pair.converge()
     for server in pair:
-        assert run.last(name(server), "service_restart", "first")["finished"] == ["MSExchangeIMC"]
+        assert run.last(name(server), "service_restart", "first")["completed"] == ["MSExchangeIMC"]
         assert set(server.process_ids()) == set(pair.before(server))
         assert server.in_force()["STORE"] == (110, 143)
 
@@ -120,7 +120,7 @@ def test_a_root_that_hangs_past_the_deadline_is_not_killed_and_is_started_once_i
     pair.inject("end_hang", name="MSExchangeIS")
     run = pair.converge()
     for server in pair:
-        assert set(run.last(name(server), "service_restart", "first")["finished"]) == WHOLE
+        assert set(run.last(name(server), "service_restart", "first")["completed"]) == WHOLE
         only_these_restarted(server, pair.before(server), *WHOLE)
         assert server.in_force()["STORE"] == (110, 143)
 
@@ -144,7 +144,7 @@ def test_a_root_that_fails_to_start_is_named_and_owed(servers: Servers) -> None:
     pair.lab.clear()
     run = pair.converge()
     for server in pair:
-        assert set(run.last(name(server), "service_restart", "first")["finished"]) == WHOLE
+        assert set(run.last(name(server), "service_restart", "first")["completed"]) == WHOLE
         only_these_restarted(server, pair.before(server), *WHOLE)
 
 
