@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import functools
 import os
 import re
 import secrets
@@ -22,7 +21,7 @@ import threading
 import time
 import typing as t
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -250,7 +249,10 @@ def main(argv: Sequence[str]) -> int:
         signal.signal(number, interrupt)
     run_id, before = secrets.token_hex(8), leftovers.files()
     with ThreadPoolExecutor(max_workers=options.jobs) as pool:
-        outcomes = list(pool.map(functools.partial(run, run_id=run_id), chosen))
+        futures = [pool.submit(run, gate, run_id) for gate in chosen]
+        while wait(futures, timeout=1).not_done:  # a signal that comes just before a wait without end is never seen
+            pass
+        outcomes = [future.result() for future in futures]
     if not options.only:
         outcomes.append(check_leftovers(run_id, before))
     line = closing(outcomes)

@@ -161,9 +161,12 @@ gates.GATES = (gates.Gate("x", "lint", ("sh", "-c", "sleep 600 & echo $! > {star
 sys.exit(gates.main(["--only", "x"]))
 """
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.DEVNULL) as gate_runner:
-        child = int(started.read_text(encoding="ascii"))
-        gate_runner.terminate()
-        assert gate_runner.wait(30) == 128 + 15
+        try:
+            child = int(started.read_text(encoding="ascii"))
+            gate_runner.terminate()
+            assert gate_runner.wait(60) == 128 + 15
+        finally:
+            gate_runner.kill()
     deadline = time.monotonic() + 30
     while running(child):
         assert time.monotonic() < deadline, "the command's own process outlived it"
