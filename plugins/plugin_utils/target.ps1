@@ -1047,14 +1047,19 @@ function Complete-Previous {
     $journal = $Work.Journal
     $previous = $journal.previous
     if (-not $previous) { return }
-    # One that was told to stop may still be on its way down.
+    # One that was told to stop may still be on its way down; what depends on it waits for the next run then.
     $down = @($previous.services | Where-Object { (Wait-State $_.name 'running', 'stopped', 'missing' (Get-Limit $Request.stop_timeout)) -eq 'stopped' })
+    $hanging = @($previous.services | Where-Object { (Get-State $_.name) -notin 'running', 'stopped', 'missing' })
     $young = [math]::Abs((Get-Stamp) - $previous.began) -lt 86400
     if ($Request.finish -ne 'any' -and ($previous.boot -ne $journal.boot -or -not $young)) {
         $journal.previous = [pscustomobject]@{ run = $previous.run; who = $previous.who; began = $previous.began; down = @($down | ForEach-Object { $_.name }) }
         return
     }
     $journal.left_alone = @($previous.recorded | Where-Object { (Get-State $_) -eq 'stopped' })
+    foreach ($service in $hanging) {
+        $Work.Failed += $service.name
+        try { Stop-Run service_pending @{ service = $service.name; state = Get-State $service.name } } catch { Set-Failure $null (Get-Failure $_) '' }
+    }
     $start = @(foreach ($service in $down) {
             if (Test-Disabled $service.name) { continue }
             # This request knows better which file is right.

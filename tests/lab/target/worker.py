@@ -24,6 +24,7 @@ LOCK_WAIT_S: t.Final = 30.0
 RETRY_S: t.Final = 0.5
 SHORTEST_LIMIT_S: t.Final = 1.0
 _BUSY_CODES: t.Final = (SERVICE_CANNOT_ACCEPT_CTRL, INVALID_SERVICE_CONTROL)
+_CALM: t.Final = ("running", "stopped", "missing")
 Names: t.TypeAlias = set[str]
 
 
@@ -103,15 +104,25 @@ class Worker:
         for entry in previous["services"]:
             await self._until_calm(entry["name"])
         down = [entry for entry in previous["services"] if self._state(entry["name"]) == "stopped"]
+        hanging = [entry["name"] for entry in previous["services"] if self._state(entry["name"]) not in _CALM]
         self.journal.data["left_alone"] = [
             entry["name"] for entry in previous["recorded"] if self._state(entry["name"]) == "stopped"
         ]
         if self._continues(previous):
+            self._give_up(hanging)
             self.owed = [entry for entry in down if not self._disabled(entry["name"])]
             await self._start_all(self.owed)
             self.journal.data["finished"] = [entry["name"] for entry in self.owed if entry["name"] not in self.failed]
         previous["down"] = [entry["name"] for entry in down if self._state(entry["name"]) != "running"]
         self.journal.write()
+
+    def _give_up(self, hanging: list[str]) -> None:
+        """What depends on a service that did not come to rest is not tried."""
+        for name in hanging:
+            self.failed.add(name)
+            state = self._state(name)
+            failure = TargetFailure("service_pending", f"the service stays {state}", service=name, state=state)
+            self.journal.fail(None, "", failure)
 
     def _continues(self, previous: Json) -> bool:
         if self.request["finish"] == "any":
@@ -371,8 +382,7 @@ class Worker:
     async def _until_calm(self, name: str) -> None:
         """Wait while a service is on its way down or up."""
         limit = self._limit(self.request["stop_timeout"])
-        calm = ("running", "stopped", "missing")
-        await self.manager.changed.until(self.scene.clock, lambda: self._state(name) in calm, limit)
+        await self.manager.changed.until(self.scene.clock, lambda: self._state(name) in _CALM, limit)
 
     # small questions
     def _state(self, name: str) -> State | t.Literal["missing"]:
