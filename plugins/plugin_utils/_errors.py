@@ -129,7 +129,7 @@ ADVICE: t.Mapping[str, Advice] = {
     "not_found": Advice("{path} does not exist", "Check the path."),
     "parent_missing": Advice(
         "the directory of {path} does not exist",
-        "Check the path; set bin_dir or imc_dir when Exchange is installed elsewhere.",
+        "Check the path, or make the directory first (ansible.windows.win_file).",
     ),
     "is_directory": Advice("{path} is a directory", "Remove or rename the directory."),
     "read_only": Advice("{path} has the read-only attribute", "Clear it with: attrib -r {path}"),
@@ -144,8 +144,9 @@ ADVICE: t.Mapping[str, Advice] = {
     "disk_full": Advice("the disk of {path} is full", "Free space on it and run again; the old file is in place."),
     "bad_name": Advice("Windows does not accept the name {path}", "Correct the path."),
     "too_large": Advice(
-        "{path} has {size} bytes; at most {max_bytes} are read (Windows' own limit for INI files, Q74602)",
-        "This is hardly a Wspcfg.ini; look at the file and move it away.",
+        "{path} has {size} bytes, more than the {max_bytes} that are taken (64 KB is Windows' own limit for INI files, "
+        "Q74602; 1 MB is what Windows PowerShell's JSON carries)",
+        "Look at the file on the server; split it, or move it away if it is not what it should be.",
     ),
     "changed": Advice(
         "{path} was changed by somebody else between reading and writing; nothing was written",
@@ -157,8 +158,8 @@ ADVICE: t.Mapping[str, Advice] = {
         "restore",
     ),
     "backup_failed": Advice(
-        "the backup of {path} could not be written or did not read back equal; nothing was changed",
-        "Check free space and permissions of %SystemRoot% on the server.",
+        "the backup {path} could not be written or did not read back equal{why}; nothing was changed",
+        "Check free space and permissions of that directory on the server.",
     ),
     "busy": Advice(
         "{who} is at work on this server (run {run}, from {machine})",
@@ -303,6 +304,22 @@ def _local_time(detail: Mapping[str, t.Any]) -> dict[str, str]:
     return {"local": local, "window": text}
 
 
+# Why a file could not be written, where the code does not say it: Win32 error -> words (winerror.h).
+_REASONS: t.Mapping[int, str] = {
+    5: "access was denied",
+    32: "another program holds it open",
+    39: "the disk is full",
+    80: "it exists already",
+    112: "the disk is full",
+    183: "it exists already",
+}
+
+
+def _reason(detail: Mapping[str, t.Any]) -> dict[str, str]:
+    reason = _REASONS.get(detail.get("native") or 0)
+    return {"why": f" ({reason})"} if reason else {}
+
+
 # Options whose value the detail of an error may carry, and under which key.
 _VALUES: t.Mapping[str, str] = {
     "computer": "computer",
@@ -327,6 +344,7 @@ def problem_of(code: str, detail: Mapping[str, t.Any] | None = None, *, text: st
     advice = ADVICE.get(code) or Advice(f"unknown error {code}", _LOOK)
     known = _Filled({key: value for key, value in (detail or {}).items() if value is not None})
     known.update(_local_time(known))
+    known.update(_reason(known))
     cause = string.Formatter().vformat(advice.cause, (), known)
     remedy = string.Formatter().vformat(advice.remedy, (), known)
     return Problem(

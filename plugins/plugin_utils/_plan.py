@@ -13,11 +13,11 @@ import base64
 import hashlib
 import typing as t
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..module_utils._listeners import EMSMTA, LISTENERS, OWNERS, Owner
 from ._errors import Problem, problem_of
-from ._exchange import LDAPS_FIXED_BEFORE_BUILD, Exchange, proxy_here
+from ._exchange import LDAPS_FIXED_BEFORE_BUILD, MAX_BYTES, Exchange, proxy_here
 from ._ini import Document, Finding, IniError, read_strict, unified_diff
 from ._journal import as_finished, owed_by_journal
 from ._pending import Pending, pending, section_hash
@@ -33,6 +33,7 @@ from ._wspcfg import (
     shape,
     single_ports,
     unreached,
+    unreadable_encoding,
     version_problems,
 )
 
@@ -276,7 +277,7 @@ def _place_problems(server: Server, file_id: str, wanted: Wanted) -> Iterable[Pr
     """Say why a file that is needed cannot be planned."""
     state = server.file(file_id)
     if state.error is not None and (_wants(wanted, file_id) or state.exists):
-        detail = {"path": state.path, "size": state.size, "max_bytes": 65536, **(state.error.get("detail") or {})}
+        detail = {"path": state.path, "size": state.size, "max_bytes": MAX_BYTES, **(state.error.get("detail") or {})}
         yield problem_of(str(state.error["code"]), detail, text=str(state.error.get("message") or ""))
     elif not (wanted.present and _wants(wanted, file_id)):
         return
@@ -286,7 +287,8 @@ def _place_problems(server: Server, file_id: str, wanted: Wanted) -> Iterable[Pr
         remedy = f"Set {option} to the directory of the executable as the server has it, or install Exchange first."
         yield Problem("not_installed", cause, remedy, option)
     elif not state.directory_exists:
-        yield problem_of("parent_missing", {"path": state.path})
+        remedy = f"Check the path; set {file_id}_dir when Exchange is installed elsewhere."
+        yield replace(problem_of("parent_missing", {"path": state.path}), remedy=remedy)
 
 
 def _content_problems(plan: FilePlan, wanted: Wanted) -> Iterable[Problem]:
@@ -462,7 +464,23 @@ def _mta_warnings(server: Server, files: Iterable[FilePlan], wanted: Wanted) -> 
         )
 
 
+def _conversions(files: Iterable[FilePlan]) -> Iterable[str]:
+    for file in files:
+        encoding = unreadable_encoding(file.before or b"")
+        if encoding is not None and file.after is not None and unreadable_encoding(file.after) is None:
+            yield f"{file.path} is saved as {encoding}, which Exchange cannot read (Q181420); it is converted to ANSI."
+
+
+def _lookalikes(server: Server) -> Iterable[str]:
+    """Name what an editor made of Wspcfg.ini; a copy that somebody keeps beside it is a finding and no warning."""
+    for file in map(server.file, FILES):
+        for name in file.lookalikes:
+            if name.lower().endswith(".txt") or "." not in name:
+                yield f"{name} lies beside {file.path} and is read by nobody (Q181420); rename or remove it."
+
+
 def _warnings(server: Server, exchange: Exchange, wanted: Wanted) -> Iterable[str]:
+    yield from _lookalikes(server)
     proxy = server.service("wspsrv")
     if proxy.exists and proxy.disabled:
         yield "Proxy Server is installed on this server but its WinSock Proxy service is disabled; it was ignored."
@@ -501,7 +519,7 @@ def make_plan(wanted: Wanted, server: Server, exchange: Exchange) -> Plan:
         if file is not None:
             files.append(file)
             problems += _content_problems(file, wanted)
-    return finish_plan(server, files, wanted, problems, [*_warnings(server, exchange, wanted)])
+    return finish_plan(server, files, wanted, problems, [*_warnings(server, exchange, wanted), *_conversions(files)])
 
 
 def finish_plan(

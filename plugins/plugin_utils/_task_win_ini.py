@@ -13,7 +13,7 @@ import hashlib
 import time
 import typing as t
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ._errors import Problem, Refused, TargetError, problem_of
 from ._ini import Document, read_profile
@@ -29,7 +29,6 @@ from ._win_ini import (
     make_plan,
     read_path,
     read_wanted,
-    too_large,
 )
 
 Json = dict[str, t.Any]
@@ -77,8 +76,8 @@ def _look(session: Session, path: str) -> FileView:
     try:
         found = answer["files"][0]
         if found["error"]:
-            size = {"size": found["size"]} if found["size"] is not None else {}
-            detail = {"path": path, **size, **(found["error"].get("detail") or {})}
+            limits = {"size": found["size"], "max_bytes": MAX_BYTES}
+            detail = {"path": path, **limits, **(found["error"].get("detail") or {})}
             raise TargetError(found["error"]["code"], found["error"].get("message") or "", detail, answer)
         return FileView(
             path=found["path"] or path,
@@ -95,19 +94,6 @@ def _look(session: Session, path: str) -> FileView:
 def _stamp(clock: Mapping[str, t.Any]) -> str:
     local = time.gmtime(clock["now"] + clock["utc_offset_minutes"] * 60)
     return time.strftime("%Y%m%d-%H%M%S", local)
-
-
-def _problem_of(error: TargetError) -> Problem:
-    """Explain an error in the words of an INI file's user; the shared table speaks of Wspcfg.ini here and there."""
-    path = error.detail.get("path")
-    if error.code == "too_large":
-        return too_large(str(path), error.detail.get("size"))
-    problem = problem_of(error.code, error.detail, text=error.text)
-    if error.code == "parent_missing":
-        return replace(problem, remedy="Check the path, or make the directory first (ansible.windows.win_file).")
-    if error.code == "backup_failed":
-        return replace(problem, remedy="Check free space and permissions of the file's directory.")
-    return problem
 
 
 def _failed(problems: t.Sequence[Problem], host: str) -> Json:
@@ -146,7 +132,10 @@ def run(session: Session, options: Mapping[str, t.Any], *, host: str, check: boo
         result = _result(session, path, view, plan, redact, host)
         return {**result, "changed": False, **_failed(refused.problems, host)}
     except TargetError as error:
-        result = {**_result(session, path, view, plan, redact, host), **_failed([_problem_of(error)], host)}
+        result = {
+            **_result(session, path, view, plan, redact, host),
+            **_failed([problem_of(error.code, error.detail, text=error.text)], host),
+        }
         left = bool(error.answer.get("left"))
         written = left or (bool(error.answer.get("applied")) and not error.answer.get("restored"))
         return {**result, "changed": written, "error": _error(error)}
@@ -165,7 +154,7 @@ def _check_view(wanted: Wanted, view: FileView) -> None:
         remedy = "Look at what changed it, then give the hash that the file has now."
         raise Refused([Problem("changed", cause, remedy, "expect_sha256", wanted.expect_sha256, view.path)])
     if view.data is None and not view.directory_exists:
-        raise Refused([_problem_of(TargetError("parent_missing", detail={"path": view.path}))])
+        raise Refused([problem_of("parent_missing", {"path": view.path})])
     if view.data is None and not wanted.create:
         remedy = "Check the path, or set create to true."
         raise Refused([Problem("not_found", f"{view.path} does not exist", remedy, "create", "false")])
@@ -254,7 +243,7 @@ def read(session: Session, options: Mapping[str, t.Any], *, host: str) -> Json:
     except Refused as refused:
         return {**empty, "executions": session.executions, **_failed(refused.problems, host)}
     except TargetError as error:
-        failure = {**_failed([_problem_of(error)], host), "error": _error(error)}
+        failure = {**_failed([problem_of(error.code, error.detail, text=error.text)], host), "error": _error(error)}
         return {**empty, "executions": session.executions, **failure}
     result = {**empty, "path": view.path, "executions": session.executions}
     if view.data is None:

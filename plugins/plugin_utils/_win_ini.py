@@ -13,7 +13,7 @@ import typing as t
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ._errors import Problem, Refused
+from ._errors import Problem, Refused, problem_of
 from ._ini import (
     AddSection,
     Document,
@@ -216,7 +216,8 @@ def make_plan(wanted: Wanted, data: bytes | None) -> Plan:
     except IniError as error:
         raise Refused([_problem(error, wanted)]) from error
     if len(bytes(after)) > MAX_BYTES:
-        raise Refused([too_large(wanted.path, len(bytes(after)))])
+        detail = {"path": wanted.path, "size": len(bytes(after)), "max_bytes": MAX_BYTES}
+        raise Refused([problem_of("too_large", detail)])
     profile = read_profile(before)
     return Plan(
         before=before,
@@ -262,14 +263,6 @@ def _problem(error: IniError, wanted: Wanted) -> Problem:
     option = _OPTIONS_OF_CODES.get(error.code)
     value = {"encoding": wanted.encoding, "duplicates": wanted.duplicates}.get(option or "")
     return Problem(error.code, error.message, remedy, option, value, wanted.path)
-
-
-def too_large(path: str, size: int | None) -> Problem:
-    """Return the problem of a file that does not fit into one answer of Windows PowerShell."""
-    cause = (
-        f"the file has {size} bytes; at most {MAX_BYTES} can be handed over (the limit of Windows PowerShell's JSON)"
-    )
-    return Problem("too_large", cause, "Split the file, or edit it on the server.", "path", path)
 
 
 def _is_loud(finding: Finding) -> bool:

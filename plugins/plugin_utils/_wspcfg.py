@@ -28,7 +28,6 @@ FLAGS = ("Persistent", "KillOldSession")
 # Ours without asking; ForceCredentials and [EMSMTA] Disable only where our record says that we wrote them.
 OWN_KEYS = (PORTS, BIND_IP, *FLAGS)
 
-MTA_DIRECT = ("auto", "true", "false")
 PUBLISHERS: tuple[Owner, ...] = (STORE, DSAMAIN, MSEXCIMC)
 
 _RANGE = re.compile(r"(\d+)-(\d+)\Z")
@@ -305,18 +304,28 @@ class Outcome:
     copied: tuple[str, ...] = ()
 
 
+def _as_saved(data: bytes) -> Document:
+    """Return the document in the encoding that it was saved in, UTF-16 without a byte order mark, too."""
+    document = Document.parse(data)
+    if not document.bom and document.codec.width == 1 and data.count(b"\0") * 3 >= len(data) > 1:
+        return Document.parse(data, encoding="utf-16-le" if data[1:2] == b"\0" else "utf-16-be")
+    return document
+
+
+def unreadable_encoding(data: bytes) -> str | None:
+    """Return the encoding of a file that Exchange cannot read because it is not ANSI (Q181420), else None."""
+    document = _as_saved(data)
+    return document.encoding if document.bom or document.codec.width > 1 else None
+
+
 def _readable(data: bytes) -> Document:
     """Return the text as an ANSI document, whatever it was saved as.
 
     Raises:
         IniError: A character does not exist in ANSI.
     """
-    document = Document.parse(data)
-    if not document.bom and document.codec.width == 1 and data.count(b"\0") * 3 >= len(data) > 1:
-        document = Document.parse(data, encoding="utf-16-le" if data[1:2] == b"\0" else "utf-16-be")
-    if document.bom or document.codec.width > 1:
-        return document.convert(encoding="ansi")
-    return document
+    document = _as_saved(data)
+    return document if unreadable_encoding(data) is None else document.convert(encoding="ansi")
 
 
 def _has(document: Document, section: str, key: str) -> bool:

@@ -159,13 +159,25 @@ def test_each_cause_has_its_own_message_and_the_file_is_intact(lab: Lab, playboo
 
 
 def test_a_full_disk_leaves_the_old_file(lab: Lab, playbooks: Playbooks, host: HostView) -> None:
-    lab.inject("fill_disk", host.machine.name)
+    """Room for the run's lock, and for the backup or not, and never for the new file."""
+    host.write(PATH, FILE + b"\r\n;" + b"x" * 20_000)
     before = host.files()
-    long = {"sections": {"Db": {"Server": "b" * 5000}}}
-    for options in (long, {**long, "backup": True}):
-        (result,) = results(play(playbooks, host, {"win_ini": {**WISH, **options}}), host)
+    longer = {**WISH, "sections": {"Db": {"Server": "b" * 5000}}}
+    for backup, free, code, path in (
+        (False, 2000, "disk_full", ""),
+        (True, 22_000, "disk_full", ""),
+        (True, 2000, "backup_failed", ".bak"),
+    ):
+        lab.inject("fill_disk", host.machine.name, free=free)
+        (result,) = results(play(playbooks, host, {"win_ini": {**longer, "backup": backup}}), host)
         assert result["failed"] and not result["changed"]
-        assert result["error"]["code"] in ("disk_full", "backup_failed")
+        assert result["error"]["code"] == code
+        assert result["error"]["detail"]["path"].startswith(PATH) and result["error"]["detail"]["path"].endswith(path)
+        assert "disk" in result["msg"] and "full" in result["msg"]
+        copies = [name for name in host.files() if name.startswith(f"{PATH}.")]
+        assert [host.file(name) for name in copies] == [before[PATH]] * (backup and code == "disk_full")
+        for name in copies:
+            host.remove(name)
         assert intact(host, before)
 
 

@@ -54,6 +54,22 @@ def test_missing_detail_does_no_harm() -> None:
     assert "unknown error" in explain(TargetError("never_heard_of"), "h")
 
 
+@pytest.mark.parametrize(
+    ("native", "why"), [(5, "access was denied"), (112, "the disk is full"), (183, "exists already")]
+)
+def test_a_backup_that_failed_says_why(native: int, why: str) -> None:
+    assert why in problem_of("backup_failed", {"path": "C:\\f.bak", "native": native}).cause
+    assert "(" not in problem_of("backup_failed", {"path": "C:\\f.bak", "native": None}).cause
+
+
+@pytest.mark.parametrize(
+    "code", ["parent_missing", "is_directory", "too_large", "backup_failed", "locked", "disk_full"]
+)
+def test_errors_of_any_file_do_not_speak_of_one(code: str) -> None:
+    text = explain(TargetError(code, "", {"path": "C:\\f.ini", "size": 1, "max_bytes": 1}), "h")
+    assert "Wspcfg" not in text and "bin_dir" not in text
+
+
 def test_problem_names_option_and_value() -> None:
     problem = Problem("c", "this is no TCP port", "Give a port.", "ports.pop3", "x", path="C:\\f")
     assert problem.message("EX1") == "EX1: option ports.pop3='x': this is no TCP port (C:\\f). Give a port."

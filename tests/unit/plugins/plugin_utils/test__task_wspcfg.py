@@ -115,13 +115,40 @@ def test_by_hand_in_other_words_is_left_as_it_is() -> None:
     assert not result["changed"] and result["owed"] == [] and replay.ops == ["inspect"]
 
 
-def test_unicode_is_converted() -> None:
-    text = "[STORE]\r\nServerBindTcpPorts=110\r\nPersistent=1\r\nKillOldSession=1\r\n"
-    for data in (text.encode("utf-16"), text.encode("utf-8-sig"), text.encode("utf-16-le")):
-        server = Described(files={"bin": File(BIN, data), "imc": File(IMC), "client": File(None)})
-        result, dummy = wspcfg(server, listeners=["pop3"])
-        assert result["changed"] and server.files["bin"].content == text.encode("ascii")
-        assert owed(result) == ["MSExchangeIS"]
+ARTICLE = "[STORE]\r\nServerBindTcpPorts=110\r\nPersistent=1\r\nKillOldSession=1\r\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding", "code"),
+    [
+        (ARTICLE.encode("utf-16"), "utf-16-le", "encoding_unicode"),
+        (b"\xfe\xff" + ARTICLE.encode("utf-16-be"), "utf-16-be", "encoding_unicode"),
+        (ARTICLE.encode("utf-16-le"), "utf-16-le", "encoding_unicode"),
+        (ARTICLE.encode("utf-8-sig"), "utf-8", "encoding_bom"),
+    ],
+)
+def test_unicode_is_converted_and_the_result_says_so(data: bytes, encoding: str, code: str) -> None:
+    server = Described(files={"bin": File(BIN, data), "imc": File(IMC), "client": File(None)})
+    for check in (True, False):
+        result, dummy = wspcfg(server, listeners=["pop3"], check=check)
+        assert result["changed"] and owed(result) == ["MSExchangeIS"]
+        assert code in {finding["code"] for finding in result["findings"]}
+        (warning,) = result["warnings"]
+        assert all(part in warning for part in ("EX1", BIN, encoding, "converted to ANSI", "Q181420"))
+    assert server.files["bin"].content == ARTICLE.encode("ascii")
+    result, dummy = wspcfg(server, listeners=["pop3"])
+    assert not result["changed"] and result["warnings"] == []
+
+
+def test_a_file_with_another_name_is_found_and_named() -> None:
+    names = ("Wspcfg", "Wspcfg.ini.bak", "Wspcfg.ini.txt")
+    server = Described(files={"bin": File(BIN, lookalikes=names), "imc": File(IMC), "client": File(None)})
+    result, dummy = wspcfg(server, listeners=["pop3"], check=True)
+    named = [warning.split()[1] for warning in result["warnings"]]
+    assert named == ["Wspcfg", "Wspcfg.ini.txt"], "a copy of somebody's is no reason to warn"
+    findings = [row for row in result["findings"] if row["code"] == "lookalike"]
+    assert [row["message"].split()[0] for row in findings] == list(names)
+    assert all(row["path"] == BIN for row in findings)
 
 
 def test_prose_of_the_article_is_refused_and_absent_removes_it() -> None:
