@@ -116,7 +116,7 @@ def _file(file: FileState) -> Json:
 
 
 def _service(row: ServiceState) -> Json:
-    keys = ("name", "display_name", "state", "start_type", "account", "process_source")
+    keys = ("name", "display_name", "state", "start_type", "account", "image", "process_source")
     process = None if row.process is None else {"id": row.process.id, "started": row.process.started}
     return {**{key: getattr(row, key) for key in keys}, "process": process, "depends_on": list(row.depends_on)}
 
