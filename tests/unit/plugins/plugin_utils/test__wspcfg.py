@@ -30,6 +30,9 @@ def wanted(*listeners: str, **options: t.Any) -> Wanted:
     return read_wanted({"listeners": list(listeners), **options})
 
 
+TLS_STORE = f"[Store]\r\nProxyBindIp=993:{ADDRESS},995:{ADDRESS}\r\nServerBindTCPPorts=993,995\r\n"
+TLS_STORE += "KillOldSession=1\r\nPersistent=1\r\n"
+
 # What the articles print, with the address filled in where they leave a gap.
 ARTICLES = [
     ("Q181420 SMTP", "imc", ("smtp",), "[MSEXCIMC]\r\nServerBindTcpPorts=25\r\nPersistent=1\r\nKillOldSession=1\r\n"),
@@ -49,8 +52,7 @@ ARTICLES = [
         "Q181420 store over TLS",
         "bin",
         ("pop3s", "imap4s"),
-        f"[Store]\r\nProxyBindIp=993:{ADDRESS},995:{ADDRESS}\r\nServerBindTCPPorts=993,995\r\nKillOldSession=1\r\n"
-         "Persistent=1\r\n",
+        TLS_STORE,
     ),
     (
         "Q178532 LDAP, the prose taken out",
