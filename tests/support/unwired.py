@@ -173,6 +173,9 @@ class Server:
     def reset(self) -> None:
         """There is no connection."""
 
+    def release(self) -> None:
+        """There is no connection."""
+
     def monotonic(self) -> float:
         return self.machine.clock.elapsed()
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.support.pairs import BIN, Pair, name, plain
+from tests.support.playbook import Run
 
 Servers = Callable[..., Pair]
 HOUR_S = 3600.0
 
 
-def owed(run: object, pair: Pair, label: str = "") -> list[list[str]]:
-    return [[row["service"] for row in run.last(name(server), "wspcfg", label)["owed"]] for server in pair]  # type: ignore[attr-defined]
+def owed(run: Run, pair: Pair, label: str = "") -> list[list[str]]:
+    """Services that owe a restart on each server."""
+    return [[row["service"] for row in run.last(name(server), "wspcfg", label)["owed"]] for server in pair]
 
 
 def test_an_edit_for_the_store_leaves_the_directory_its_process(servers: Servers) -> None:

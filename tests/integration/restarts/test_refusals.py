@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timezone
 
+from tests.lab.fleet import Json
 from tests.support.pairs import Pair, failure, name, plain, restart_task, rows
 
 Servers = Callable[..., Pair]
-DIRECTORY = {"listeners": ["imap4", "ldap"]}
+DIRECTORY: Json = {"listeners": ["imap4", "ldap"]}
 OFFSET_MINUTES = 120
 
 
@@ -95,10 +96,9 @@ def set_time(pair: Pair, hour: int, minute: int) -> None:
 
 def test_a_window_over_midnight_is_kept_by_the_clock_of_the_machine_that_runs_the_script(servers: Servers) -> None:
     pair = servers()
-    for service, state in (("stop_ms", 100), ("start_ms", 100)):
-        for server in pair:
-            for one in server.machine.services:
-                setattr(one.behaviour, service, state)
+    for server in pair:
+        for service in server.machine.services:
+            service.behaviour.stop_ms = service.behaviour.start_ms = 100
     night = {"window": "22:00-05:00", "settle": 1}
     for hour, minute in ((12, 0), (21, 40), (5, 10)):
         set_time(pair, hour, minute)

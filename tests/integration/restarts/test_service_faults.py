@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.lab.api import HostView
+from tests.lab.fleet import Json
 from tests.support.pairs import Pair, failure, name, plain, rows, running, states
 
 Servers = Callable[..., Pair]
 WHOLE = {"MSExchangeIS", "MSExchangeIMC", "MSExchangeES"}
 
 
-def told_truly(server: HostView, result: dict, before: dict[str, int]) -> None:
+def told_truly(server: HostView, result: Json, before: dict[str, int]) -> None:
     """The result says of every service what the service manager says, and knows processes where they can be known."""
     for row in result["services"]:
         assert row["after"] == server.service(row["name"])
