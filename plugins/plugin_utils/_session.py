@@ -49,6 +49,13 @@ _QUOTA = re.compile(
     r"2150859(17[3-9]|18[0-2])|0x803381a[5-9a-e]|quota|maximum number of concurrent (shells|operations)", re.I
 )
 
+# What OpenSSH says while it connects and logs in; every other failure may have come after the request was sent.
+_SSH_BEFORE = re.compile(
+    r"ssh: connect to host|could not resolve hostname|host key verification failed|permission denied \(|"
+    r"no matching (host key|key exchange)|connection timed out during banner exchange",
+    re.I,
+)
+
 _COMPUTER = re.compile(
     r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?)*\.?\Z"
 )
@@ -91,7 +98,7 @@ class AnsibleTransport:
         """Run the loader; see Transport.
 
         winrm and psrp open their shell in ``_connect``: what fails there has sent nothing. ssh connects while it
-        executes, so its failures count as unreachable.
+        executes; what it then says about connecting and logging in has sent nothing either.
         """
         self._connect()
         try:
@@ -99,7 +106,8 @@ class AnsibleTransport:
             result = self._action._low_level_execute_command(self._wrapped(command), in_data=stdin)
         except _TRANSPORT_ERRORS as error:
             quota = bool(_QUOTA.search(str(error)))
-            raise ConnectionLost(_short(error), sent=not quota and self._name() != "ssh", quota=quota) from error
+            before = self._name() == "ssh" and bool(_SSH_BEFORE.search(str(error)))
+            raise ConnectionLost(_short(error), sent=not quota and not before, quota=quota) from error
         return Execution(int(result["rc"]), str(result["stdout"]), str(result["stderr"]))
 
     def reset(self) -> None:

@@ -123,7 +123,9 @@ def test_ssh_gets_an_encoded_command_unless_the_plugin_encodes_itself() -> None:
             True,
         ),
         (Connection(), AnsibleConnectionFailure("wsmanfault_code 2150859174"), False, True),
-        (Ssh(), AnsibleConnectionFailure("Failed to connect to the host via ssh"), False, False),
+        (Ssh(), AnsibleConnectionFailure("ssh: connect to host EX1 port 22: Connection refused"), False, False),
+        (Ssh(), AnsibleConnectionFailure("me@EX1: Permission denied (publickey,password)."), False, False),
+        (Ssh(), AnsibleConnectionFailure("client_loop: send disconnect: Broken pipe"), True, False),
     ],
 )
 def test_what_was_sent_is_told_apart(
