@@ -49,6 +49,11 @@ options:
     type: list
     elements: str
     default: []
+  more:
+    description: What P(msexchange.winsock_proxy.wspcfg_unloaded#filter) found.
+    type: list
+    elements: dict
+    default: []
 """
 
 EXAMPLES = r"""
@@ -103,10 +108,11 @@ def wspcfg_owes(
     window: str = "",
     start_stopped: bool = False,
     accepted: Sequence[str] = (),
+    more: Sequence[Mapping[str, t.Any]] = (),
 ) -> dict[str, t.Any]:
     """Divide what ``plan`` says is owed."""
     try:
-        return what_is_owed(plan, Policy(restart, window, start_stopped, accepted)).as_result()
+        return what_is_owed(plan, Policy(restart, window, start_stopped, accepted), more=more).as_result()
     except RolloutError as error:
         raise AnsibleFilterError(f"wspcfg_owes: {error}") from error
 

@@ -138,18 +138,49 @@ def _to_prove(plan: JsonObject, deferred: Iterable[JsonObject]) -> Iterator[Json
             yield _target(port, "closed")
 
 
-def what_is_owed(plan: JsonObject, policy: Policy) -> Owes:
+def unloaded(results: Iterable[JsonObject], info: JsonObject) -> tuple[JsonObject, ...]:
+    """Debts of services of which nothing but their ports tells whether they have loaded their file.
+
+    That is so once at most: a restart leaves a record, and from then on the record decides.
+
+    Args:
+        results: Results of ``port_probe``.
+        info: Result of ``wspcfg_info`` with the inside view of the ports that failed.
+    """
+    undecided = {row["service"] for row in info.get("pending", ()) if row["known_by"] == "unknown" and row["running"]}
+    failed: dict[str | None, list[JsonObject]] = {}
+    for result in results:
+        if not result["ok"] and result["expect"] == "open":
+            failed.setdefault(_service_of(result["protocol"]), []).append(result)
+    return tuple(
+        {
+            "service": service,
+            "topic": f"Restart {service}",
+            "reason": "nothing tells whether it has loaded its file, and its ports answer on the server only",
+            "running": True,
+        }
+        for service, rows in failed.items()
+        if service in undecided and all(_answers_inside_only(row, info) for row in rows)
+    )
+
+
+def _answers_inside_only(result: JsonObject, info: JsonObject) -> bool:
+    return result["status"] == "refused" and broken_side(result, info.get("inside") or ()).side == "proxy"
+
+
+def what_is_owed(plan: JsonObject, policy: Policy, *, more: Iterable[JsonObject] = ()) -> Owes:
     """Divide what a plan found into what is done now and what waits.
 
     Args:
         plan: Result of ``wspcfg``, from check mode or from a real run.
         policy: Which restarts are wanted now.
+        more: Debts that :func:`unloaded` found.
 
     Raises:
         RolloutError: The window cannot be read.
     """
     open_now = within_window(policy.window, plan["clock"])
-    because = [(entry, policy.postpones(entry, open_now=open_now)) for entry in plan["owed"]]
+    because = [(entry, policy.postpones(entry, open_now=open_now)) for entry in (*plan["owed"], *more)]
     now = tuple(entry for entry, reason in because if not reason)
     later = tuple({**entry, "because": reason} for entry, reason in because if reason)
     writes = any(file["action"] != "none" for file in plan["files"])

@@ -77,6 +77,8 @@ def test_check_mode_predicts_file_services_and_ports_and_touches_nothing(fleet: 
     assert restart["outcome"] == "predicted"
     assert restart["roots"] == ["MSExchangeIS"]
     assert set(restart["takes_down"]) == {"MSExchangeES", "MSExchangeIMC"}
+    (probed,) = (entry for entry in run.of("new", "port_probe") if entry.outcome == "ok")
+    assert [(port["attempts"], port["ok"]) for port in probed.result["results"]] == [(1, False)] * 2
     for line in (
         f"+ServerBindTcpPorts={fleet.port('pop3')},{fleet.port('imap4s')}",
         "MSExchangeIS: running, restarted",
@@ -116,6 +118,71 @@ def test_verify_looks_from_outside_only_and_says_which_side_is_broken(fleet: Sit
     assert "MSExchangeIMC does not listen on port" in bad.messages("via")
     closed = fleet.play.run("verify", "-l", "new", extra={"publish_state": "absent", "publish_probe_deadline": 0})
     assert closed.status == 0, closed.output
+
+
+def test_without_record_and_process_the_ports_decide_once(fleet: Site) -> None:
+    host = fleet.host("VIA")
+    imap, smtp = fleet.port("imap4"), fleet.port("smtp")
+    host.write(BIN, b"[STORE]\r\nServerBindTcpPorts=%d\r\nPersistent=1\r\nKillOldSession=1\r\n" % imap)
+    host.write(IMC, b"[MSEXCIMC]\r\nServerBindTcpPorts=%d\r\nPersistent=1\r\nKillOldSession=1\r\n" % smtp)
+    host.restart("MSExchangeIMC")
+    adopted = fleet.play.run("publish", "-l", "via", extra={"publish_mta_direct": "false"})
+    assert adopted.status == 0, adopted.output
+    assert [
+        row["name"] for row in adopted.last("via", "service_restart")["services"] if row["role"] == "requested"
+    ] == ["MSExchangeIS"]
+    assert published(fleet, "VIA", "imap4").startswith("* OK Microsoft Exchange IMAP4")
+    again = fleet.play.run("publish", "-l", "via", extra={"publish_mta_direct": "false"})
+    assert (again.status, again.changed("via")) == (0, 0), again.output
+    fleet.lab.inject("take_port", address=fleet.address("VIA"), port=imap)
+    fleet.lab.clear()
+    processes = host.process_ids()
+    refused = fleet.play.run("publish", "-l", "via", extra={"publish_mta_direct": "false"})
+    assert refused.status == 2
+    assert "MSExchangeIS answers on port" in refused.messages("via")
+    assert host.process_ids() == processes
+
+
+def test_a_port_that_another_server_of_the_inventory_claims_is_no_failure_of_unpublish(tmp_path: Path) -> None:
+    wishes = [
+        Wish("FIRST", DIRECT, {"listeners": ["pop3"]}),
+        Wish("SECOND", COMPUTER, {"listeners": ["pop3"], "state": "absent"}, share="FIRST"),
+    ]
+    with site(tmp_path, wishes) as here:
+        assert here.play.run("publish", "-l", "first").status == 0
+        moved_on = here.play.run("publish", extra={"publish_max_fail_percentage": 100})
+        assert moved_on.status == 0, moved_on.output
+        gone = here.play.run("verify", "-l", "second", extra={"publish_probe_deadline": 0})
+        assert gone.status == 0, gone.output
+        assert published(here, "FIRST", "pop3").startswith("+OK Microsoft Exchange POP3")
+        foreign = here.play.run(
+            "verify", "-l", "second", extra={"publish_probe_deadline": 0, "publish_conflict_hosts": ["second"]}
+        )
+        assert foreign.status == 2
+        assert f"{here.address('FIRST')}:{here.port('pop3')}" in foreign.messages("second")
+
+
+CHECKED = """
+- name: A play that only predicts, whatever the command line says
+  hosts: new
+  gather_facts: false
+  check_mode: true
+  vars: {publish_pin: true}
+  roles: [msexchange.winsock_proxy.publish]
+"""
+
+
+def test_the_task_s_own_check_mode_counts_and_not_the_command_line_s(fleet: Site) -> None:
+    processes = fleet.host("NEW").process_ids()
+    hook = fleet.play.write("hook.yml", "- name: Hook\n  ansible.builtin.debug: {msg: never}\n")
+    run = fleet.play.run(fleet.play.write("checked.yml", CHECKED), extra={"publish_before_restart_tasks": str(hook)})
+    assert run.status == 0, run.output
+    assert run.last("new", "service_restart")["outcome"] == "predicted"
+    assert not run.of("new", task="Hook")
+    assert f"ProxyBindIp={fleet.port('pop3')}:{fleet.address('NEW')}" in str(run.last("new", "wspcfg", "Write")["diff"])
+    assert "publish_pin: set outside of the inventory" in str(run.last("new", "debug", "did not see"))
+    assert fleet.host("NEW").file(BIN) is None
+    assert fleet.host("NEW").process_ids() == processes
 
 
 def backup(run: Run, host: str) -> str:

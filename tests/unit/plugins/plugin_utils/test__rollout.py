@@ -13,12 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._rollout import (
+    Case,
     Policy,
     RolloutError,
     audit,
     conflicts_of,
     is_blind,
     refusals,
+    report,
+    unloaded,
     what_is_owed,
     within_window,
 )
@@ -210,6 +213,82 @@ def test_a_blind_vantage_is_refused_unless_told_to_proceed() -> None:
     assert "publish_blind: proceed" in refusal
     assert "192.0.2.1:110 (pop3) timeout" in refusal
     assert refusals("a", OWING, results=silent, blind="proceed") == ()
+
+
+def info(*rows: tuple[str, str, bool], inside: t.Sequence[Json] = ()) -> Json:
+    """A result of ``wspcfg_info``: how it is known whether each service is pending, and the inside view."""
+    pending = [{"service": service, "known_by": known_by, "running": runs} for service, known_by, runs in rows]
+    return {"pending": pending, "inside": list(inside), "causes": []}
+
+
+GREETS = {"port": 110, "listening": None, "connected": True, "greeting": "+OK Microsoft Exchange POP3 server ready"}
+UNDECIDED = ("MSExchangeIS", "unknown", True)
+
+
+@pytest.mark.parametrize(
+    ("view", "status", "found"),
+    [
+        (info(UNDECIDED, inside=[GREETS]), "refused", ["MSExchangeIS"]),
+        (info(("MSExchangeIS", "loaded", True), inside=[GREETS]), "refused", []),
+        (info(("MSExchangeIS", "unknown", False), inside=[GREETS]), "refused", []),
+        (info(UNDECIDED, inside=[GREETS]), "foreign", []),
+        (info(UNDECIDED, inside=[GREETS]), "timeout", []),
+        (info(UNDECIDED, inside=[{**GREETS, "connected": False}]), "refused", []),
+        (info(UNDECIDED), "refused", []),
+        ({"failed": True, "msg": "no answer"}, "refused", []),
+    ],
+)
+def test_ports_decide_only_where_nothing_else_can(view: Json, status: str, found: list[str]) -> None:
+    debts = unloaded([result(110, status), result(143, "open")], view)
+    assert [debt["service"] for debt in debts] == found
+    assert [debt["topic"] for debt in debts] == [f"Restart {service}" for service in found]
+
+
+def test_one_port_that_is_no_proof_keeps_the_service_running() -> None:
+    view = info(UNDECIDED, inside=[GREETS, {**GREETS, "port": 143}])
+    assert unloaded([result(110, "refused"), result(143, "timeout")], view) == ()
+
+
+def test_what_the_ports_decide_is_owed_like_everything_else() -> None:
+    (debt,) = unloaded([result(110, "refused")], info(UNDECIDED, inside=[GREETS]))
+    assert what_is_owed(plan(), Policy(), more=[debt]).topics == ("Restart MSExchangeIS",)
+    assert not what_is_owed(plan(), Policy("defer"), more=[debt]).owes
+
+
+def test_the_report_names_side_events_restart_and_fate_of_the_file() -> None:
+    text = report(
+        Case(
+            host="ex1",
+            results=[result(110, "refused"), result(143, "open")],
+            inside=[GREETS],
+            causes=["event 11508: the port is taken"],
+            deferred=[
+                {"service": "MSExchangeDS", "reason": "its section differs", "because": "publish_restart is 'defer'"}
+            ],
+            restarted={"problems": [{}], "msg": "MSExchangeIS did not start", "advice": ["MSExchangeIS: see Q262041"]},
+            verdict={"action": "rollback", "because": ["110 answered before"]},
+            undone={"files": []},
+            afterwards=[result(110, "open")],
+        )
+    )
+    lines = text.splitlines()
+    assert lines[0] == "ex1: 1 of 2 ports are not as expected."
+    assert "MSExchangeIS answers on port 110" in lines[1]
+    assert lines[2:] == [
+        "Event log: event 11508: the port is taken",
+        "MSExchangeDS: its section differs; not done: publish_restart is 'defer'.",
+        "Restart: MSExchangeIS did not start",
+        "MSExchangeIS: see Q262041",
+        "The file of before was put back, because 110 answered before. Now: 192.0.2.1:110 (pop3) open.",
+    ]
+
+
+@pytest.mark.parametrize("undone", [None, {"failed": False, "msg": "the server is gone", "unreachable": True}])
+def test_a_rollback_that_did_not_happen_is_not_told_as_one(undone: Json | None) -> None:
+    verdict = {"action": "rollback", "because": ["110 answered before"]}
+    text = report(Case("ex1", [result(110, "refused")], verdict=verdict, undone=undone))
+    assert "Rolling back failed" in text
+    assert "put back, because" not in text
 
 
 def test_only_hosts_in_conflict_are_named() -> None:
