@@ -30,6 +30,8 @@ _SECONDS = ("stop_timeout", "start_timeout", "deadline", "settle")
 # The first answer comes within this time when everything is fast; then no second execution is needed.
 WAIT_S = 40
 PREDICTED = "predicted"
+# Parts of the request that come back in the journal; they say nothing about what happened.
+REQUEST_KEYS = frozenset({"depends_on", "file", "file_sha256", "loaded"})
 ALLOWS = ("allow_kms", "allow_cluster", "allow_disabled", "start_dependencies")
 
 
@@ -264,7 +266,8 @@ def _touched(row: Mapping[str, t.Any]) -> bool:
 
 def _services(answer: Mapping[str, t.Any]) -> list[Json]:
     names = {"root": "requested", "dependent": "dependent"}
-    return [{**row, "role": names.get(row["role"], row["role"])} for row in answer.get("services") or ()]
+    rows = [{**row, "role": names.get(row["role"], row["role"])} for row in answer.get("services") or ()]
+    return [{key: value for key, value in row.items() if key not in REQUEST_KEYS} for row in rows]
 
 
 def _transition(rows: Iterable[Mapping[str, t.Any]]) -> Json:

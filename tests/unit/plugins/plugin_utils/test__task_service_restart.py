@@ -40,8 +40,7 @@ def carried_out(request: Json) -> Json:
     """Answer as if everything went well."""
     rows = [
         {
-            "name": row["name"],
-            "role": row["role"],
+            **row,
             "before": "running",
             "after": "running",
             "process_before": {"id": 1, "started": 1.0},
@@ -73,6 +72,10 @@ def test_by_name_is_two_executions() -> None:
         "MSExchangeIMC": "dependent",
         "MSExchangeFB": "dependent",
         "MSExchangeES": "dependent",
+    }
+    assert set(result["services"][0]) == {
+        *("name", "role", "before", "after", "process_before", "process_after", "process_source"),
+        *("stop_ms", "start_ms", "step", "error"),
     }
     request = replay.requests[1]
     assert request["start"] == [] and request["wait"] == 40 and request["window"] is None
