@@ -43,21 +43,21 @@ DROPS: dict[str, Sequence[Drop]] = {
 }
 
 
+# Reached directly by winrm, through a management host by winrm, and directly by psrp. How often psrp passes a point of
+# the wire is its own affair.
+MODES = {"inside-operations": "DCP", "around-operations": "DC"}
+
+
 def hosts(net: str, count: int) -> Iterator[HostSpec]:
     for number in range(1, count + 1):
-        for mode in ("D", "C"):
-            direct = mode == "D"
-            yield HostSpec(
-                f"{mode}{number}",
-                address=f"{net}.2.{number}" if direct else "",
-                via="" if direct else f"M{number}",
-                files={BIN: LOADED},
-            )
+        yield HostSpec(f"D{number}", address=f"{net}.2.{number}", files={BIN: LOADED})
+        yield HostSpec(f"C{number}", via=f"M{number}", files={BIN: LOADED})
+        yield HostSpec(f"P{number}", address=f"{net}.4.{number}", files={BIN: LOADED}, connection="psrp")
 
 
 @contextlib.contextmanager
 def lab_for(drops: Sequence[Drop]) -> Iterator[Lab]:
-    """A direct and a managed server for each drop; every managed one has a management host of its own."""
+    """Servers for each drop, one per mode; every managed one has a management host of its own."""
     net, reservation = free_loopback_net()
     with reservation:
         management = tuple(ManagementSpec(f"M{number}", f"{net}.1.{number}") for number in range(1, len(drops) + 1))
@@ -77,10 +77,10 @@ def arm(lab: Lab, server: HostView, drop: Drop) -> int | None:
     return None
 
 
-def play(lab: Lab, work: Path) -> Run:
+def play(lab: Lab, work: Path, names: Sequence[str]) -> Run:
     playbooks = Playbooks(lab.inventory, work, {"ANSIBLE_FORKS": "12"})
     modules = {f"{COLLECTION}.{module}": TARGET for module in ("wspcfg", "service_restart")}
-    play = {"name": "Test", "hosts": "exchange", "gather_facts": False, "module_defaults": modules, "tasks": plain()}
+    play = {"name": "Test", "hosts": list(names), "gather_facts": False, "module_defaults": modules, "tasks": plain()}
     return playbooks.run(playbooks.write("play.yml", yaml.safe_dump([play])))
 
 
@@ -104,11 +104,11 @@ def complaints(server: HostView, before: dict[str, int], run: Run) -> Iterator[s
 def test_a_dropped_connection_costs_no_service_and_no_second_run(kind: str, tmp_path: Path) -> None:
     drops = DROPS[kind]
     with lab_for(drops) as lab:
-        servers = {f"{mode}{number}": drop for number, drop in enumerate(drops, 1) for mode in "DC"}
+        servers = {f"{mode}{number}": drop for number, drop in enumerate(drops, 1) for mode in MODES[kind]}
         views = {machine: lab.host(machine) for machine in servers}
         before = {machine: view.process_ids() for machine, view in views.items()}
         numbers = {machine: arm(lab, views[machine], drop) for machine, drop in servers.items()}
-        run = play(lab, tmp_path)
+        run = play(lab, tmp_path, [name(view) for view in views.values()])
         wrong = [
             f"{machine} {servers[machine]}: {text}"
             for machine, view in views.items()
@@ -117,7 +117,7 @@ def test_a_dropped_connection_costs_no_service_and_no_second_run(kind: str, tmp_
         wrong += [f"{one} {servers[one]}: never happened" for one, hit in numbers.items() if hit and not lab.hits(hit)]
         assert wrong == []
         assert lab.mistakes == []
-        again = play(lab, tmp_path)
+        again = play(lab, tmp_path, [name(view) for view in views.values()])
         assert [again.changed(name(view)) for view in views.values()] == [0] * len(views)
 
 
@@ -128,10 +128,10 @@ def test_a_host_that_was_never_reached_is_unreachable_and_untouched(point: str, 
         before = [view.process_ids() for view in views]
         for runner in ("D1", "M1"):
             lab.inject("drop", runner, point=point, times=-1)
-        run = play(lab, tmp_path)
+        run = play(lab, tmp_path, ["c1", "d1"])
         assert run.unreachable() == ["c1", "d1"]
         assert [view.process_ids() for view in views] == before
         assert [view.file(BIN) for view in views] == [LOADED.replace("\n", "\r\n").encode()] * 2
         lab.clear()
-        run = play(lab, tmp_path)
+        run = play(lab, tmp_path, ["c1", "d1"])
         assert (run.status, [run.changed(name(view)) for view in views]) == (0, [2, 2])
