@@ -222,3 +222,10 @@ def test_two_runs_at_once(mode: Mode) -> None:
     assert second["error"]["detail"]["run"] == "00000001-aaaa"
     first, second, states = asyncio.run(both(120))
     assert (first["outcome"], second["outcome"], states) == ("restarted", "restarted", {"running"})
+
+
+def test_the_same_case_gives_the_same_run_to_the_last_digit() -> None:
+    def once() -> object:
+        return run_steps({"services": services(IS={"stop_ms": 1234})}, restart("MSExchangeDS", wait=300))
+
+    assert once() == once()
