@@ -33,6 +33,7 @@ class ActionModule(ActionBase):
             result.update(_refusal(self._leak(transport)))
         else:
             result.update(self._execute_module(task_vars=task_vars))
+        result["check_mode"] = bool(self._task.check_mode)
         return result
 
     def _is_windows(self, transport: str) -> bool:

@@ -62,6 +62,7 @@ _value:
           Exchange server; V(server_mute), it listens there and does not answer.
         - V(proxy), it answers on the Exchange server and not on the proxy; V(proxy_foreign), someone else answers on
           the proxy.
+        - V(still_there), the port should be closed and is not.
         - V(certificate), it listens without a usable certificate.
         - V(vantage), the probe host cannot see the proxy.
         - V(unknown), the inside view is missing.

@@ -188,6 +188,10 @@ msg:
   returned: always
   type: str
   sample: "1 of 8 targets are not as expected: 198.51.100.10:110 pop3 is refused, not open"
+check_mode:
+  description: Whether the task ran in check mode.
+  returned: always
+  type: bool
 results:
   description: One entry for every target, in the order of O(targets), always with the same keys.
   returned: always

@@ -14,6 +14,8 @@ description:
     C(Dsamain.exe) and in the directory of C(Msexcimc.exe) (Q178532, Q181420).
   - Finds the installation, refuses what the version does not have, keeps comments, foreign sections and every byte that
     need not change, and backs the file up on the server before it is written.
+  - Converts a file that was saved as UTF-16, or as UTF-8 with a byte order mark, to ANSI, because Exchange cannot read
+    it otherwise (Q181420), and warns of that and of a C(Wspcfg.ini.txt) beside the place where it is read.
   - Restarts nothing. It reports which services owe a restart, decided per service by the content that its process
     loaded, and hands RV(restart) to M(msexchange.winsock_proxy.service_restart).
   - Without changes a task is one remote execution, with changes two.

@@ -39,6 +39,10 @@ EXPLANATIONS: Mapping[str, str] = {
         "service was restarted since, and the WinSock Proxy client"
     ),
     "proxy_foreign": "{where} is taken by someone else on the proxy: {greeting}",
+    "still_there": (
+        "{where} should be closed and is {status}{heard}: {service} has not been restarted since, or somebody else has "
+        "the port on the proxy"
+    ),
     "certificate": "{service} listens on {where} without a usable certificate (event 13002, Q251097)",
     "vantage": "the probe host cannot see the proxy ({where} is {status}): check from another one",
     "unknown": "{where} is {status}, and the Exchange server's own view of port {port} is not known",
@@ -67,16 +71,19 @@ def broken_side(result: Mapping[str, t.Any], inside: Sequence[Mapping[str, t.Any
         status=result["status"],
         service="the service" if listener is None else listener.owner.service,
         greeting=f"it answers '{greeting}'" if greeting else "it answers, but not as Exchange",
+        heard=f" ('{greeting}')" if greeting else "",
     )
     return Side(side, text)
 
 
 def _outside(result: Mapping[str, t.Any]) -> str | None:
     """Sides that the probe alone tells."""
-    if result["status"] == "foreign":
-        return "proxy_foreign"
     if result["status"] in _VANTAGE:
         return "vantage"
+    if result["expect"] == "closed":
+        return "still_there"
+    if result["status"] == "foreign":
+        return "proxy_foreign"
     return "certificate" if result["status"] in _CERTIFICATE else None
 
 

@@ -134,6 +134,7 @@ def test_sides() -> None:
         "host": ONE,
         "port": 110,
         "protocol": "pop3",
+        "expect": "open",
         "ok": False,
         "status": "refused",
         "greeting": None,

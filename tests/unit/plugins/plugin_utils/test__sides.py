@@ -16,12 +16,15 @@ from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._sides im
 POP3 = "+OK Microsoft Exchange POP3 server version 5.5.2655.20 ready"
 
 
-def outside(status: str, protocol: str = "pop3", *, ok: bool = False, greeting: str | None = None) -> dict[str, t.Any]:
+def outside(
+    status: str, protocol: str = "pop3", *, ok: bool = False, greeting: str | None = None, expect: str = "open"
+) -> dict[str, t.Any]:
     port = LISTENERS[protocol].port
     return {
         "host": "198.51.100.1",
         "port": port,
         "protocol": protocol,
+        "expect": expect,
         "ok": ok,
         "status": status,
         "greeting": greeting,
@@ -47,6 +50,11 @@ def inside(port: int = 110, **view: t.Any) -> dict[str, t.Any]:
         (outside("foreign", greeting="+OK Dovecot ready."), None, "proxy_foreign"),
         (outside("unreachable"), inside(), "vantage"),
         (outside("unresolved"), None, "vantage"),
+        (outside("refused", expect="closed", ok=True), inside(), "none"),
+        (outside("open", expect="closed", greeting=POP3), inside(), "still_there"),
+        (outside("silent", expect="closed"), None, "still_there"),
+        (outside("no_certificate", "imap4s", expect="closed"), inside(993), "still_there"),
+        (outside("unreachable", expect="closed"), inside(), "vantage"),
         (outside("no_certificate", "imap4s"), inside(993, greeting=None), "certificate"),
         (outside("refused", "ldap"), inside(389, greeting=None), "proxy"),
         (outside("refused", "imap4s"), inside(993, greeting=None), "proxy"),
@@ -68,6 +76,13 @@ def test_service_and_stranger_are_named() -> None:
     found = broken_side(outside("foreign", greeting="+OK Dovecot ready."), [])
     assert (
         found.explanation == "198.51.100.1:110 is taken by someone else on the proxy: it answers '+OK Dovecot ready.'"
+    )
+
+
+def test_a_port_that_should_be_closed_is_told_with_who_answers() -> None:
+    found = broken_side(outside("open", expect="closed", greeting=POP3), [inside()])
+    assert found.explanation.startswith(
+        f"198.51.100.1:110 should be closed and is open ('{POP3}'): MSExchangeIS has not"
     )
 
 
