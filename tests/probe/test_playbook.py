@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import sys
 import threading
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.playbook import Playbooks
+from tests.tools import bootstrap
 
 POP3 = b"+OK Microsoft Exchange POP3 server version 5.5.2655.20 ready\r\n"
 
@@ -132,6 +134,45 @@ def test_check_mode_is_for_real(books: Playbooks, port: int, closed: int) -> Non
     more = "delegate_to: localhost"
     run = books.run(books.write("play.yml", play("exch1", more)), "--check", extra={"port": port, "closed": closed})
     assert run.last("exch1", "port_probe")["results"][0]["status"] == "open"
+
+
+THOUSANDS = """
+- hosts: {hosts}
+  gather_facts: false
+  tasks:
+    - name: Check
+      msexchange.winsock_proxy.port_probe:
+        targets: {targets}
+        deadline: 0
+      {more}
+"""
+
+
+@pytest.mark.parametrize(("hosts", "more"), [("exch1", "delegate_to: localhost"), ("probe1", "")])
+def test_one_task_carries_thousands_of_targets(books: Playbooks, closed: int, hosts: str, more: str) -> None:
+    targets = [{"host": f"127.0.{number // 250}.{number % 250 + 1}", "port": closed} for number in range(3000)]
+    wish = json.dumps([{**each, "expect": "closed"} for each in targets])
+    run = books.run(books.write("play.yml", THOUSANDS.format(hosts=hosts, more=more, targets=wish)))
+    answer = run.last(hosts, "port_probe")
+    assert answer["ok"] is True, answer["msg"]
+    assert [{"host": each["host"], "port": each["port"]} for each in answer["results"]] == targets
+    assert {each["status"] for each in answer["results"]} == {"refused"}
+
+
+def oldest_python() -> str:
+    """An interpreter of the oldest version that a probe host may have."""
+    found = (each for each in bootstrap.candidates("3.9") if bootstrap.python_version(each) == "3.9")
+    executable = next(found, None)
+    if executable is None:
+        pytest.skip("NOT TESTED: a probe host with Python 3.9; there is none here")
+    return executable
+
+
+def test_a_probe_host_with_the_oldest_python(books: Playbooks, port: int, closed: int) -> None:
+    extra = {"port": port, "closed": closed, "ansible_python_interpreter": oldest_python()}
+    run = books.run(books.write("play.yml", play("probe1")), extra=extra)
+    answer = run.last("probe1", "port_probe")
+    assert [result["status"] for result in answer["results"]] == ["open", "foreign", "refused"], run.output
 
 
 def test_mismatch_need_not_fail(books: Playbooks, port: int, closed: int) -> None:

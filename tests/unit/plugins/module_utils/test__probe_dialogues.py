@@ -99,6 +99,33 @@ def test_everything_else_says_why(heard: list[bytes | Ending], status: Status, s
     assert findings.detail
 
 
+@pytest.mark.parametrize(
+    ("protocol", "line", "product"),
+    [
+        (
+            "imap4",  # Q230373
+            "* OK mail Microsoft IMAP4Rev1 Server ready at Mon, 1 Jun 1998 Version: 5.5.1875.185.18",
+            "Microsoft Commercial Internet System",
+        ),
+        (
+            "smtp",
+            "220 mail Microsoft ESMTP MAIL Service, Version: 5.0.2195.1600 ready at  Mon",
+            "Microsoft Internet Information Server",
+        ),
+        (
+            "nntp",
+            "200 NNTP Service 5.00.0984 Version: 5.0.2195.1608 Posting Allowed",
+            "Microsoft Internet Information Server",
+        ),
+        ("pop3", "+OK The Microsoft Exchange POP3 service is ready.", "Microsoft Exchange 2000 or later"),
+    ],
+)
+def test_other_servers_of_the_same_maker_are_foreign(protocol: str, line: str, product: str) -> None:
+    findings = talk(protocol, f"{line}\r\n".encode("ascii")).findings
+    assert (findings.status, findings.speaks, findings.product) == (Status.FOREIGN, protocol, product)
+    assert product in findings.detail
+
+
 def test_exchange_of_another_protocol_is_named() -> None:
     findings = talk("imap4", POP3).findings
     assert (findings.status, findings.speaks, findings.version) == (Status.FOREIGN, "pop3", "5.5.2655.20")
