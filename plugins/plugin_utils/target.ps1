@@ -83,7 +83,7 @@ function Open-Key([string]$Name) {
 
 # $null also for an empty text.
 function Get-Text($Key, [string]$Name) {
-    if ($Key) { $text = [string]$Key.GetValue($Name, $null, 'DoNotExpandEnvironmentNames'); if ($text) { return $text } }
+    if ($Key) { $read = [string]$Key.GetValue($Name, $null, 'DoNotExpandEnvironmentNames'); if ($read) { return $read } }
     return $null
 }
 
@@ -270,7 +270,7 @@ function Get-Services {
     for ($i = 0; $i -lt $names.Length; $i++) { foreach ($entry in $all.psbase.Values) { if ($entry.needs -contains $names[$i] -and $names -notcontains $entry.name) { $names += $entry.name } } }
     for ($i = 0; $i -lt $names.Length; $i++) { if ($all[$names[$i]]) { foreach ($name in $all[$names[$i]].needs) { if ($names -notcontains $name) { $names += $name } } } }
     foreach ($name in $Request.services) { Get-ServiceEntry $name $all[$name] $true }
-    foreach ($name in @(Get-Sorted @($names | Where-Object { $Request.services -notcontains $_ }))) { Get-ServiceEntry $name $all[$name] $false }
+    foreach ($name in Get-Sorted @($names | Where-Object { $Request.services -notcontains $_ })) { Get-ServiceEntry $name $all[$name] $false }
 }
 
 function Get-ServiceEntry([string]$Name, $Entry, [bool]$Named) {
@@ -318,7 +318,7 @@ function Find-File($Item, $Out) {
     }
     foreach ($root in $Answer.registry) {
         if ($root.id -ne $Item.root -or $root.value -isnot [string]) { continue }
-        $Out.path = (@((Expand-Path $root.value).TrimEnd('\'), $Item.below, $Item.name) | Where-Object { $_ }) -join '\'
+        $Out.path = ((Expand-Path $root.value).TrimEnd('\'), $Item.below, $Item.name | Where-Object { $_ }) -join '\'
         $Out.source = 'registry'
         return
     }
@@ -371,13 +371,15 @@ function Get-FileEntry($Item) {
 }
 
 function Get-Content64([string]$Hash) {
-    try { return [Convert]::ToBase64String((Read-File (Get-BackupPath $Hash))) } catch { Skip-Missing $_; return $null }
+    try { $bytes = Read-File (Get-BackupPath $Hash) } catch { Skip-Missing $_; return $null }
+    if ((Get-Hash $bytes) -eq $Hash) { return [Convert]::ToBase64String($bytes) }
+    return $null
 }
 
 function Get-Records {
     $root = Open-Key "$Own\records"
     if (-not $root) { return }
-    foreach ($name in @(Get-Sorted $root.GetSubKeyNames())) {
+    foreach ($name in Get-Sorted $root.GetSubKeyNames()) {
         $out = New-Entry 'service loaded wanted file owned process loaded_content'
         $key = $root.OpenSubKey($name)
         foreach ($value in 'loaded', 'wanted', 'file', 'owned') { $out[$value] = Get-Text $key $value }
@@ -390,7 +392,7 @@ function Get-Records {
 }
 
 function Get-Backups {
-    foreach ($line in @(Get-List (Open-Key $Own) backups)) {
+    foreach ($line in Get-List (Open-Key $Own) backups) {
         $saved, $hash, $path = $line.Split([char[]]'|', 3)
         [ordered]@{ saved = [double]$saved; sha256 = $hash; path = $path }
     }
@@ -398,7 +400,7 @@ function Get-Backups {
 
 function Invoke-Inspect {
     Assert-Shape $Request 'registry:l services:l files:l state:b backup:s? events:o? ports:l'
-    foreach ($key in 'machine', 'registry', 'services', 'files', 'records', 'backups', 'journal', 'boot', 'lock', 'backup', 'events', 'events_error') { $Answer[$key] = $null }
+    foreach ($key in 'journal', 'boot', 'lock', 'backup', 'events', 'events_error') { $Answer[$key] = $null }
     $Answer.machine = [ordered]@{ name = [Environment]::MachineName; powershell = [string]$PSVersionTable.PSVersion; os = [Environment]::OSVersion.VersionString; system_root = $Target.Root }
     $Answer.registry = @(foreach ($item in $Request.registry) { Get-RegistryItem $item })
     $Answer.services = @(Get-Services)
@@ -413,7 +415,7 @@ function Invoke-Inspect {
     }
     if ($Request.backup) {
         $content = Get-Content64 $Request.backup
-        if ($content) { $Answer.backup = [ordered]@{ sha256 = $Request.backup; content = $content } }
+        if ($null -ne $content) { $Answer.backup = [ordered]@{ sha256 = $Request.backup; content = $content } }
     }
     if ($Request.events) { $Answer.events = @(Get-Events $Request.events) }
     if ($Request.ports) { $Answer.ports = @(foreach ($item in $Request.ports) { Get-Port $item }) }
@@ -581,7 +583,7 @@ function Add-Backup([string]$Hash, [string]$Path) {
     $key.SetValue('backups', [string[]]$lines, 'MultiString')
     foreach ($old in $gone) {
         $hash = $old.Split('|')[1]
-        if (-not @($lines | Where-Object { $_.Split('|')[1] -eq $hash }).Count) { [IO.File]::Delete((Get-RealPath (Get-BackupPath $hash))) }
+        if (-not @($lines | Where-Object { $_.Split('|')[1] -eq $hash }).Count) { Remove-Quietly (Get-RealPath (Get-BackupPath $hash)) }
     }
 }
 
@@ -657,7 +659,8 @@ function Set-LocalFile([string]$Path, [byte[]]$New, $Found) {
     $temporary = "$Path.$($Request.run).tmp"
     $aside = "$temporary~"
     try {
-        Write-New $temporary $New
+        # Create: a run that was cut off and asked again finds its own one there.
+        Write-New $temporary $New Create
         $Target.At = @{ path = $Path }
         # Move never overwrites.
         if ($null -eq $Found) { [IO.File]::Move($temporary, $Path); return }
@@ -670,6 +673,7 @@ function Set-LocalFile([string]$Path, [byte[]]$New, $Found) {
         finally { $held.Close() }
     }
     catch {
+        $Target.At = @{ path = $Path }
         # ReplaceFile's error 1177 leaves the old file under the other name.
         if ([IO.File]::Exists($aside) -and -not [IO.File]::Exists($Path)) { [IO.File]::Move($aside, $Path) }
         throw
@@ -699,7 +703,12 @@ function Set-InPlace([string]$Path, [byte[]]$New, $Found) {
 
 function Set-File([string]$Path, $New, $Found) {
     if ($null -eq $New) { Remove-File $Path $Found; return }
-    if ((Get-FileSystem $Path) -eq 'NTFS') { Set-LocalFile $Path $New $Found } else { Set-InPlace $Path $New $Found }
+    try { if ((Get-FileSystem $Path) -eq 'NTFS') { Set-LocalFile $Path $New $Found } else { Set-InPlace $Path $New $Found } }
+    catch {
+        # Somebody made it since it was compared.
+        if ($null -eq $Found -and (Get-Cause $_).native -in 80, 183) { Assert-Hash $Path (Read-Present $Path) $null }
+        throw
+    }
     Assert-Hash $Path (Read-Present $Path) (Get-Hash $New)
 }
 
@@ -871,7 +880,7 @@ function New-Journal($Previous) {
 # Ansible's own way out of WinRM's job, which ends with the connection.
 function Start-Worker([string]$File) {
     $shell = @('powershell.exe', 'pwsh.exe' | ForEach-Object { [IO.Path]::Combine($PSHOME, $_) } | Where-Object { [IO.File]::Exists($_) })[0]
-    $run = '$ErrorActionPreference=''Stop'';$f=''{0}'';$t=[IO.File]::ReadAllText($f);[IO.File]::Delete($f);$j=ConvertFrom-Json $t;&([scriptblock]::Create($j.script)) $j.request' -f $File.Replace("'", "''")
+    $run = '$ErrorActionPreference=''Stop'';$f=''{0}'';$t=[IO.File]::ReadAllText($f);try{{[IO.File]::Delete($f)}}catch{{}};$j=ConvertFrom-Json $t;&([scriptblock]::Create($j.script)) $j.request' -f $File.Replace("'", "''")
     $options = '-NoProfile -NonInteractive -ExecutionPolicy Bypass -EncodedCommand ' + [Convert]::ToBase64String([Text.Encoding]::Unicode.GetBytes($run))
     try { $made = Invoke-CimMethod -ClassName Win32_Process -MethodName Create -Arguments @{ CommandLine = '"{0}" {1}' -f $shell, $options } }
     catch {
@@ -895,31 +904,38 @@ function Protect-Directory([string]$Directory) {
     catch { if ($Request.credential) { throw } }
 }
 
+# A request may hold a password. It stays where launcher and worker both died, and no worker takes it that late.
+function Remove-Abandoned([string]$Directory) {
+    foreach ($file in [IO.Directory]::GetFiles($Directory, '*.json')) {
+        $age = (Get-Stamp) - (Get-Time ([IO.File]::GetLastWriteTimeUtc($file)))
+        if ([math]::Abs($age) -gt 45) { try { [IO.File]::Delete($file) } catch { continue } }
+    }
+}
+
+function Test-Launching($Journal) { $Journal -and $Journal.PSObject.Properties['run'] -and $Journal.run -eq $Request.run -and $Journal.phase -eq 'launching' }
+
 function Invoke-Launch($Before) {
     $directory = $env:SystemRoot + '\msexchange.winsock_proxy\run'
     $file = "$directory\$($Request.run).json"
     $failure = $null
     try {
         Protect-Directory $directory
+        Remove-Abandoned $directory
         [IO.File]::WriteAllText($file, $Text)
         Start-Worker $file
     }
     catch { $failure = Get-Failure $_ }
     Exit-Lock
     $clock = [Diagnostics.Stopwatch]::StartNew()
-    while (-not $failure -and $clock.Elapsed.TotalSeconds -lt 30) {
-        Start-Sleep -Milliseconds 200
-        $journal = Read-Journal
-        if (-not $journal -or $journal.run -ne $Request.run -or $journal.phase -ne 'launching') { return }
-    }
+    while (-not $failure -and (Test-Launching (Read-Journal)) -and $clock.Elapsed.TotalSeconds -lt 30) { Start-Sleep -Milliseconds 200 }
+    Remove-Quietly $file
+    if (-not (Test-Launching (Read-Journal))) { return }
     # With the lock in hand the journal can be taken back: a worker that comes late finds another one and leaves.
     try { Enter-Lock 5 } catch { return }
-    $journal = Read-Journal
-    if (-not $journal -or $journal.phase -ne 'launching') {
+    if (-not (Test-Launching (Read-Journal))) {
         Exit-Lock
         return
     }
-    Remove-Quietly $file
     $key = Get-OwnKey ''
     if ($Before) { $key.SetValue('journal', $Before) } else { $key.DeleteValue('journal', $false) }
     $detail = if ($failure) { $failure.detail } else { @{} }
@@ -936,7 +952,7 @@ function Wait-State([string]$Name, [string[]]$Until, [double]$Seconds) {
 }
 
 # A step's own limit, cut by what is left of the whole run.
-function Get-Limit([double]$Seconds) { [math]::Max(0.0, [math]::Min($Seconds, $Request.deadline - $Work.Clock.Elapsed.TotalSeconds)) }
+function Get-Limit([double]$Seconds) { [math]::Max(0.0, [math]::Min($Seconds, [double]$Request.deadline - $Work.Clock.Elapsed.TotalSeconds)) }
 
 # 0, or the Win32 code with which the service manager refused.
 function Send-Control([string]$Name, [string]$Control) {
@@ -1063,8 +1079,8 @@ function Complete-Previous {
     $start = @(foreach ($service in $down) {
             if (Test-Disabled $service.name) { continue }
             # This request knows better which file is right.
-            $own = @($journal.services | Where-Object { $_.name -eq $service.name })
-            if ($own.Count) { $own[0] } else { $service }
+            $again = @($journal.services | Where-Object { $_.name -eq $service.name })
+            if ($again.Count) { $again[0] } else { $service }
         })
     Start-All $start
     $journal.finished = @($start | Where-Object { $Work.Failed -notcontains $_.name } | ForEach-Object { $_.name })
@@ -1213,7 +1229,7 @@ function Complete-Journal {
 function Invoke-Worker {
     Enter-Lock 30
     $journal = Read-Journal
-    if (-not $journal -or $journal.run -ne $Request.run -or $journal.phase -ne 'launching') { return }
+    if (-not (Test-Launching $journal)) { return }
     $Work.Journal = $journal
     try { Invoke-Work }
     catch {

@@ -5,19 +5,44 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 from datetime import datetime, timezone
 
+from ..machines.machine import Machine
 from .failures import Json, TargetFailure
 from .journal import check_journal, done_answer, new_journal, previous_of, waiting_answer
-from .scene import Scene
+from .scene import HOME, Scene
 from .state import KEY, Lock, Store
 from .worker import Worker
 
 LAUNCHING_S: t.Final = 60.0
 LAUNCH_LIMIT_S: t.Final = 30.0
 INTERRUPTED_S: t.Final = 5.0
+ABANDONED_S: t.Final = 45.0
 POLL_S: t.Final = 0.2
+
+
+class RequestFile:
+    """A request on its way to the worker, on the machine that runs the script. It may hold a password."""
+
+    def __init__(self, runner: Machine, run: str) -> None:
+        self.runner = runner
+        self.directory = f"{runner.system_root}\\{HOME}\\run"
+        self.path = f"{self.directory}\\{run}.json"
+
+    def leave(self, request: Json) -> None:
+        """Write it, and take away those whose launcher and worker both died."""
+        files = self.runner.files
+        files.mkdir(self.directory)
+        for path in [f"{self.directory}\\{name}" for name in files.names(self.directory)]:
+            if path.lower().endswith(".json") and abs(self.runner.clock.now() - files.modified(path)) > ABANDONED_S:
+                files.remove(path)
+        self.remove()
+        files.create(self.path, json.dumps(request).encode())
+
+    def remove(self) -> None:
+        self.runner.files.remove(self.path)
 
 
 class Restart:
@@ -74,14 +99,18 @@ class Restart:
 
     async def _launch(self, worker: Worker, old: Json | None) -> None:
         """Start the worker; one that does not take over in time loses the journal again."""
+        file = RequestFile(self.scene.runner, self.scene.run)
+        file.leave(self.request)
         if self.scene.runner.can_detach:
-            self.scene.runner.detach(self.scene.run, worker.run())
+            self.scene.runner.detach(self.scene.run, _work(worker, file))
         deadline = self.scene.clock.elapsed() + LAUNCH_LIMIT_S
         while self.scene.clock.elapsed() < deadline:
             await self.scene.clock.sleep(POLL_S)
             journal = self.store.journal()
             if journal is None or journal["run"] != self.scene.run or journal["phase"] != "launching":
+                file.remove()
                 return
+        file.remove()
         lock = Lock(self.scene)
         await lock.take(INTERRUPTED_S)
         if old is None:
@@ -90,6 +119,11 @@ class Restart:
             self.store.write_journal(old)
         lock.release()
         raise TargetFailure("worker_failed", "the worker did not take over in time")
+
+
+async def _work(worker: Worker, file: RequestFile) -> None:
+    file.remove()
+    await worker.run()
 
 
 async def restart_status(scene: Scene, request: Json) -> Json:

@@ -297,6 +297,34 @@ def test_every_function_sets_what_it_reads() -> None:
         assert read - _set_in(function) - constants - automatic - DYNAMIC == set(), name
 
 
+def _assigned(node: Node) -> set[str]:
+    """Lower-case names of the variables that a piece of script gives a new value, not a new member or element."""
+    found = set()
+    for item in walk(node):
+        if item.type in ("script_parameter", "foreach_statement"):
+            found.add(_variable(t.cast(Node, child(item, "variable"))))
+        elif item.type == "left_assignment_expression":
+            names = (source(part) for part in walk(item) if part.type in ("variable", "braced_variable"))
+            found |= {"$" + name.strip("${}").lower() for name in names if name in re.split(r"[,\s]+", source(item))}
+    return found
+
+
+def test_no_function_hides_what_the_whole_script_uses() -> None:
+    """A local variable is seen by every function that is called below it, and names have no case: $own hides $Own."""
+    text = text_of("target.ps1")
+    head = text[: text.index("\nfunction ")]
+    shared = {_variable(node) for node in nodes(head, "variable")} | {"$finishable", "$entrykeys"} | DYNAMIC
+    assert shared >= {"$own", "$text", "$request", "$target", "$answer", "$work"}
+    hidden = {name: _assigned(function) & shared for name, function in functions(text).items()}
+    assert {name: found for name, found in hidden.items() if found} == {"Invoke-Restart": {"$work"}}
+
+
+@pytest.mark.parametrize("body", ["$own = 1", "$a, $OWN = f", "foreach ($own in 1) { }", "param($Own) 1"])
+def test_a_hidden_name_would_be_noticed(body: str) -> None:
+    assert "$own" in _assigned(tree(f"function F {{ {body} }}"))
+    assert "$own" not in _assigned(tree("function F { $own.at = 1; $x[$own] = 2; $y = $own }"))
+
+
 def test_every_name_of_a_table_is_set_somewhere() -> None:
     """Under strict mode a misspelt key of a table is an error at run time; here it is one at once."""
     text = text_of("target.ps1")
