@@ -10,7 +10,7 @@ each test, every other gate counts as one.
 from __future__ import annotations
 
 import argparse
-import contextlib
+import functools
 import os
 import re
 import secrets
@@ -31,7 +31,6 @@ from tests.tools.isolate import BUILD, ROOT, SANDBOX, isolated_environment, plai
 
 BIN = Path(sys.executable).parent
 TAIL_LINES = 80
-_RUNNING: set[int] = set()
 _STARTING = threading.Lock()
 HANGS_AFTER = 1800  # seconds; no gate takes a third of it on two cores
 
@@ -167,23 +166,18 @@ def call(command: Sequence[str], environment: Mapping[str, str], log: t.BinaryIO
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        _RUNNING.add(process.pid)
     try:
         return process.wait(HANGS_AFTER)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         log.write(f"\nended: it ran for more than {HANGS_AFTER} s\n".encode())
         return 1
-    finally:
-        _RUNNING.discard(process.pid)
 
 
-def interrupt(number: int, dummy_frame: object) -> t.NoReturn:
+def interrupt(run_id: str, number: int, dummy_frame: object) -> t.NoReturn:
     """Take everything that runs along when the user or the system ends this program."""
     with _STARTING:  # never released: nothing is started any more
-        for group in tuple(_RUNNING):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(group, signal.SIGKILL)
+        leftovers.end(run_id)
         os._exit(128 + number)
 
 
@@ -245,9 +239,9 @@ def main(argv: Sequence[str]) -> int:
     ]
     for folder in ("logs", "results"):
         (BUILD / folder).mkdir(parents=True, exist_ok=True)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupt)
     run_id, before = secrets.token_hex(8), leftovers.files()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, functools.partial(interrupt, run_id))
     with ThreadPoolExecutor(max_workers=options.jobs) as pool:
         futures = [pool.submit(run, gate, run_id) for gate in chosen]
         while wait(futures, timeout=1).not_done:  # a signal that comes just before a wait without end is never seen

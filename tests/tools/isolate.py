@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -42,7 +43,11 @@ def isolated_environment(run: str) -> Mapping[str, str]:
 def main(command: list[str]) -> int:
     """Run the command; its exit status, or 1 when it succeeded and left something behind."""
     run, before = secrets.token_hex(8), leftovers.files()
-    done = subprocess.run([*SANDBOX, *command], cwd=ROOT, env=isolated_environment(run), check=False)
+    try:
+        done = subprocess.run([*SANDBOX, *command], cwd=ROOT, env=isolated_environment(run), check=False)
+    except KeyboardInterrupt:
+        leftovers.end(run)
+        return 128 + signal.SIGINT
     left = leftovers.processes(run) + [str(path) for path in sorted(leftovers.files() - before)]
     for line in left:
         print(f"left behind: {line}", file=sys.stderr)

@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 MARK = "WSP_GATES_RUN"
@@ -34,15 +37,27 @@ def owned(path: Path) -> bool:
 
 def processes(run: str) -> list[str]:
     """Processes whose environment says that they descend from the run, except this one, as ``pid command``."""
-    wanted = f"{MARK}={run}".encode()
     found = []
+    for pid in pids(run):
+        with contextlib.suppress(OSError):  # ended meanwhile
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            found.append(f"{pid} {command[:200]}")
+    return found
+
+
+def pids(run: str) -> Iterator[int]:
+    """Process identifiers of everything that descends from the run, except this process."""
+    wanted = f"{MARK}={run}".encode()
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
-        try:
+        with contextlib.suppress(OSError):  # ended meanwhile, or another user's
             if wanted in (entry / "environ").read_bytes().split(b"\0"):
-                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                found.append(f"{entry.name} {command[:200]}")
-        except OSError:  # ended meanwhile, or another user's
-            continue
-    return found
+                yield int(entry.name)
+
+
+def end(run: str) -> None:
+    """Kill everything that descends from the run, also what has left its process group."""
+    for pid in pids(run):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
