@@ -216,7 +216,7 @@ targets:
   elements: dict
   sample: [{host: 192.0.2.10, port: 995, protocol: pop3s}]
 closed_targets:
-  description: What is in force now and will not be any more.
+  description: What leaves the files, and must be closed once everything is done.
   returned: always
   type: list
   elements: dict

@@ -174,6 +174,7 @@ class Port:
         protocol: Name of the listener, None for a port that is no listener's.
         now: Whether the running process surely offers it.
         will: Whether it will, once the plan is carried out and what is owed has restarted.
+        leaves: Whether the plan takes it out of the file; it must be closed then, whatever the process offers now.
     """
 
     host: str | None
@@ -181,6 +182,7 @@ class Port:
     protocol: str | None
     now: bool
     will: bool
+    leaves: bool = False
 
     def as_target(self) -> Json:
         return {"host": self.host, "port": self.port, "protocol": self.protocol}
@@ -406,7 +408,8 @@ def _ports(files: Iterable[FilePlan], debts: Iterable[Debt], wanted: Wanted | No
             for port, name in sorted({**before, **after}, key=lambda item: item[0]):
                 host = after.get((port, name)) or before.get((port, name))
                 will = (port, name) in after and debt is not None and (debt.running or debt.returns)
-                ports.append(Port(host, port, name, now and (port, name) in before, will))
+                leaves = (port, name) not in after
+                ports.append(Port(host, port, name, now and (port, name) in before, will, leaves))
     return tuple(ports)
 
 

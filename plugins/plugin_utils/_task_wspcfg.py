@@ -147,7 +147,7 @@ def _add_backups(result: Json, answer: Mapping[str, t.Any]) -> None:
 
 def _result(plan: Plan, view: View | None, session: Session, host: str) -> Json:
     targets = list(plan.targets)
-    closed = [port.as_target() for port in plan.ports if port.now and not port.will and port.host]
+    closed = [port.as_target() for port in plan.ports if port.leaves and port.host]
     result: Json = {
         "changed": bool(plan.writes),
         "files": [file.as_result() for file in plan.files],

@@ -360,6 +360,14 @@ def test_absent_takes_only_the_named_ports() -> None:
     assert server.files["bin"].content == want
 
 
+def test_what_leaves_must_be_closed_although_nobody_knows_whether_it_is_open() -> None:
+    server = Described()
+    server.files["bin"] = File(BIN, ARTICLE.encode("ascii"), modified=server.now)
+    result, dummy = wspcfg(server, state="absent", proxy_address="192.0.2.10", check=True)
+    assert result["in_force"] == []
+    assert result["closed_targets"] == [{"host": "192.0.2.10", "port": 110, "protocol": "pop3"}]
+
+
 def test_absent_keeps_what_is_not_ours() -> None:
     text = b"; mine\r\n[STORE]\r\nServerBindTcpPorts=110\r\nControlChannel=Wsp.udp\r\nPersistent=1\r\n"
     text += b"[icq]\r\nDisable=1\r\n"
