@@ -122,5 +122,7 @@ def site(work: Path, wishes: Sequence[Wish], *, speed: float = SPEED) -> Iterato
     net, reservation = free_net()
     fleet = moved(fleet_of(net, wishes, speed), offset)
     with reservation, started(Lab(fleet, directory=work / "lab")) as lab:
-        yield Site(lab, Playbooks(lab.inventory, work / "runs"), offset)
-        assert lab.mistakes == []
+        try:
+            yield Site(lab, Playbooks(lab.inventory, work / "runs"), offset)
+        finally:
+            assert lab.mistakes == []
