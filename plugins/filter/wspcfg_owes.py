@@ -54,6 +54,10 @@ options:
     type: list
     elements: dict
     default: []
+  address:
+    description: The proxy's external address, for ports of which the result knows none.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -109,10 +113,12 @@ def wspcfg_owes(
     start_stopped: bool = False,
     accepted: Sequence[str] = (),
     more: Sequence[Mapping[str, t.Any]] = (),
+    address: str = "",
 ) -> dict[str, t.Any]:
     """Divide what ``plan`` says is owed."""
     try:
-        return what_is_owed(plan, Policy(restart, window, start_stopped, accepted), more=more).as_result()
+        policy = Policy(restart, window, start_stopped, accepted)
+        return what_is_owed(plan, policy, more=more, address=address).as_result()
     except RolloutError as error:
         raise AnsibleFilterError(f"wspcfg_owes: {error}") from error
 

@@ -26,6 +26,8 @@ BLIND_STATUSES = frozenset({"timeout", "unreachable", "unresolved"})
 # What an audit's line shows of a difference; the whole text is shown by --diff.
 CHANGED_LINES = 6
 
+IN_FORCE = "in force"  # as wspcfg says it in predicted
+
 WINDOW = re.compile(r"(?P<from>(?:[01]\d|2[0-3]):[0-5]\d)-(?P<to>(?:[01]\d|2[0-3]):[0-5]\d)")
 
 
@@ -43,7 +45,8 @@ class Owes:
         restarts: Entries of ``owed`` that are acted on now.
         deferred: Entries of ``owed`` that wait, each with ``because``.
         topics: Handler topics of ``restarts``, in the same order.
-        wanted: Targets of the port probe for everything that is wanted.
+        wanted: Targets of the port probe for everything that shall be open; of ports that nobody named, whatever they
+            are now is good enough to begin.
         prove: Targets that must be as expected once what is done now is done.
         refusals: Risks of the restart that no option accepts, one sentence each.
     """
@@ -126,11 +129,19 @@ def _target(port: JsonObject, expect: str) -> JsonObject:
     return {"host": port["host"], "port": port["port"], "protocol": port["protocol"] or "tcp", "expect": expect}
 
 
-def _to_prove(plan: JsonObject, deferred: Iterable[JsonObject]) -> Iterator[JsonObject]:
+def _staying(plan: JsonObject, address: str) -> list[JsonObject]:
+    """Ports that will be in force although nobody named them: after a restore, or beside what leaves the proxy."""
+    ports = [port for port in plan["predicted"] if port["will"] == IN_FORCE and (port["host"] or address)]
+    return [{**port, "host": port["host"] or address} for port in ports]
+
+
+def _to_prove(
+    plan: JsonObject, open_ports: Iterable[JsonObject], deferred: Iterable[JsonObject]
+) -> Iterator[JsonObject]:
     """Targets without the ports of running services whose restart waits, unless those are in force already."""
     waiting = {entry["service"] for entry in deferred if entry["running"]}
     in_force = {_place(port) for port in plan["in_force"]}
-    for port in plan["targets"]:
+    for port in open_ports:
         if _service_of(port["protocol"]) not in waiting or _place(port) in in_force:
             yield _target(port, "open")
     for port in plan["closed_targets"]:
@@ -168,13 +179,14 @@ def _answers_inside_only(result: JsonObject, info: JsonObject) -> bool:
     return result["status"] == "refused" and broken_side(result, info.get("inside") or ()).side == "proxy"
 
 
-def what_is_owed(plan: JsonObject, policy: Policy, *, more: Iterable[JsonObject] = ()) -> Owes:
+def what_is_owed(plan: JsonObject, policy: Policy, *, more: Iterable[JsonObject] = (), address: str = "") -> Owes:
     """Divide what a plan found into what is done now and what waits.
 
     Args:
         plan: Result of ``wspcfg``, from check mode or from a real run.
         policy: Which restarts are wanted now.
         more: Debts that :func:`unloaded` found.
+        address: The proxy's address for ports of which the plan knows none.
 
     Raises:
         RolloutError: The window cannot be read.
@@ -184,6 +196,8 @@ def what_is_owed(plan: JsonObject, policy: Policy, *, more: Iterable[JsonObject]
     now = tuple(entry for entry, reason in because if not reason)
     later = tuple({**entry, "because": reason} for entry, reason in because if reason)
     writes = any(file["action"] != "none" for file in plan["files"])
+    named = plan["targets"]
+    open_ports = named or _staying(plan, address)
     risks = [risk for risk in plan["restart"]["refusals"] if risk["option"] not in policy.accepted]
     return Owes(
         owes=writes or bool(now),
@@ -191,8 +205,8 @@ def what_is_owed(plan: JsonObject, policy: Policy, *, more: Iterable[JsonObject]
         restarts=now,
         deferred=later,
         topics=tuple(dict.fromkeys(entry["topic"] for entry in now)),
-        wanted=tuple(_target(port, "open") for port in plan["targets"]),
-        prove=tuple(_to_prove(plan, later)),
+        wanted=tuple(_target(port, "open" if named else "any") for port in open_ports),
+        prove=tuple(_to_prove(plan, open_ports, later)),
         refusals=tuple(f"{risk['cause']}. {risk['remedy']}" for risk in risks) if now else (),
     )
 
@@ -359,8 +373,8 @@ def _file_findings(plan: JsonObject, seen_open: Collection[tuple[str, int]]) -> 
     paths = {file["path"] for file in differing}
     lines = [_changed_lines(difference) for difference in plan.get("diff") or ()]
     turned = [port for port in plan["predicted"] if port["now"] != port["will"]]
-    opens = [_port(port) for port in turned if port["will"] == "in force" and _place(port) not in seen_open]
-    closes = [_port(port) for port in turned if port["will"] != "in force"]
+    opens = [_port(port) for port in turned if port["will"] == IN_FORCE and _place(port) not in seen_open]
+    closes = [_port(port) for port in turned if port["will"] != IN_FORCE]
     return [
         *(f"{file['path']} has to be {file['action']}d" for file in differing),
         *(line for line in lines if line),

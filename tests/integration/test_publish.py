@@ -204,6 +204,8 @@ def test_restore_puts_a_chosen_backup_back_and_restarts(fleet: Site) -> None:
     assert "0" * 64 in unknown.messages("new")
     back = fleet.play.run("restore", "-l", "new", extra={"publish_restore": backup(first, "new")})
     assert back.status == 0, back.output
+    proven = {(row["port"], row["expect"], row["status"]) for row in back.last("new", "port_probe", "until")["results"]}
+    assert (fleet.port("pop3"), "open", "open") in proven
     assert host.file(BIN) == old
     assert published(fleet, "NEW", "imap4s") == "-"
     assert published(fleet, "NEW", "pop3").startswith("+OK Microsoft Exchange POP3")

@@ -171,6 +171,25 @@ def test_a_deferred_restart_leaves_only_its_ports_out_that_are_not_in_force_yet(
     assert everything[-1]["protocol"] == "tcp"
 
 
+def test_what_nobody_named_but_stays_is_proven_at_the_address_that_is_known() -> None:
+    partly = plan(
+        closed_targets=[port(110, "pop3")],
+        predicted=[
+            {**port(110, "pop3"), "now": "in force", "will": "not"},
+            {**port(993, "imap4s"), "now": "in force", "will": "in force"},
+            {**port(143, "imap4"), "host": None, "now": "not", "will": "in force"},
+        ],
+    )
+    known = what_is_owed(partly, Policy(), address="192.0.2.9")
+    assert [(target["host"], target["port"], target["expect"]) for target in known.prove] == [
+        ("192.0.2.1", 993, "open"),
+        ("192.0.2.9", 143, "open"),
+        ("192.0.2.1", 110, "closed"),
+    ]
+    assert {target["expect"] for target in known.wanted} == {"any"}
+    assert [target["port"] for target in what_is_owed(partly, Policy()).wanted] == [993]
+
+
 def test_a_stopped_service_does_not_excuse_its_ports() -> None:
     stopped = plan(owed=[owed("MSExchangeIS", running=False)], targets=[port(110, "pop3")])
     assert [target["port"] for target in what_is_owed(stopped, Policy()).prove] == [110]
