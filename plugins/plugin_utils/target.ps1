@@ -24,16 +24,16 @@ function Stop-Run([string]$Code, [hashtable]$Detail = @{}) {
 function Get-Cause($Record) {
     $cause = $Record.Exception
     while ($cause.InnerException) { $cause = $cause.InnerException }
-    # Exception.HResult is not public before .NET 4.5.
-    $number = [Runtime.InteropServices.Marshal]::GetHRForException($cause)
+    # Not public before .NET 4.5; from then on it needs no COM.
+    try { $hr = $cause.HResult } catch { $hr = [Runtime.InteropServices.Marshal]::GetHRForException($cause) }
     $native = $null
     if ($cause -is [ComponentModel.Win32Exception]) { $native = $cause.NativeErrorCode }
-    elseif (($number -band 0x7FFF0000) -eq 0x70000) { $native = $number -band 0xFFFF }
+    elseif (($hr -band 0x7FFF0000) -eq 0x70000) { $native = $hr -band 0xFFFF }
     # RegistryKey puts the bare Win32 code there.
-    elseif ($number -gt 0 -and $number -lt 65536) { $native = $number }
+    elseif ($hr -gt 0 -and $hr -lt 65536) { $native = $hr }
     elseif ($cause -is [Security.SecurityException]) { $native = 5 }
     elseif ($cause -is [NotSupportedException]) { $native = 123 }
-    @{ cause = $cause; hresult = $number; native = $native }
+    @{ cause = $cause; hresult = $hr; native = $native }
 }
 
 function Get-Failure($Record) {
@@ -244,7 +244,8 @@ function Get-RegistryItem($Item) {
 }
 
 function Get-Sorted([string[]]$Names) {
-    if ($Names) { [Array]::Sort($Names, [StringComparer]::OrdinalIgnoreCase); $Names }
+    [Array]::Sort($Names, [StringComparer]::OrdinalIgnoreCase)
+    $Names
 }
 
 # From the registry: .NET Core cannot enumerate the services of NT 4.0.
@@ -841,8 +842,6 @@ function Assert-Journal($Journal) {
 
 function Assert-Window($Window) {
     if (-not $Window) { return }
-    Assert-Shape $Window 'from:s to:s'
-    foreach ($key in 'from', 'to') { if ($Window.$key -notmatch '^([01]\d|2[0-3]):[0-5]\d$') { Stop-Run bad_request @{ key = $key } } }
     $now = [datetime]::Now.ToString('HH:mm')
     $late = $now -ge $Window.from
     $early = $now -lt $Window.to
@@ -1039,7 +1038,8 @@ function Start-One($Service) {
     Save-StepQuietly $Service running
 }
 
-function Test-Disabled([string]$Name) { (Open-Key "$ServiceKeys\$Name").GetValue('Start') -eq 4 }
+# One that cannot be read now is no reason to leave a service down.
+function Test-Disabled([string]$Name) { (Get-Text (Open-Key "$ServiceKeys\$Name") Start) -eq '4' }
 
 # In order; what depends on a failure is not tried.
 function Start-All($List) {
@@ -1295,6 +1295,9 @@ function Assert-Restart {
     }
     if ($Request.dependents -notin 'restore', 'leave_stopped', 'fail') { Stop-Run bad_request @{ key = 'dependents' } }
     if ($Request.finish -notin 'same_boot', 'any') { Stop-Run bad_request @{ key = 'finish' } }
+    if (-not $Request.window) { return }
+    Assert-Shape $Request.window 'from:s to:s'
+    foreach ($key in 'from', 'to') { if ($Request.window.$key -notmatch '^([01]\d|2[0-3]):[0-5]\d$') { Stop-Run bad_request @{ key = $key } } }
 }
 
 function Invoke-Restart {
