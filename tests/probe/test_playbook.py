@@ -48,6 +48,8 @@ class Connection(Local):
     transport = "elsewhere"
 '''
 
+KEEP = {"ANSIBLE_KEEP_REMOTE_FILES": "true"}  # what a module leaves where it ran tells that it was transferred
+
 PLAY = """
 - hosts: {hosts}
   gather_facts: false
@@ -101,7 +103,11 @@ def books(tmp_path: Path) -> Playbooks:
     (plugins / "elsewhere.py").write_text(ELSEWHERE, encoding="utf-8")
     inventory = tmp_path / "hosts"
     inventory.write_text(INVENTORY.format(python=sys.executable), encoding="utf-8")
-    return Playbooks(inventory, tmp_path / "work", {"ANSIBLE_CONNECTION_PLUGINS": str(plugins)})
+    return Playbooks(
+        inventory,
+        tmp_path / "work",
+        {"ANSIBLE_CONNECTION_PLUGINS": str(plugins), "ANSIBLE_REMOTE_TMP": str(tmp_path / "remote"), **KEEP},
+    )
 
 
 def play(hosts: str, more: str = "") -> str:
@@ -126,6 +132,15 @@ def test_from_the_controller_and_from_another_host_alike(books: Playbooks, port:
         assert answer["failed_targets"] == [expected]
         assert answer["msg"] == f"1 of 3 targets are not as expected: {expected}"
     assert answers[0]["results"][0].keys() == answers[1]["results"][0].keys()
+
+
+def test_nothing_is_transferred_to_the_controller(books: Playbooks, port: int, closed: int, tmp_path: Path) -> None:
+    """Elsewhere the module is copied, which shows that the look for its copy would find one."""
+    extra = {"port": port, "closed": closed}
+    books.run(books.write("play.yml", play("exch1", "delegate_to: localhost")), extra=extra)
+    assert not list(tmp_path.rglob("AnsiballZ_port_probe.py"))
+    books.run(books.write("play.yml", play("probe1")), extra=extra)
+    assert list(tmp_path.rglob("AnsiballZ_port_probe.py"))
 
 
 def test_check_mode_is_for_real(books: Playbooks, port: int, closed: int) -> None:
