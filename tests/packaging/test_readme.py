@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import re
+import typing as t
+from collections.abc import Iterator
 
 import pytest
+import yaml
 
 from tests.tools import readme
 from tests.tools.stage import ROOT, tracked
@@ -37,3 +40,38 @@ def test_make_targets_that_it_names_exist() -> None:
     named = set(re.findall(r"\bmake ([a-z][a-z-]*)\b(?=`|$)", TEXT, re.MULTILINE))
     known = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
     assert named <= known, sorted(named - known)
+
+
+def blocks() -> list[t.Any]:
+    """Every YAML example of the README, parsed."""
+    return [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)]
+
+
+def mappings(value: t.Any) -> Iterator[dict[str, t.Any]]:
+    """Every mapping in a parsed example, at any depth."""
+    if isinstance(value, dict):
+        yield value
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from mappings(part)
+
+
+def test_options_in_examples_exist() -> None:
+    used = [
+        (key.removeprefix(f"{readme.COLLECTION}."), set(options))
+        for block in blocks()
+        for mapping in mappings(block)
+        for key, options in mapping.items()
+        if key.startswith(f"{readme.COLLECTION}.")
+    ]
+    assert used
+    for module, options in used:
+        assert options <= set(readme.options_of("module", module)), module
+
+
+def test_role_variables_in_examples_exist() -> None:
+    known = set(readme.options_of("role", "publish"))
+    used = {
+        key for block in blocks() for mapping in mappings(block) for key in mapping if str(key).startswith("publish_")
+    }
+    assert used
+    assert used <= known, sorted(used - known)
