@@ -97,7 +97,7 @@ BAD: Mapping[str, Bad] = {
     ),
     "NEWLINE": Bad(("bin_dir", "C:\\\\new\\nline"), {**GOOD, "bin_dir": "C:\\new\nline"}),
     "COMPUTER": Bad(("computer", "a]b"), variables={"publish_computer": "a]b"}, mode=COMPUTER),
-    "LARGE": Bad((BIN, "bytes", "at most 65536"), files={BIN: "; filler\r\n" * 7000}),
+    "LARGE": Bad((BIN, "70000 bytes", "more than the 65536", "split it"), files={BIN: "; filler\r\n" * 7000}),
     "GONE": Bad(("bin_dir", "Set"), make=uninstalled),
     "NOMAIL": Bad(("listeners", "smtp", "MSExchangeIMC"), {"listeners": ["smtp"]}, make=without_mail),
     "OLD": Bad(("pop3", "4.0"), spec={"version": "4.0"}),
