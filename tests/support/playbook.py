@@ -55,6 +55,8 @@ def environment(home: Path, **more: str) -> dict[str, str]:
         "ANSIBLE_HOME": str(home / "ansible"),
         "ANSIBLE_CONFIG": str(home / "none.cfg"),
         "ANSIBLE_LOCAL_TEMP": str(home / "tmp"),
+        # A module on localhost expands ~ by the user's name, whatever HOME says.
+        "ANSIBLE_REMOTE_TMP": str(home / "remote"),
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "build" / "link"),
         "ANSIBLE_RETRY_FILES_ENABLED": "false",
         "ANSIBLE_NOCOLOR": "true",

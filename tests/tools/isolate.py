@@ -37,7 +37,9 @@ def isolated_environment(run: str) -> Mapping[str, str]:
     for folder in (home, temporary):
         folder.mkdir(parents=True, exist_ok=True)
     kept = {name: value for name, value in plain_environment(run).items() if name.lower() not in _HIDDEN}
-    return {**kept, "HOME": str(home), "TMPDIR": str(temporary), "PYTHONDONTWRITEBYTECODE": "1"}
+    # Ansible's modules on localhost expand ~ by the user's name, whatever HOME says.
+    own = {"HOME": str(home), "TMPDIR": str(temporary), "ANSIBLE_REMOTE_TMP": str(temporary / "remote")}
+    return {**kept, **own, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def main(command: list[str]) -> int:
