@@ -11,8 +11,15 @@ from pathlib import Path
 import pytest
 
 from tests.tools.bootstrap import LANES, REQUIREMENTS, ROOT, Lane
+from tests.tools.packages import packages
 
 LINE = re.compile(r"(?P<name>[A-Za-z0-9._-]+)>=[0-9][0-9A-Za-z.]*(?: *;[^#]*)?  # \S.*")
+
+# How a test says which package it would run with: require("slapd", "slapd"), reason="... is missing: package curl".
+NAMES_PACKAGES = re.compile(
+    r"""require\("[^"]+", "(?P<required>[^"]+)"\)|is missing: package (?P<skipped>[a-z0-9.+-]+)\""""
+)
+BROUGHT_ALONG = {"util-linux"}  # Debian cannot run without it
 
 
 def normal(name: str) -> str:
@@ -55,3 +62,14 @@ def test_what_users_install_has_reasons_and_no_ansible() -> None:
     names = direct(ROOT / "requirements.txt")
     assert "pywinrm" in names
     assert not names & {"ansible", "ansible-core"}
+
+
+def test_what_a_test_would_skip_for_is_listed_for_the_system() -> None:
+    listed = {*packages((ROOT / "bindep.txt").read_text(encoding="utf-8"), frozenset({"test"})), *BROUGHT_ALONG}
+    missed = {}
+    for path in (ROOT / "tests").rglob("*.py"):
+        for found in NAMES_PACKAGES.finditer(path.read_text(encoding="utf-8")):
+            wanted = set((found["required"] or found["skipped"]).split())
+            if not wanted <= listed:
+                missed[str(path.relative_to(ROOT))] = wanted - listed
+    assert missed == {}

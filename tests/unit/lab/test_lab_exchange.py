@@ -125,7 +125,7 @@ def test_ldapsearch(shared: Lab, host: str, version: int, found: bool) -> None:
     assert ("namingContexts" in result.stdout) == found
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing")
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing: package curl")
 def test_curl(shared: Lab) -> None:
     address = external(shared, "EX6")
     url = f"pop3://{address}:{110 + shared.port_offset}/"
