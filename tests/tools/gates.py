@@ -32,7 +32,7 @@ from tests.tools.isolate import BUILD, ROOT, SANDBOX, isolated_environment, plai
 BIN = Path(sys.executable).parent
 TAIL_LINES = 80
 _STARTING = threading.Lock()
-HANGS_AFTER = 1800  # seconds; no gate takes a third of it on two cores
+HANGS_AFTER = 2700  # seconds; no gate takes half of it on two cores
 
 
 @dataclass(frozen=True)
