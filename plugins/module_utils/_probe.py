@@ -35,6 +35,7 @@ from ._probe_types import (
 _REFUSED = frozenset({errno.ECONNREFUSED})
 _TIMED_OUT = frozenset({errno.ETIMEDOUT})
 _RESET = frozenset({errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE})
+NOT_UNDERSTOOD = "the probe could not understand what it heard"
 _LOCAL = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL})
 
 
@@ -246,6 +247,10 @@ class _Run:
                 step = talk.dialogue.send(heard)  # type: ignore[arg-type]  # None starts a generator
             except StopIteration as stop:
                 self._hang_up(talk, stop.value)
+                return
+            except Exception as error:  # noqa: BLE001  # one peer must not cost the results of all the others
+                detail = f"{NOT_UNDERSTOOD} ({type(error).__name__})"
+                self._hang_up(talk, Findings(Status.PROTOCOL_ERROR, detail))
                 return
             if isinstance(step, Say):
                 self._say(talk, step)

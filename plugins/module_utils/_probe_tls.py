@@ -325,8 +325,9 @@ def _handshake(target: Target) -> Dialogue:
             return _judge_failure(target, bytes(heard), error)
         yield Say(channel.outgoing())
         if done:
+            facts = channel.facts()  # now: OpenSSL forgets the peer's certificate when the session breaks later
             findings = yield from speak_through(channel, dialogue_for(target))
-            return dataclasses.replace(findings, tls=channel.facts())
+            return dataclasses.replace(findings, tls=facts)
         chunk = yield Hear()
     if isinstance(chunk, bytes):
         return Findings(Status.PROTOCOL_ERROR, "an endless handshake", "tls")

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -22,6 +24,7 @@ import pytest
 
 from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe import probe
 from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe_types import Options, Target
+from tests.support import mail_servers
 
 ROOT = Path(__file__).resolve().parents[2]
 POP3 = b"+OK Microsoft Exchange POP3 server version 5.5.2655.20 ready\r\n"
@@ -107,6 +110,37 @@ def endless_handshake(connection: socket.socket, over: threading.Event) -> None:
         connection.sendall(bytes.fromhex("1603010000") * 4096)
 
 
+def bad_record(connection: socket.socket, over: threading.Event) -> None:
+    """Greets, and then sends behind the encryption's back."""
+    connection.sendall(POP3)
+    with socket.socket(fileno=os.dup(connection.fileno())) as below:
+        below.sendall(b"\x17\x03\x03\x00\x20" + b"g" * 32)
+    over.wait(10)
+
+
+def greet_at_length(connection: socket.socket, over: threading.Event) -> None:
+    connection.sendall(POP3 + b"more" * 3000)
+    over.wait(10)
+
+
+@pytest.fixture(scope="module")
+def identity(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return mail_servers.certificate(tmp_path_factory.mktemp("tls"))
+
+
+def encrypted(talk: Talk, identity: tuple[Path, Path], version: ssl.TLSVersion) -> Talk:
+    """Hold ``talk`` behind a handshake of today."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*identity)
+    context.maximum_version = version
+
+    def shaken(connection: socket.socket, over: threading.Event) -> None:
+        with context.wrap_socket(connection, server_side=True) as inside:
+            talk(inside, over)
+
+    return shaken
+
+
 def one(talk: Talk, protocol: str, *, timeout: float = 1.5) -> dict[str, t.Any]:
     with peer(talk) as port:
         (result,) = probe([Target("127.0.0.1", port, protocol)], Options(deadline=0, timeout=timeout))
@@ -142,6 +176,30 @@ def test_peer_is_survived(talk: Talk, protocol: str, status: str) -> None:
     assert result["status"] == status, result
     assert len(result["greeting"] or "") <= 512
     assert time.monotonic() - begun < 30  # a guard against a hang, far above the timeout of 1.5 s
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize(
+    ("talk", "protocol", "status"),
+    [
+        (greet, "pop3s", "open"),
+        (greet_at_length, "pop3s", "open"),
+        (bad_record, "pop3s", "open"),
+        (reset, "pop3s", "reset"),
+        (mute, "pop3s", "silent"),
+        (endless, "pop3s", "protocol_error"),
+        (endless_lines, "imap4s", "foreign"),
+        (drip, "nntps", "protocol_error"),
+        (binary, "ldaps", "protocol_error"),
+    ],
+)
+def test_peer_behind_tls_is_survived(
+    identity: tuple[Path, Path], version: ssl.TLSVersion, talk: Talk, protocol: str, status: str
+) -> None:
+    waited_out = talk in (mute, drip)
+    result = one(encrypted(talk, identity, version), protocol, timeout=3 if waited_out else 30)
+    assert result["status"] == status, result
+    assert result["tls"]["subject"] == "O=Example, CN=mail.example.com"
 
 
 def test_endless_peers_take_no_memory() -> None:

@@ -56,6 +56,37 @@ def replay(dialogue: Dialogue, *heard: Heard) -> Replayed:
         return Replayed(stop.value, bytes(said), bytes(farewell), count)
 
 
+def converse(dialogue: Dialogue, answer: Callable[[bytes], bytes], sizes: Sequence[int], *, end: Ending) -> Findings:
+    """Carry octets between a conversation and a server that answers at once.
+
+    Args:
+        dialogue: The conversation.
+        answer: Called with everything that is said; returns what the server says to it.
+        sizes: Sizes of the pieces in which that is heard, the last one repeated.
+        end: What is heard when nothing is left.
+    """
+    waiting = bytearray()
+    pieces = iter(sizes)
+    size = 1
+    heard: Heard = b""
+    try:
+        step = next(dialogue)
+        while True:
+            if isinstance(step, Say):
+                waiting += answer(step.data)
+                heard = b""
+            elif waiting:
+                size = next(pieces, size)
+                heard = bytes(waiting[:size])
+                del waiting[:size]
+            else:
+                heard = end
+            step = dialogue.send(heard)
+    except StopIteration as stop:
+        found: Findings = stop.value
+        return found
+
+
 @dataclass
 class Peer:
     """What happens at one address and port, for every connection alike.

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe import probe
+from ansible_collections.msexchange.winsock_proxy.plugins.module_utils import _probe_dialogues
+from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe import NOT_UNDERSTOOD, probe
 from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe_types import (
     PROTOCOLS,
     SATISFYING,
@@ -297,6 +298,18 @@ def test_tls_port_that_should_close_gets_no_second_hello() -> None:
     assert [bool(log.received) for log in network.log] == [True, False, False]
 
 
+def test_a_conversation_that_breaks_costs_only_its_own_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(line: bytes) -> t.NoReturn:
+        raise ValueError(line)
+
+    monkeypatch.setattr(_probe_dialogues, "read_greeting", broken)
+    network = ReplayedNetwork({(A, 110): greeter(POP3)})
+    results, dummy = run(network, Target(A, 110, "pop3"), Target(A, 111, "pop3"))
+    assert [result["status"] for result in results] == ["protocol_error", "refused"]
+    assert results[0]["detail"] == f"{NOT_UNDERSTOOD} (ValueError)"
+    assert network.log[0].closed_at is not None
+
+
 # --- hostility ----------------------------------------------------------------------------------------------------
 
 HEARD = st.one_of(st.binary(min_size=1, max_size=300), st.sampled_from([POP3, FOREIGN, SMTP, *Ending][:-1]))
@@ -324,5 +337,6 @@ def test_no_network_breaks_a_run(peers: list[tuple[Peer, str, str]], deadline: f
     assert [result["port"] for result in results] == [target.port for target in targets]
     assert all(list(result) == KEYS and result["status"] in {status.value for status in Status} for result in results)
     assert all(log.closed_at is not None for log in network.log)
+    assert not any(result["detail"].startswith(NOT_UNDERSTOOD) for result in results)
     rounds = -(-len(peers) // room) * (1 + deadline // 5)
     assert network.now() - begun <= deadline + rounds * options.timeout

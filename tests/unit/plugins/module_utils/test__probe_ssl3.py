@@ -22,12 +22,10 @@ from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe_ty
     Dialogue,
     Ending,
     Findings,
-    Hear,
-    Heard,
-    Say,
     Status,
     Target,
 )
+from tests.support import replay
 
 pytest.importorskip("tlslite", reason="NOT TESTED: SSL 3.0 behind the hello needs tlslite-ng")
 GREETING = b"+OK Microsoft Exchange POP3 server version 5.5.2655.20 ready\r\n"
@@ -121,27 +119,8 @@ class Server:
 
 
 def converse(dialogue: Dialogue, server: Server, sizes: t.Sequence[int]) -> Findings:
-    """Carry octets between both; the client hears them in pieces of the given sizes, the last one repeated."""
-    waiting = bytearray()
-    pieces = iter(sizes)
-    size = 1
-    heard: Heard = b""
-    try:
-        step: Say | Hear = next(dialogue)
-        while True:
-            if isinstance(step, Say):
-                waiting += server.answer(step.data)
-                heard = b""
-            elif waiting:
-                size = next(pieces, size)
-                heard = bytes(waiting[:size])
-                del waiting[:size]
-            else:
-                heard = Ending.EXPIRED
-            step = dialogue.send(heard)
-    except StopIteration as stop:
-        found: Findings = stop.value
-        return found
+    """Let the conversation hear the server, then nothing until its time is over."""
+    return replay.converse(dialogue, server.answer, sizes, end=Ending.EXPIRED)
 
 
 CIPHERS = [
