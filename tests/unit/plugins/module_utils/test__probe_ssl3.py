@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.msexchange.winsock_proxy.plugins.module_utils import _probe_ssl3
+from ansible_collections.msexchange.winsock_proxy.plugins.module_utils import _ber, _probe_ssl3, _tls_hello
 from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe_tls import TlsApproach
 from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe_types import (
     Dialogue,
@@ -165,6 +165,49 @@ def test_without_the_library_the_hello_is_what_is_learnt(monkeypatch: pytest.Mon
     assert "greeting was not read" in findings.detail
     assert findings.tls is not None
     assert findings.tls.cipher == "SSL_RSA_WITH_RC4_128_MD5"
+
+
+def der(tag: int, *contents: bytes) -> bytes:
+    return _ber.encode(tag, *contents)
+
+
+RSA = bytes.fromhex("2a864886f70d010101")
+SHA1_WITH_RSA = bytes.fromhex("2a864886f70d010105")
+
+
+def certificate_of(modulus: int, exponent: int, *, signed: bytes = SHA1_WITH_RSA) -> bytes:
+    """The least of a certificate that a parser takes."""
+    algorithm = der(0x30, der(6, RSA), der(5))
+    signature = der(0x30, der(6, signed), der(5))
+    key = der(0x30, *(_ber.encode_integer(number) for number in (modulus, exponent)))
+    validity = der(0x30, der(0x17, b"970101000000Z"), der(0x17, b"991231235959Z"))
+    info = der(0x30, algorithm, der(3, b"\0" + key))
+    body = der(0x30, _ber.encode_integer(1), signature, der(0x30), validity, der(0x30), info)
+    return der(0x30, body, signature, der(3, b"\0\0"))
+
+
+def flight_of(certificate: bytes) -> _tls_hello.Flight:
+    return _tls_hello.Flight(0x0300, 0x0004, bytes(32), _tls_hello.PLAIN_RSA_FLIGHT, certificate, b"messages")
+
+
+MODULUS = (1 << 1024) - 1
+
+
+@pytest.mark.parametrize(
+    ("modulus", "exponent"), [((1 << 8193) - 1, 3), (MODULUS, (1 << 33) - 1)], ids=["modulus", "exponent"]
+)
+def test_key_that_is_made_to_keep_the_probe_busy_is_left(modulus: int, exponent: int) -> None:
+    hello = _tls_hello.ssl3_hello(bytes(32))
+    _probe_ssl3.Ssl3Channel(hello, flight_of(certificate_of(MODULUS, 65537)))
+    with pytest.raises(_probe_ssl3.HandshakeFailed, match="out of bounds"):
+        _probe_ssl3.Ssl3Channel(hello, flight_of(certificate_of(modulus, exponent)))
+
+
+def test_certificate_that_nobody_can_read_is_not_quoted() -> None:
+    broken = certificate_of(MODULUS, 3, signed=b"\x01" * 30000)
+    with pytest.raises(_probe_ssl3.HandshakeFailed) as caught:
+        _probe_ssl3.Ssl3Channel(_tls_hello.ssl3_hello(bytes(32)), flight_of(broken))
+    assert len(str(caught.value)) < 100
 
 
 class Noise(Server):
