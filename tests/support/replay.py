@@ -95,13 +95,15 @@ class Peer:
         accepts_after: Seconds until the connection is accepted; None: never.
         error: Error number instead, after ``accepts_after``.
         says: (seconds after the acceptance, octets or the end).
-        answers: Called with every octets received; returns what is answered at once.
+        answers: Called with every octets received; returns what is answered.
+        pauses: Seconds before each of its answers, in order; none before those that follow.
     """
 
     accepts_after: float | None = 0.0
     error: int = 0
     says: Sequence[tuple[float, Heard]] = ()
     answers: Callable[[bytes], Heard | None] = lambda data: None
+    pauses: Sequence[float] = ()
 
 
 @dataclass
@@ -113,6 +115,7 @@ class Log:
     at: float
     source_address: str | None
     received: bytearray = field(default_factory=bytearray)
+    answered: int = 0
     closed_at: float | None = None
 
 
@@ -124,6 +127,7 @@ class ReplayedNetwork:
         peers: dict[tuple[str, int], Peer | list[Peer]] | None = None,
         *,
         names: dict[str, tuple[str, ...] | None] | None = None,
+        lookup_seconds: float = 0.0,
         room: int = 1000,
         files: int = 1000,
     ) -> None:
@@ -132,6 +136,8 @@ class ReplayedNetwork:
         self.log: list[Log] = []
         self.most_open = 0
         self.lookups: list[str] = []
+        self._lookup_seconds = lookup_seconds
+        self._looked_up = 0.0
         self._room = room
         self._files = files
         self._now = 1000.0
@@ -150,7 +156,9 @@ class ReplayedNetwork:
         addresses = self.names.get(host, (host,))
         if addresses is None:
             return  # the name server never answers
-        self._at(0.0, Resolved(host, addresses, "" if addresses else "no such name", False))
+        self._looked_up = max(self._looked_up, self._now) + self._lookup_seconds  # one after the other
+        answer = Resolved(host, addresses, "" if addresses else "no such name", False)
+        self._at(self._looked_up - self._now, answer)
 
     def connect(self, address: str, port: int, source_address: str | None) -> int:
         if len(self._open) >= self._files:
@@ -175,7 +183,8 @@ class ReplayedNetwork:
         log.received += data
         answer = peer.answers(data)
         if answer is not None:
-            self._at(0.0, _event(handle, answer))
+            self._at(peer.pauses[log.answered] if log.answered < len(peer.pauses) else 0.0, _event(handle, answer))
+            log.answered += 1
 
     def close(self, handle: int) -> None:
         self._open.pop(handle)[0].closed_at = self._now

@@ -17,11 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.msexchange.winsock_proxy.plugins.module_utils import _ber, _probe_ssl3, _tls_hello
+from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe import probe
 from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe_tls import TlsApproach
 from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe_types import (
     Dialogue,
     Ending,
     Findings,
+    Options,
     Status,
     Target,
 )
@@ -146,6 +148,16 @@ def test_greeting_behind_ssl3(hello: str, ciphers: list[str], macs: list[str], n
     assert (findings.tls.version, findings.tls.cipher, findings.tls.hello) == ("SSLv3", name, hello)
     assert (findings.tls.subject, findings.tls.not_after) == ("CN=mail.example.com", "1999-01-01T00:00:00Z")
     assert server.heard == b"QUIT\r\n"
+
+
+def test_greeting_of_a_minute_behind_ssl3_is_awaited() -> None:
+    """Reverse name look-up delays Exchange's greeting by up to a minute (Q258745), behind TLS as well."""
+    server = Server(["rc4"], ["md5"])
+    peer = replay.Peer(answers=lambda data: server.answer(data) or None, pauses=[1.0, 62.0])
+    network = replay.ReplayedNetwork({("192.0.2.1", 995): peer})
+    (result,) = probe([Target("192.0.2.1", 995, "pop3s")], Options(), network=network)
+    assert (result["status"], result["version"]) == ("open", "5.5.2655.20")
+    assert (result["attempts"], result["elapsed_ms"]) == (1, 63000)
 
 
 def test_stranger_behind_ssl3() -> None:
