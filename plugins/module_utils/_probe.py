@@ -15,6 +15,7 @@ import heapq
 import os
 import typing as t
 
+from ._greetings import EXCHANGE
 from ._probe_dialogues import dialogue_for
 from ._probe_net import Connected, Ended, Event, Failed, Network, NoRoom, Received, Resolved, SelectorNetwork
 from ._probe_tls import TlsApproach
@@ -437,13 +438,12 @@ def _most_telling(unreached: t.Sequence[tuple[str, Findings]]) -> tuple[str, Fin
 
 def result_of(target: Target, findings: Findings) -> dict[str, t.Any]:
     """Return the result of a target as plain data, before `probe` adds address, attempts and elapsed_ms."""
-    read = target.greeting is None or findings.greeting is not None or findings.status is not Status.OPEN
     return {
         "host": target.host,
         "port": target.port,
         "protocol": target.protocol,
         "expect": target.expect,
-        "ok": findings.status in SATISFYING[target.expect] and (read or target.expect != "open"),
+        "ok": _is_as_expected(target, findings),
         "status": findings.status.value,
         "detail": findings.detail,
         "address": None,
@@ -456,6 +456,14 @@ def result_of(target: Target, findings: Findings) -> dict[str, t.Any]:
         "ldap": None if findings.ldap is None else dataclasses.asdict(findings.ldap),
         "tls": None if findings.tls is None else _tls_as_data(findings),
     }
+
+
+def _is_as_expected(target: Target, findings: Findings) -> bool:
+    if findings.status not in SATISFYING[target.expect]:
+        return False
+    if target.expect == "closed":
+        return findings.product != EXCHANGE  # it answers, if as another protocol or without TLS: nothing has closed
+    return target.expect == "any" or target.greeting is None or findings.greeting is not None
 
 
 def _tls_as_data(findings: Findings) -> dict[str, t.Any] | None:

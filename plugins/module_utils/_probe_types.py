@@ -37,17 +37,17 @@ class Status(str, enum.Enum):
     PROTOCOL_ERROR = "protocol_error"
 
 
+TAKEN = frozenset({Status.FOREIGN, Status.NO_TLS})
+"""Statuses that say that someone else owns the port."""
+
 SATISFYING: t.Mapping[str, frozenset[Status]] = {
     "open": frozenset({Status.OPEN}),
     # A proxy with packet filters drops what is not published, so silence of the network closes a port as well as a
     # refusal; a port that another product answers on is not published either.
-    "closed": frozenset({Status.REFUSED, Status.TIMEOUT, Status.FOREIGN}),
+    "closed": frozenset({Status.REFUSED, Status.TIMEOUT}) | TAKEN,
     "any": frozenset(Status),
 }
 """Expectation -> statuses that satisfy it."""
-
-TAKEN = frozenset({Status.FOREIGN, Status.NO_TLS})
-"""Statuses that say that someone else owns the port."""
 
 LASTING = TAKEN
 """Statuses of an expected listener that waiting does not mend."""

@@ -178,6 +178,18 @@ def test_expectations(peer: Peer, expect: str, ok: bool) -> None:
     assert one(peer, Target(A, 110, "pop3", expect))["ok"] is ok
 
 
+@pytest.mark.parametrize(
+    ("greeting", "ok"), [(FOREIGN, True), (b"* OK Microsoft Exchange IMAP4rev1 Server Ready\r\n", False), (POP3, False)]
+)
+def test_another_product_in_clear_closes_a_tls_port_and_exchange_does_not(greeting: bytes, ok: bool) -> None:
+    result = one(Peer(says=[(0.0, greeting)]), Target(A, 995, "pop3s", "closed"))
+    assert (result["status"], result["ok"]) == ("no_tls", ok)
+
+
+def test_exchange_of_another_protocol_does_not_close_a_port() -> None:
+    assert one(greeter(SMTP), Target(A, 110, "pop3", "closed"))["ok"] is False
+
+
 def test_any_is_satisfied_at_once() -> None:
     result = one(Peer(error=errno.ECONNREFUSED), Target(A, 110, "pop3", "any"), Options(deadline=300))
     assert result["attempts"] == 1
