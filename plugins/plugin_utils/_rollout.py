@@ -403,8 +403,7 @@ def _port_findings(plan: JsonObject, probe: JsonObject) -> list[str]:
         if not result["ok"] and (result["status"] in TAKEN or _place(result) not in expected)
     ]
     return [
-        f"{_port(result)} {_who_answers(result) if result['status'] in TAKEN else result['status']}"
-        for result in wrong
+        f"{_port(result)} {_who_answers(result) if result['status'] in TAKEN else result['status']}" for result in wrong
     ]
 
 
