@@ -48,3 +48,35 @@ def test_a_port_that_nobody_listens_on_is_the_servers(fleet: Site) -> None:
     assert run.failed() == ["far", "near"], run.output
     for name in SERVERS:
         assert f"MSExchangeIMC does not listen on port {fleet.port('smtp')}" in run.messages(name.lower())
+
+
+@pytest.fixture
+def encrypted(tmp_path: Path) -> Iterator[Site]:
+    """One server with a certificate, published; one without, not yet."""
+    listeners = {"listeners": ["imap4s"]}
+    wishes = [Wish("NEAR", DIRECT, listeners), Wish("BARE", DIRECT, listeners, {"certificate": False})]
+    with site(tmp_path, wishes) as here:
+        assert here.play.run("publish", "--limit", "near").status == 0
+        yield here
+
+
+def test_a_server_without_a_certificate_is_told(encrypted: Site) -> None:
+    run = encrypted.play.run("publish", "--limit", "bare")
+    assert run.failed() == ["bare"], run.output
+    where = f"MSExchangeIS listens on {encrypted.address('BARE')}:{encrypted.port('imap4s')}"
+    assert f"{where} without a usable certificate (event 13002, Q251097)" in run.messages("bare")
+
+
+def test_who_answers_in_clear_on_a_tls_port_is_somebody_else(encrypted: Site) -> None:
+    """Before a change it is refused, afterwards it is told."""
+    encrypted.lab.inject("stop_service", "NEAR", name="MSExchangeIS")
+    encrypted.host("NEAR").until_service("MSExchangeIS", "stopped")
+    port, line = encrypted.port("imap4s"), "* OK another mail server ready"
+    for name in ("NEAR", "BARE"):
+        encrypted.lab.inject("take_port", address=encrypted.address(name), port=port, line=line)
+    told = encrypted.play.run("verify", "--limit", "near", extra=ONCE)
+    who = f"{encrypted.address('NEAR')}:{port} is taken by someone else on the proxy: it answers '{line}'"
+    assert who in told.messages("near"), told.output
+    refused = encrypted.play.run("publish", "--limit", "bare")
+    assert f"is taken by another program on the proxy: it answers '{line}'" in refused.messages("bare"), refused.output
+    assert "Write the file" not in refused.output
