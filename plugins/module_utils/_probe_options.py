@@ -34,6 +34,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "timeout": {"type": "float", "default": _DEFAULTS.timeout},
     "connect_timeout": {"type": "float", "default": _DEFAULTS.connect_timeout},
     "deadline": {"type": "float", "default": _DEFAULTS.deadline},
+    "check_mode_deadline": {"type": "float"},
     "delay": {"type": "float", "default": _DEFAULTS.delay},
     "concurrency": {"type": "int", "default": _DEFAULTS.concurrency},
     "source_address": {"type": "str"},
@@ -49,8 +50,12 @@ class OptionError(ValueError):
     """An option has a value that cannot be meant; the text names option, value and remedy."""
 
 
-def read_options(params: t.Mapping[str, t.Any]) -> tuple[list[Target], Options]:
-    """Return targets and limits from parameters that fit `ARGUMENT_SPEC`.
+def read_options(params: t.Mapping[str, t.Any], *, check_mode: bool) -> tuple[list[Target], Options]:
+    """Return targets and limits.
+
+    Args:
+        params: Parameters that fit `ARGUMENT_SPEC`.
+        check_mode: Whether the task runs in check mode.
 
     Raises:
         OptionError: A port, a time or a pattern is impossible.
@@ -58,7 +63,7 @@ def read_options(params: t.Mapping[str, t.Any]) -> tuple[list[Target], Options]:
     options = Options(
         timeout=_seconds(params, "timeout", least=0.001),
         connect_timeout=_seconds(params, "connect_timeout", least=0.001),
-        deadline=_seconds(params, "deadline", least=0.0),
+        deadline=_deadline(params, check_mode=check_mode),
         delay=_seconds(params, "delay", least=0.01),
         concurrency=_concurrency(params["concurrency"]),
         source_address=_address(params),
@@ -148,6 +153,14 @@ def _seconds(params: t.Mapping[str, t.Any], name: str, *, least: float) -> float
     if not least <= seconds <= _LONGEST_SECONDS:
         raise OptionError(f"{name}: {seconds:g} is outside {least:g} to {_LONGEST_SECONDS:g} seconds")
     return seconds
+
+
+def _deadline(params: t.Mapping[str, t.Any], *, check_mode: bool) -> float:
+    deadline = _seconds(params, "deadline", least=0.0)
+    if params["check_mode_deadline"] is None:
+        return deadline
+    shorter = _seconds(params, "check_mode_deadline", least=0.0)
+    return shorter if check_mode else deadline
 
 
 def _address(params: t.Mapping[str, t.Any]) -> str | None:

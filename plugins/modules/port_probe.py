@@ -93,6 +93,11 @@ options:
       - The default fits an information store that is still starting.
     type: float
     default: 300.0
+  check_mode_deadline:
+    description:
+      - O(deadline) of a run in check mode, in which nothing happens that would be worth waiting for. Defaults to
+        O(deadline).
+    type: float
   delay:
     description:
       - Seconds between two attempts at one target.
@@ -336,7 +341,7 @@ from ..module_utils._probe_options import ARGUMENT_SPEC, OptionError, read_optio
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
-        targets, options = read_options(module.params)
+        targets, options = read_options(module.params, check_mode=module.check_mode)
     except OptionError as error:
         module.fail_json(msg=str(error), ok=False, results=[], failed_targets=[])
     module.exit_json(**summary(probe(targets, options), fail_on_mismatch=module.params["fail_on_mismatch"]))

@@ -21,6 +21,7 @@ PARAMS: dict[str, t.Any] = {
     "timeout": 75.0,
     "connect_timeout": 10.0,
     "deadline": 300.0,
+    "check_mode_deadline": None,
     "delay": 5.0,
     "concurrency": 500,
     "source_address": None,
@@ -29,7 +30,8 @@ PARAMS: dict[str, t.Any] = {
 
 
 def read(target: dict[str, t.Any] | None = None, **changed: t.Any) -> tuple[list[Target], Options]:
-    return _probe_options.read_options({**PARAMS, "targets": [{**TARGET, **(target or {})}], **changed})
+    params = {**PARAMS, "targets": [{**TARGET, **(target or {})}], **changed}
+    return _probe_options.read_options(params, check_mode=False)
 
 
 @pytest.mark.parametrize(
@@ -84,6 +86,7 @@ def test_impossible_target(target: dict[str, t.Any], message: str) -> None:
         ("connect_timeout", -1.0),
         ("deadline", -0.1),
         ("deadline", float("inf")),
+        ("check_mode_deadline", -1.0),
         ("delay", 0.0),
         ("concurrency", 0),
         ("concurrency", 70000),
@@ -92,6 +95,14 @@ def test_impossible_target(target: dict[str, t.Any], message: str) -> None:
 def test_impossible_limit(option: str, value: float) -> None:
     with pytest.raises(_probe_options.OptionError, match=f"^{option}: .* is outside"):
         read(**{option: value})
+
+
+@pytest.mark.parametrize(
+    ("given", "check_mode", "deadline"), [(None, True, 300.0), (0.0, True, 0.0), (0.0, False, 300.0)]
+)
+def test_check_mode_may_wait_less(given: float | None, check_mode: bool, deadline: float) -> None:
+    params = {**PARAMS, "check_mode_deadline": given}
+    assert _probe_options.read_options(params, check_mode=check_mode)[1].deadline == deadline
 
 
 @pytest.mark.parametrize("address", ["mail.example.com", "", "192.0.2.256", "192.0.2.1:80"])
