@@ -21,6 +21,9 @@ from ._probe_types import TCP, Dialogue, Ending, Findings, Hear, Heard, LdapFact
 LONGEST_HEARD = 4096
 """Octets of a greeting of several lines; who says more is endless."""
 
+REST_SECONDS = 2.0
+"""How long the rest of something may take whose beginning was heard and tells most of it."""
+
 _FAREWELLS: t.Mapping[str, bytes] = {
     "pop3": b"QUIT\r\n",
     "imap4": b"a LOGOUT\r\n",
@@ -70,11 +73,16 @@ def _converse_by_lines(target: Target) -> Dialogue:
     return findings
 
 
-def hear_greeting(begun: bytes = b"") -> HeardGreeting:
-    """Hear until a greeting, of which ``begun`` has been heard, is complete, impossible or too long."""
+def hear_greeting(begun: bytes = b"", *, rest: float | None = None) -> HeardGreeting:
+    """Hear until a greeting is complete, impossible or too long.
+
+    Args:
+        begun: What has been heard of it.
+        rest: Seconds that every further piece of it may take; None for all the time there is.
+    """
     heard = bytearray(begun)
     while not _is_complete(heard):
-        chunk = yield Hear()
+        chunk = yield Hear(rest)
         if isinstance(chunk, Ending):
             return bytes(heard), chunk
         heard += chunk
@@ -190,7 +198,7 @@ def _bind(target: Target, *, message_id: int, version: int) -> Dialogue:
             return _judge_ldap_ending(bytes(heard), chunk)
         heard += chunk
         if begins_with_text(heard) and heard[0] != SEQUENCE:  # another server, that greets before it hears the bind
-            whole, ending = yield from hear_greeting(bytes(heard))
+            whole, ending = yield from hear_greeting(bytes(heard), rest=REST_SECONDS)
             return judge_greeting(target, whole, ending)
         try:
             answer = _ldap.read_answer(bytes(heard), message_id=message_id)

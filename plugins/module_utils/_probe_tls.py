@@ -17,7 +17,7 @@ import ssl
 import typing as t
 
 from . import _tls_hello
-from ._probe_dialogues import begins_with_text, dialogue_for, hear_greeting, judge_greeting, only_connect
+from ._probe_dialogues import REST_SECONDS, begins_with_text, dialogue_for, hear_greeting, judge_greeting, only_connect
 from ._probe_ssl3 import HandshakeFailed, Ssl3Channel, can_finish
 from ._probe_types import Dialogue, Ending, Findings, Hear, Heard, Say, Status, Step, Target, TlsFacts
 from ._x509 import read_certificate
@@ -167,7 +167,7 @@ def _hear_flight(reply: _Reply) -> t.Generator[Step, Heard, t.Optional[_tls_hell
             return None
         if flight is not None:
             return flight
-        chunk = yield Hear(2.0)
+        chunk = yield Hear(REST_SECONDS)
         if isinstance(chunk, Ending):
             return None
         heard += chunk
@@ -177,7 +177,7 @@ def _hear_flight(reply: _Reply) -> t.Generator[Step, Heard, t.Optional[_tls_hell
 def _conclude_reply(target: Target, name: str, reply: _Reply) -> Dialogue:
     """Judge an answer without a server hello; of one in clear the whole line is heard, for it names its speaker."""
     if isinstance(reply.error, _tls_hello.NotTls):
-        heard, dummy = yield from hear_greeting(reply.heard)
+        heard, dummy = yield from hear_greeting(reply.heard, rest=REST_SECONDS)
         return _judge_clear_text(target, heard)
     return _judge_reply(name, reply)
 

@@ -17,7 +17,7 @@ import threading
 import time
 import tracemalloc
 import typing as t
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,39 +25,10 @@ import pytest
 from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe import probe
 from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe_types import Options, Target
 from tests.support import mail_servers
+from tests.support.peers import Talk, encrypted, peer
 
 ROOT = Path(__file__).resolve().parents[2]
 POP3 = b"+OK Microsoft Exchange POP3 server version 5.5.2655.20 ready\r\n"
-Talk = Callable[[socket.socket, threading.Event], None]
-
-
-@contextlib.contextmanager
-def peer(talk: Talk) -> Iterator[int]:
-    """A listener on a free port that holds ``talk`` with every client, in a thread of its own."""
-    over = threading.Event()
-    threads: list[threading.Thread] = []
-
-    def serve(connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
-            talk(connection, over)
-
-    def accept() -> None:
-        with contextlib.suppress(OSError):
-            while not over.is_set():
-                connection, dummy = listener.accept()
-                threads.append(threading.Thread(target=serve, args=(connection,)))
-                threads[-1].start()
-
-    with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
-        acceptor = threading.Thread(target=accept)
-        acceptor.start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            over.set()
-            listener.shutdown(socket.SHUT_RDWR)
-            for thread in (acceptor, *threads):
-                thread.join()
 
 
 def endless(connection: socket.socket, over: threading.Event) -> None:
@@ -126,19 +97,6 @@ def greet_at_length(connection: socket.socket, over: threading.Event) -> None:
 @pytest.fixture(scope="module")
 def identity(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return mail_servers.certificate(tmp_path_factory.mktemp("tls"))
-
-
-def encrypted(talk: Talk, identity: tuple[Path, Path], version: ssl.TLSVersion) -> Talk:
-    """Hold ``talk`` behind a handshake of today."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*identity)
-    context.maximum_version = version
-
-    def shaken(connection: socket.socket, over: threading.Event) -> None:
-        with context.wrap_socket(connection, server_side=True) as inside:
-            talk(inside, over)
-
-    return shaken
 
 
 def one(talk: Talk, protocol: str, *, timeout: float = 1.5) -> dict[str, t.Any]:

@@ -414,6 +414,12 @@ def test_server_hello_of_a_minute_is_awaited() -> None:
     assert (results[0]["status"], results[0]["attempts"], results[0]["elapsed_ms"]) == ("open", 1, 62000)
 
 
+@pytest.mark.parametrize("protocol", ["pop3s", "ldap"])
+def test_rest_of_a_line_in_clear_is_not_waited_for_for_long(protocol: str) -> None:
+    result = one(Peer(says=[(1.0, b"octets or text")]), Target(A, 995, protocol))
+    assert result["elapsed_ms"] < 5000
+
+
 DROPS = Peer(answers=lambda data: Ending.CLOSED)
 
 
