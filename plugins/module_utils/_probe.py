@@ -183,6 +183,7 @@ class _Run:
         if job.result is not None and now > self._begun + self._options.deadline:
             self._record(job, job.result)  # it had to wait for others until it was too late
             return
+        job.result = None
         if job.started is None:
             job.started = now
         job.attempt_ends = now + self._options.timeout
@@ -384,12 +385,15 @@ class _Run:
 
     def _give_up_name(self, host: str) -> None:
         """Give a name up, unless the name server has answered for others since: then it has yet to come to this one."""
-        until = self._name_server_spoke + self._options.timeout
-        if host in self._waiting_for_name and until > self._network.now():
+        jobs = self._waiting_for_name.get(host)
+        if jobs is None:
+            return  # it was answered in time
+        until = max(jobs[0].attempt_ends, self._name_server_spoke + self._options.timeout)
+        if until > self._network.now():
             self._set_alarm(until, host)
             return
         detail = f"the name server did not answer in {self._options.timeout:g} s"
-        for job in self._waiting_for_name.pop(host, ()):
+        for job in self._waiting_for_name.pop(host):
             self._settle(job, Findings(Status.UNRESOLVED, detail))
 
     # --- results ------------------------------------------------------------------------------------------------

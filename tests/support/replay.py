@@ -158,7 +158,7 @@ class ReplayedNetwork:
             return  # the name server never answers
         self._looked_up = max(self._looked_up, self._now) + self._lookup_seconds  # one after the other
         answer = Resolved(host, addresses, "" if addresses else "no such name", False)
-        self._at(self._looked_up - self._now, answer)
+        self.at(self._looked_up - self._now, answer)
 
     def connect(self, address: str, port: int, source_address: str | None) -> int:
         if len(self._open) >= self._files:
@@ -171,11 +171,11 @@ class ReplayedNetwork:
         if peer.accepts_after is None:
             return handle
         if peer.error:
-            self._at(peer.accepts_after, Failed(handle, peer.error))
+            self.at(peer.accepts_after, Failed(handle, peer.error))
             return handle
-        self._at(peer.accepts_after, Connected(handle))
+        self.at(peer.accepts_after, Connected(handle))
         for after, heard in peer.says:
-            self._at(peer.accepts_after + after, _event(handle, heard))
+            self.at(peer.accepts_after + after, _event(handle, heard))
         return handle
 
     def send(self, handle: int, data: bytes) -> None:
@@ -183,7 +183,7 @@ class ReplayedNetwork:
         log.received += data
         answer = peer.answers(data)
         if answer is not None:
-            self._at(peer.pauses[log.answered] if log.answered < len(peer.pauses) else 0.0, _event(handle, answer))
+            self.at(peer.pauses[log.answered] if log.answered < len(peer.pauses) else 0.0, _event(handle, answer))
             log.answered += 1
 
     def close(self, handle: int) -> None:
@@ -202,7 +202,8 @@ class ReplayedNetwork:
             return found
         return found.pop(0) if len(found) > 1 else found[0]
 
-    def _at(self, after: float, event: Event) -> None:
+    def at(self, after: float, event: Event) -> None:
+        """Let something happen after so many seconds."""
         heapq.heappush(self._events, (self._now + after, next(self._serial), event))
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.msexchange.winsock_proxy.plugins.module_utils import _probe_dialogues
 from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe import NOT_UNDERSTOOD, probe
-from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe_net import NoRoom
+from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe_net import NoRoom, Resolved
 from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe_types import (
     FAREWELL_SECONDS,
     PROTOCOLS,
@@ -312,6 +312,21 @@ def test_a_name_that_is_never_answered_waits_for_the_others_at_most() -> None:
     results, dummy = run(network, *targets, options=Options(deadline=0, timeout=3))
     assert [result["status"] for result in results] == ["unresolved", *["open"] * 10]
     assert network.now() - begun == 10 + 3
+
+
+def test_second_look_up_has_as_much_time_as_the_first() -> None:
+    class Hesitant(ReplayedNetwork):
+        """Its name server knows nothing for now at first, and takes its time then."""
+
+        def lookup(self, host: str) -> None:
+            self.lookups.append(host)
+            unknown = len(self.lookups) == 1
+            answer = Resolved(host, (), "try again", True) if unknown else Resolved(host, (A,), "", False)
+            self.at(10.0 if unknown else 40.0, answer)
+
+    network = Hesitant({(A, 110): greeter(POP3)})
+    results, dummy = run(network, Target("mail", 110, "pop3"), options=Options(timeout=75, delay=50, deadline=60))
+    assert (results[0]["status"], network.lookups) == ("open", ["mail"] * 2)
 
 
 # --- limits -------------------------------------------------------------------------------------------------------
