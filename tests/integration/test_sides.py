@@ -64,6 +64,13 @@ def test_a_server_without_a_certificate_is_told(bare: Site) -> None:
     assert f"{where} without a usable certificate (event 13002, Q251097)" in run.messages("bare")
 
 
+def test_check_mode_looks_once(bare: Site) -> None:
+    """Nothing has been published, and nothing will be while it looks: a day of waiting would change nothing."""
+    run = bare.play.run("verify", "--check", extra={"publish_probe_deadline": 86400})
+    (result,) = run.last("bare", "port_probe")["results"]
+    assert (result["status"], result["attempts"]) == ("refused", 1)
+
+
 def test_who_answers_in_clear_on_a_tls_port_is_somebody_else(bare: Site) -> None:
     """He is told as such, and nothing is written that his port would make useless."""
     port, line = bare.port("imap4s"), "* OK another mail server ready"
