@@ -28,7 +28,7 @@ class ActionModule(ActionBase):
         dummy, params = self.validate_argument_spec(argument_spec=ARGUMENT_SPEC)
         transport = self._connection.transport
         if transport == "local":
-            result.update(_probe_here(params))
+            result.update(_probe_here(params, check_mode=bool(self._task.check_mode)))
         elif self._is_windows(transport):
             result.update(_refusal(self._leak(transport)))
         else:
@@ -57,9 +57,9 @@ class ActionModule(ActionBase):
         )
 
 
-def _probe_here(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def _probe_here(params: t.Mapping[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]:
     try:
-        targets, options = read_options(params)
+        targets, options = read_options(params, check_mode=check_mode)
     except OptionError as error:
         return _refusal(str(error))
     return summary(probe(targets, options), fail_on_mismatch=params["fail_on_mismatch"])

@@ -17,6 +17,7 @@ class ActionModule(TargetAction):
     OPTIONS = {
         "events_since": {"type": "float"},
         "inside_ports": {"type": "list", "elements": "int"},
+        "ports": {"type": "dict"},
         "bin_dir": {"type": "str"},
         "imc_dir": {"type": "str"},
         "exchange_version": {"type": "str"},

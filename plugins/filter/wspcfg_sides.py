@@ -60,12 +60,13 @@ _value:
         - V(none), the port is as expected.
         - V(server), the service does not listen; V(server_foreign), another program listens in its place on the
           Exchange server; V(server_mute), it listens there and does not answer.
-        - V(proxy), it answers on the Exchange server and not on the proxy; V(proxy_foreign), someone else answers on
-          the proxy.
+        - V(proxy), it answers on the Exchange server (with TLS, it listens) and not on the proxy; V(proxy_unheard), it
+          listens on the Exchange server, was not heard there in time, and nobody listens on the proxy;
+          V(proxy_foreign), someone else answers on the proxy, perhaps in clear where TLS was expected.
         - V(still_there), the port should be closed and is not.
         - V(certificate), it listens without a usable certificate.
         - V(vantage), the probe host cannot see the proxy.
-        - V(unknown), the inside view is missing.
+        - V(unknown), the inside view is missing, or shows neither that it listens nor that it does not.
       type: str
     explanation:
       description: One sentence.

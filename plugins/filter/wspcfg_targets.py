@@ -30,10 +30,11 @@ options:
     type: dict
     required: true
   expect:
-    description: What to expect of every port.
+    description:
+      - What to expect of every port.
+      - Without it, V(closed) where C(state) (or C(publish_state)) is V(absent), otherwise V(open).
     type: str
     choices: [open, closed, any]
-    default: open
 seealso:
   - plugin: msexchange.winsock_proxy.port_probe
     plugin_type: module
@@ -65,7 +66,7 @@ _PREFIX = "publish_"
 _EXPECTATIONS = ("open", "closed", "any")
 
 
-def wspcfg_targets(options: t.Any, expect: str = "open") -> list[dict[str, t.Any]]:
+def wspcfg_targets(options: t.Any, expect: str | None = None) -> list[dict[str, t.Any]]:
     """Return one target per wanted listener.
 
     Raises:
@@ -73,11 +74,13 @@ def wspcfg_targets(options: t.Any, expect: str = "open") -> list[dict[str, t.Any
     """
     if not isinstance(options, Mapping):
         raise AnsibleFilterError(f"wspcfg_targets: {options!r} is neither options nor a host's variables")
-    if expect not in _EXPECTATIONS:
+    if expect is not None and expect not in _EXPECTATIONS:
         raise AnsibleFilterError(f"wspcfg_targets: expect {expect!r} is none of {', '.join(_EXPECTATIONS)}")
     prefix = "" if "listeners" in options else _PREFIX
     if prefix + "listeners" not in options:
         raise AnsibleFilterError(f"wspcfg_targets: neither listeners nor {_PREFIX}listeners is given")
+    if expect is None:
+        expect = "closed" if options.get(prefix + "state") == "absent" else "open"
     try:
         wanted = wanted_of(options, prefix=prefix)
     except WantedError as error:

@@ -56,7 +56,7 @@ _OPENINGS: t.Sequence[tuple[re.Pattern[str], str, bool]] = tuple(
         (r"220[ -](?!.*SMTP).*\bFTP\b", "ftp", True),
         (r"220[ -]", "smtp", True),
         (r"(421|[45]5[0-9])[ -]", "smtp", False),
-        (r"400[ -]|50[23][ -]", "nntp", False),
+        (r"(400|480|50[23])[ -]", "nntp", False),  # RFC 977 section 2.4.3, RFC 2980 section 3.1
         (r"SSH-\d", "ssh", True),
         (r"HTTP/\d", "http", True),
     )

@@ -16,6 +16,8 @@ from . import _ber
 
 SUCCESS = 0
 PROTOCOL_ERROR = 2
+FOR_A_WHILE = frozenset({51, 52})
+"""Busy, unavailable: the server says itself that another time it will be different, like SMTP with 421."""
 
 LONGEST_ANSWER = 8192
 """Octets; a bind response with its error message is far below."""
@@ -45,6 +47,7 @@ _BIND_REQUEST = 0x60  # [APPLICATION 0], constructed
 _BIND_RESPONSE = 0x61  # [APPLICATION 1], constructed
 _UNBIND_REQUEST = 0x42  # [APPLICATION 2], primitive NULL
 _EXTENDED_RESPONSE = 0x78  # [APPLICATION 24]: the notice of disconnection is one (RFC 2251 section 4.4.1)
+_UNSOLICITED = 0  # message number of a notice that answers nothing (RFC 2251 section 4.4)
 _SIMPLE = 0x80  # [0] OCTET STRING
 
 
@@ -81,11 +84,15 @@ def unbind_request(*, message_id: int) -> bytes:
     return _ber.encode(_ber.SEQUENCE, _ber.encode_integer(message_id), _ber.encode(_UNBIND_REQUEST))
 
 
-def read_answer(data: bytes) -> Answer | None:
+def read_answer(data: bytes, *, message_id: int) -> Answer | None:
     """Return the answer that ``data`` begins with, or None when more octets are needed.
 
+    Args:
+        data: What was heard.
+        message_id: Number of the bind that is answered.
+
     Raises:
-        BerError: It is no bind response and no notice of disconnection, or longer than `LONGEST_ANSWER`.
+        BerError: It is no response to this bind and no notice of disconnection, or longer than `LONGEST_ANSWER`.
     """
     if data[:1] not in (b"", b"\x30"):
         raise _ber.BerError("not an LDAP message")
@@ -95,7 +102,7 @@ def read_answer(data: bytes) -> Answer | None:
         if len(data) > LONGEST_ANSWER:
             raise _ber.BerError(f"an answer of more than {LONGEST_ANSWER} octets") from None
         return None
-    return _answer(_whole(message.content))
+    return _answer(_whole(message.content), message_id)
 
 
 def _whole(content: bytes) -> list[_ber.Element]:
@@ -106,12 +113,15 @@ def _whole(content: bytes) -> list[_ber.Element]:
         raise _ber.BerError(str(error)) from None
 
 
-def _answer(parts: t.Sequence[_ber.Element]) -> Answer:
+def _answer(parts: t.Sequence[_ber.Element], message_id: int) -> Answer:
     if len(parts) < 2 or parts[0].tag != _ber.INTEGER:
         raise _ber.BerError("an LDAP message without a message number")
     operation = parts[1]
     if operation.tag not in (_BIND_RESPONSE, _EXTENDED_RESPONSE):
         raise _ber.BerError(f"an answer of another kind (tag 0x{operation.tag:02x})")
+    number = _ber.integer(parts[0].content)
+    if number != (message_id if operation.tag == _BIND_RESPONSE else _UNSOLICITED):
+        raise _ber.BerError(f"an answer to another message ({number})")
     fields = _whole(operation.content)
     if not fields or fields[0].tag != _ber.ENUMERATED:
         raise _ber.BerError("an answer without a result code")

@@ -15,10 +15,12 @@ import heapq
 import os
 import typing as t
 
+from ._greetings import EXCHANGE
 from ._probe_dialogues import dialogue_for
 from ._probe_net import Connected, Ended, Event, Failed, Network, NoRoom, Received, Resolved, SelectorNetwork
 from ._probe_tls import TlsApproach
 from ._probe_types import (
+    FAREWELL_SECONDS,
     LASTING,
     SATISFYING,
     Dialogue,
@@ -35,6 +37,10 @@ from ._probe_types import (
 _REFUSED = frozenset({errno.ECONNREFUSED})
 _TIMED_OUT = frozenset({errno.ETIMEDOUT})
 _RESET = frozenset({errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE})
+_UNREACHED = (Status.RESET, Status.REFUSED, Status.TIMEOUT, Status.UNREACHABLE)
+"""What a connection request ends with, the most telling first."""
+
+NOT_UNDERSTOOD = "the probe could not understand what it heard"
 _LOCAL = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL})
 
 
@@ -62,14 +68,20 @@ def probe(
 class Approach(t.Protocol):
     """How one target is spoken to, over one or more connections."""
 
-    def connections_left(self) -> int:
-        """Return how many connections one attempt may still take, at least 1."""
+    def share(self) -> float:
+        """Return which part of the time left the next connection may take; 1.0 for the last one of an attempt."""
 
     def dialogue(self) -> Dialogue:
         """Return the conversation for a connection that was just accepted."""
 
     def conclude(self, findings: Findings) -> Findings | None:
         """Return the verdict after a conversation, or None when another connection is to tell more."""
+
+    def is_bound(self) -> bool:
+        """Whether the next connection has to go to the same address, because both are judged together."""
+
+    def may_be_starting(self) -> bool:
+        """Whether the last conversation ended as one with a server does that is still starting."""
 
     def is_spent(self) -> bool:
         """Whether another attempt at a listener that is expected open would only repeat what was said."""
@@ -81,14 +93,20 @@ class _ClearApproach:
     def __init__(self, target: Target) -> None:
         self._target = target
 
-    def connections_left(self) -> int:
-        return 1
+    def share(self) -> float:
+        return 1.0
 
     def dialogue(self) -> Dialogue:
         return dialogue_for(self._target)
 
     def conclude(self, findings: Findings) -> Findings | None:
         return findings
+
+    def is_bound(self) -> bool:
+        return False
+
+    def may_be_starting(self) -> bool:
+        return False
 
     def is_spent(self) -> bool:
         return False
@@ -104,18 +122,21 @@ class _Job:
         self.addresses: tuple[str, ...] = ()
         self.address: str | None = None
         self.attempts = 0
-        self.turn = 0  # which address is tried; the hellos of one attempt go to the same
+        self.turn = 0  # which address is tried
+        self.unreached: list[tuple[str, Findings]] = []  # addresses that this attempt did not get a connection to
         self.started: float | None = None
         self.attempt_ends = 0.0
+        self.result: dict[str, t.Any] | None = None  # of the attempt before
 
 
 class _Talk:
     """One connection."""
 
-    def __init__(self, job: _Job, handle: int, expires: float) -> None:
+    def __init__(self, job: _Job, handle: int, begun: float, expires: float) -> None:
         self.job = job
         self.handle = handle
         self.dialogue: Dialogue | None = None
+        self.begun = begun
         self.ends = expires
         self.expires = expires
         self.settled: float | None = None
@@ -128,7 +149,7 @@ class _Run:
         self._options = options
         self._network = network
         self._begun = network.now()
-        self._room = max(1, min(options.concurrency, network.room()))
+        self._most_room = self._room = max(1, min(options.concurrency, network.room()))
         self._results: list[dict[str, t.Any]] = [{} for dummy in targets]
         self._unsettled = len(targets)
         self._ready = collections.deque(_Job(index, target) for index, target in enumerate(targets))
@@ -138,6 +159,7 @@ class _Run:
         self._talks: dict[int, _Talk] = {}
         self._names: dict[str, Resolved] = {}
         self._waiting_for_name: dict[str, list[_Job]] = {}
+        self._name_server_spoke = self._begun
 
     def results(self) -> list[dict[str, t.Any]]:
         while self._unsettled:
@@ -158,9 +180,14 @@ class _Run:
 
     def _start(self, job: _Job) -> None:
         now = self._network.now()
+        if job.result is not None and now > self._begun + self._options.deadline:
+            self._record(job, job.result)  # it had to wait for others until it was too late
+            return
+        job.result = None
         if job.started is None:
             job.started = now
         job.attempt_ends = now + self._options.timeout
+        job.unreached = []
         host = job.target.host
         if host in self._names:
             self._dial_resolved(job, self._names[host])
@@ -186,12 +213,25 @@ class _Run:
             self._defer(job, error)
             return
         except OSError as error:
-            self._settle(job, Findings(Status.UNREACHABLE, error.strerror or str(error)))
+            self._not_reached(job, Findings(Status.UNREACHABLE, error.strerror or str(error)))
             return
         job.attempts += 1
-        expires = min(job.attempt_ends, self._network.now() + self._options.connect_timeout)
-        talk = self._talks[handle] = _Talk(job, handle, expires)
+        now = self._network.now()
+        expires = min(job.attempt_ends, now + self._options.connect_timeout)
+        talk = self._talks[handle] = _Talk(job, handle, now, expires)
         self._set_alarm(expires, talk)
+
+    def _not_reached(self, job: _Job, findings: Findings) -> None:
+        """Turn to the next address of a name, as any client does; after the last one, tell what all have said."""
+        job.unreached.append((t.cast(str, job.address), findings))
+        in_time = self._network.now() < job.attempt_ends
+        if len(job.unreached) < len(job.addresses) and in_time and not job.approach.is_bound():
+            job.turn += 1
+            self._dial(job)
+            return
+        job.address, findings = _most_telling(job.unreached)
+        verdict = job.approach.conclude(findings)
+        self._settle(job, findings if verdict is None else verdict)
 
     def _defer(self, job: _Job, error: NoRoom) -> None:
         """Let a target wait for a descriptor that another of our connections returns."""
@@ -199,6 +239,7 @@ class _Run:
             detail = f"the probe host has no file descriptor left ({error.strerror}): raise its limit (ulimit -n)"
             self._settle(job, Findings(Status.UNREACHABLE, detail))
             return
+        # Grows again with every connection that ends: the shortage may have been a moment's.
         self._room = len(self._talks)
         self._ready.appendleft(job)
 
@@ -218,9 +259,12 @@ class _Run:
         elif isinstance(event, Ended):
             self._advance(talk, event.ending)
         else:
-            self._hang_up(talk, self._not_connected(event))
+            self._drop(talk)
+            self._not_reached(talk.job, self._not_connected(event))
 
     def _resolved(self, resolved: Resolved) -> None:
+        if not resolved.transient:
+            self._name_server_spoke = self._network.now()
         if not resolved.error:
             self._names[resolved.host] = resolved
         jobs = self._waiting_for_name.pop(resolved.host, [])
@@ -235,7 +279,7 @@ class _Run:
     def _connected(self, talk: _Talk) -> None:
         approach = talk.job.approach
         now = self._network.now()
-        talk.ends = now + max(0.0, talk.job.attempt_ends - now) / approach.connections_left()
+        talk.ends = now + max(0.0, talk.job.attempt_ends - now) * approach.share()
         talk.dialogue = approach.dialogue()
         self._advance(talk, None)
 
@@ -247,6 +291,10 @@ class _Run:
             except StopIteration as stop:
                 self._hang_up(talk, stop.value)
                 return
+            except Exception as error:  # noqa: BLE001  # one peer must not cost the results of all the others
+                detail = f"{NOT_UNDERSTOOD} ({type(error).__name__})"
+                self._hang_up(talk, Findings(Status.PROTOCOL_ERROR, detail))
+                return
             if isinstance(step, Say):
                 self._say(talk, step)
                 heard = b""
@@ -256,8 +304,11 @@ class _Run:
                 heard = Ending.EXPIRED
 
     def _say(self, talk: _Talk, step: Say) -> None:
+        if step.answered:
+            talk.ends = talk.job.attempt_ends
         if step.farewell and talk.settled is None:
             talk.settled = self._network.now()
+            talk.ends = min(talk.ends, talk.settled + FAREWELL_SECONDS)
         self._network.send(talk.handle, step.data)
 
     def _listen(self, talk: _Talk, step: Hear) -> bool:
@@ -272,13 +323,18 @@ class _Run:
         return True
 
     def _hang_up(self, talk: _Talk, findings: Findings) -> None:
+        self._drop(talk)
+        job = talk.job
+        verdict = job.approach.conclude(findings)
+        if verdict is not None:
+            self._settle(job, verdict, at=talk.settled)
+        elif not (job.approach.may_be_starting() and self._try_later(job, self._result(job, findings))):
+            self._dial(job)
+
+    def _drop(self, talk: _Talk) -> None:
         self._network.close(talk.handle)
         del self._talks[talk.handle]
-        verdict = talk.job.approach.conclude(findings)
-        if verdict is None:
-            self._dial(talk.job)
-        else:
-            self._settle(talk.job, verdict, at=talk.settled)
+        self._room = min(self._most_room, self._room + 1)
 
     def _not_connected(self, failed: Failed) -> Findings:
         reason = os.strerror(failed.error)
@@ -323,43 +379,75 @@ class _Run:
         if talk.dialogue is not None:
             self._advance(talk, Ending.EXPIRED)
             return
-        seconds = min(self._options.connect_timeout, self._options.timeout)
-        self._hang_up(talk, Findings(Status.TIMEOUT, f"no answer to the connection request in {seconds:g} s"))
+        detail = f"no answer to the connection request in {talk.expires - talk.begun:.3g} s"
+        self._drop(talk)
+        self._not_reached(talk.job, Findings(Status.TIMEOUT, detail))
 
     def _give_up_name(self, host: str) -> None:
+        """Give a name up, unless the name server has answered for others since: then it has yet to come to this one."""
+        jobs = self._waiting_for_name.get(host)
+        if jobs is None:
+            return  # it was answered in time
+        until = max(jobs[0].attempt_ends, self._name_server_spoke + self._options.timeout)
+        if until > self._network.now():
+            self._set_alarm(until, host)
+            return
         detail = f"the name server did not answer in {self._options.timeout:g} s"
-        for job in self._waiting_for_name.pop(host, ()):
+        for job in self._waiting_for_name.pop(host):
             self._settle(job, Findings(Status.UNRESOLVED, detail))
 
     # --- results ------------------------------------------------------------------------------------------------
 
     def _settle(self, job: _Job, findings: Findings, *, at: float | None = None, final: bool = False) -> None:
         """Record the verdict, or begin again later."""
-        now = self._network.now()
-        result = result_of(job.target, findings)
+        result = self._result(job, findings, at=at)
         lasting = final or (job.target.expect == "open" and (findings.status in LASTING or job.approach.is_spent()))
-        next_attempt = now + self._options.delay
-        if not result["ok"] and not lasting and next_attempt <= self._begun + self._options.deadline:
+        if result["ok"] or lasting or not self._try_later(job, result):
+            self._record(job, result)
+
+    def _try_later(self, job: _Job, result: dict[str, t.Any]) -> bool:
+        """Put another attempt off for a while; False when it would begin too late."""
+        next_attempt = self._network.now() + self._options.delay
+        if next_attempt > self._begun + self._options.deadline:
+            return False
+        job.result = result
+        if not job.approach.is_bound():
             job.turn += 1
-            self._serial += 1
-            heapq.heappush(self._later, (next_attempt, self._serial, job))
-            return
+        self._serial += 1
+        heapq.heappush(self._later, (next_attempt, self._serial, job))
+        return True
+
+    def _result(self, job: _Job, findings: Findings, *, at: float | None = None) -> dict[str, t.Any]:
+        now = self._network.now()
         started = now if job.started is None else job.started
         elapsed = (now if at is None else at) - started
+        result = result_of(job.target, findings)
         result.update(address=job.address, attempts=job.attempts, elapsed_ms=round(elapsed * 1000))
+        return result
+
+    def _record(self, job: _Job, result: dict[str, t.Any]) -> None:
         self._results[job.index] = result
         self._unsettled -= 1
 
 
+def _most_telling(unreached: t.Sequence[tuple[str, Findings]]) -> tuple[str, Findings]:
+    """Return the address whose machine said most, and its findings, with the others in the detail."""
+    address, findings = min(unreached, key=lambda each: _UNREACHED.index(each[1].status))
+    others = [f"{other} is {each.status.value}" for other, each in unreached if other != address]
+    if not others:
+        return address, findings
+    told = ", ".join(others)
+    return address, dataclasses.replace(findings, detail=f"{findings.detail}; {told}" if findings.detail else told)
+
+
 def result_of(target: Target, findings: Findings) -> dict[str, t.Any]:
     """Return the result of a target as plain data, before `probe` adds address, attempts and elapsed_ms."""
-    read = target.greeting is None or findings.greeting is not None or findings.status is not Status.OPEN
     return {
         "host": target.host,
         "port": target.port,
         "protocol": target.protocol,
         "expect": target.expect,
-        "ok": findings.status in SATISFYING[target.expect] and (read or target.expect != "open"),
+        "ok": _is_as_expected(target, findings),
         "status": findings.status.value,
         "detail": findings.detail,
         "address": None,
@@ -372,6 +460,14 @@ def result_of(target: Target, findings: Findings) -> dict[str, t.Any]:
         "ldap": None if findings.ldap is None else dataclasses.asdict(findings.ldap),
         "tls": None if findings.tls is None else _tls_as_data(findings),
     }
+
+
+def _is_as_expected(target: Target, findings: Findings) -> bool:
+    if findings.status not in SATISFYING[target.expect]:
+        return False
+    if target.expect == "closed":
+        return findings.product != EXCHANGE  # it answers, if as another protocol or without TLS: nothing has closed
+    return target.expect == "any" or target.greeting is None or findings.greeting is not None
 
 
 def _tls_as_data(findings: Findings) -> dict[str, t.Any] | None:

@@ -14,15 +14,15 @@ import re
 import typing as t
 
 from . import _ldap
-from ._ber import BerError
+from ._ber import SEQUENCE, BerError
 from ._greetings import EXCHANGE, Greeting, farewell_version, printable, read_greeting
 from ._probe_types import TCP, Dialogue, Ending, Findings, Hear, Heard, LdapFacts, Say, Status, Step, Target
 
 LONGEST_HEARD = 4096
 """Octets of a greeting of several lines; who says more is endless."""
 
-FAREWELL_SECONDS = 2.0
-"""How long the answer to QUIT or LOGOUT is awaited: the verdict is known by then."""
+REST_SECONDS = 2.0
+"""How long the rest of something may take whose beginning was heard and tells most of it."""
 
 _FAREWELLS: t.Mapping[str, bytes] = {
     "pop3": b"QUIT\r\n",
@@ -41,7 +41,8 @@ _DIED: t.Mapping[Ending, tuple[Status, str]] = {
     Ending.EXPIRED: (Status.SILENT, "accepts the connection and says nothing"),
 }
 
-_Bytes = t.Generator[Step, Heard, "tuple[bytes, Ending | None]"]
+HeardGreeting = t.Generator[Step, Heard, "tuple[bytes, Ending | None]"]
+"""What was heard, and why no more; None when it is complete."""
 
 
 def dialogue_for(target: Target) -> Dialogue:
@@ -60,7 +61,7 @@ def only_connect(findings: Findings) -> Dialogue:
 
 
 def _converse_by_lines(target: Target) -> Dialogue:
-    heard, ending = yield from _hear_greeting()
+    heard, ending = yield from hear_greeting()
     findings = judge_greeting(target, heard, ending)
     farewell = _FAREWELLS.get(findings.speaks or "")
     if farewell is None or ending in (Ending.CLOSED, Ending.RESET):
@@ -72,11 +73,16 @@ def _converse_by_lines(target: Target) -> Dialogue:
     return findings
 
 
-def _hear_greeting() -> _Bytes:
-    """Hear until a greeting is complete, impossible or too long."""
-    heard = bytearray()
+def hear_greeting(begun: bytes = b"", *, rest: float | None = None) -> HeardGreeting:
+    """Hear until a greeting is complete, impossible or too long.
+
+    Args:
+        begun: What has been heard of it.
+        rest: Seconds that every further piece of it may take; None for all the time there is.
+    """
+    heard = bytearray(begun)
     while not _is_complete(heard):
-        chunk = yield Hear()
+        chunk = yield Hear(rest)
         if isinstance(chunk, Ending):
             return bytes(heard), chunk
         heard += chunk
@@ -88,17 +94,14 @@ def _is_complete(heard: bytearray) -> bool:
         return False
     if len(heard) > LONGEST_HEARD or not begins_with_text(heard):
         return True
-    if not heard.endswith(b"\n"):
-        return False
-    last = heard[:-1].rsplit(b"\n", 1)[-1]
-    return not _CONTINUED.match(last)
+    return any(not _CONTINUED.match(line) for line in heard.split(b"\n")[:-1])
 
 
 def _hear_goodbye() -> t.Generator[Step, Heard, bytes]:
     """Hear what follows QUIT until the peer closes, so that it is not cut off."""
     heard = bytearray()
     while len(heard) <= LONGEST_HEARD:
-        chunk = yield Hear(FAREWELL_SECONDS)
+        chunk = yield Hear()
         if isinstance(chunk, Ending):
             break
         heard += chunk
@@ -194,10 +197,13 @@ def _bind(target: Target, *, message_id: int, version: int) -> Dialogue:
         if isinstance(chunk, Ending):
             return _judge_ldap_ending(bytes(heard), chunk)
         heard += chunk
+        if begins_with_text(heard) and heard[0] != SEQUENCE:  # another server, that greets before it hears the bind
+            whole, ending = yield from hear_greeting(bytes(heard), rest=REST_SECONDS)
+            return judge_greeting(target, whole, ending)
         try:
-            answer = _ldap.read_answer(bytes(heard))
+            answer = _ldap.read_answer(bytes(heard), message_id=message_id)
         except BerError as error:
-            return _judge_no_ldap(target, bytes(heard), error)
+            return _no_ldap(error, bytes(heard))
         if answer is not None:
             return _judge_ldap(answer, version)
 
@@ -209,11 +215,7 @@ def _judge_ldap_ending(heard: bytes, ending: Ending) -> Findings:
     return Findings(status, f"no answer to an anonymous bind: {_CUT_OFF[ending]}")
 
 
-def _judge_no_ldap(target: Target, heard: bytes, error: BerError) -> Findings:
-    """Name a server of another protocol, which greets before it hears the bind."""
-    found = judge_greeting(target, heard, None) if heard[:1] != b"\x30" else None
-    if found is not None and found.speaks is not None:
-        return found
+def _no_ldap(error: BerError, heard: bytes) -> Findings:
     return Findings(Status.PROTOCOL_ERROR, f"the answer to an anonymous bind is {error}", None, printable(heard))
 
 
@@ -221,5 +223,7 @@ def _judge_ldap(answer: _ldap.Answer, version: int) -> Findings:
     facts = LdapFacts(version, answer.result_code, answer.name, printable(answer.message))
     if answer.disconnects:
         return Findings(Status.PROTOCOL_ERROR, f"the server disconnects: {answer.name}", "ldap", ldap=facts)
+    if answer.result_code in _ldap.FOR_A_WHILE:
+        return Findings(Status.PROTOCOL_ERROR, f"answers that it is {answer.name}", "ldap", ldap=facts)
     # A refused anonymous bind proves the port (the Anonymous tab may forbid it, Q175440).
     return Findings(Status.OPEN, "", "ldap", ldap=facts)

@@ -8,6 +8,7 @@ Private to this collection: names and shapes may change in any release.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import typing as t
 
@@ -33,6 +34,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "timeout": {"type": "float", "default": _DEFAULTS.timeout},
     "connect_timeout": {"type": "float", "default": _DEFAULTS.connect_timeout},
     "deadline": {"type": "float", "default": _DEFAULTS.deadline},
+    "check_mode_deadline": {"type": "float"},
     "delay": {"type": "float", "default": _DEFAULTS.delay},
     "concurrency": {"type": "int", "default": _DEFAULTS.concurrency},
     "source_address": {"type": "str"},
@@ -48,8 +50,12 @@ class OptionError(ValueError):
     """An option has a value that cannot be meant; the text names option, value and remedy."""
 
 
-def read_options(params: t.Mapping[str, t.Any]) -> tuple[list[Target], Options]:
-    """Return targets and limits from parameters that fit `ARGUMENT_SPEC`.
+def read_options(params: t.Mapping[str, t.Any], *, check_mode: bool) -> tuple[list[Target], Options]:
+    """Return targets and limits.
+
+    Args:
+        params: Parameters that fit `ARGUMENT_SPEC`.
+        check_mode: Whether the task runs in check mode.
 
     Raises:
         OptionError: A port, a time or a pattern is impossible.
@@ -57,10 +63,10 @@ def read_options(params: t.Mapping[str, t.Any]) -> tuple[list[Target], Options]:
     options = Options(
         timeout=_seconds(params, "timeout", least=0.001),
         connect_timeout=_seconds(params, "connect_timeout", least=0.001),
-        deadline=_seconds(params, "deadline", least=0.0),
+        deadline=_deadline(params, check_mode=check_mode),
         delay=_seconds(params, "delay", least=0.01),
         concurrency=_concurrency(params["concurrency"]),
-        source_address=params["source_address"],
+        source_address=_address(params),
     )
     return [_target(index, entry) for index, entry in enumerate(params["targets"])], options
 
@@ -94,7 +100,7 @@ def _target(index: int, entry: t.Mapping[str, t.Any]) -> Target:
         port=_port(index, entry),
         protocol=entry["protocol"],
         expect=entry["expect"],
-        server_name=entry["server_name"],
+        server_name=_server_name(index, entry),
         greeting=_greeting(index, entry),
     )
     if target.greeting is not None and target.speaks == "ldap":
@@ -104,9 +110,21 @@ def _target(index: int, entry: t.Mapping[str, t.Any]) -> Target:
 
 def _host(index: int, entry: t.Mapping[str, t.Any]) -> str:
     host = str(entry["host"]).strip()
-    if not host or any(letter.isspace() for letter in host):
+    if not _is_name(host):
         raise OptionError(f"targets[{index}].host: {entry['host']!r} is no host name or address")
     return host
+
+
+def _server_name(index: int, entry: t.Mapping[str, t.Any]) -> str | None:
+    name: str | None = entry["server_name"]
+    if name is not None and not _is_name(name):
+        raise OptionError(f"targets[{index}].server_name: {name!r} is no host name")
+    return name
+
+
+def _is_name(text: str) -> bool:
+    """Whether a text can be a name: not empty, and without blanks or control characters such as NUL."""
+    return bool(text) and text.isprintable() and not any(letter.isspace() for letter in text)
 
 
 def _port(index: int, entry: t.Mapping[str, t.Any]) -> int:
@@ -135,6 +153,23 @@ def _seconds(params: t.Mapping[str, t.Any], name: str, *, least: float) -> float
     if not least <= seconds <= _LONGEST_SECONDS:
         raise OptionError(f"{name}: {seconds:g} is outside {least:g} to {_LONGEST_SECONDS:g} seconds")
     return seconds
+
+
+def _deadline(params: t.Mapping[str, t.Any], *, check_mode: bool) -> float:
+    deadline = _seconds(params, "deadline", least=0.0)
+    if params["check_mode_deadline"] is None:
+        return deadline
+    shorter = _seconds(params, "check_mode_deadline", least=0.0)
+    return shorter if check_mode else deadline
+
+
+def _address(params: t.Mapping[str, t.Any]) -> str | None:
+    """Return the source address; a name would have to be looked up again for every connection."""
+    address: str | None = params["source_address"]
+    try:
+        return None if address is None else str(ipaddress.ip_address(address.strip()))
+    except ValueError as error:
+        raise OptionError(f"source_address: {address!r} is no IP address; names are not looked up") from error
 
 
 def _concurrency(count: int) -> int:

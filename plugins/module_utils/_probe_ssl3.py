@@ -25,6 +25,9 @@ _ALERT = 21
 _HANDSHAKE = 22
 _APPLICATION_DATA = 23
 _CIPHERS = frozenset({0x0004, 0x0005, 0x000A})  # RC4 with MD5 or SHA, 3DES: what tlslite-ng has of SSL 3.0's suites
+_LONGEST_MODULUS = 8192
+_LONGEST_EXPONENT = 32
+"""Bits of an RSA key: keys of that time have 512 to 1024 and 17, and their exponent decides what encrypting costs."""
 
 
 @functools.lru_cache(maxsize=None)
@@ -54,7 +57,14 @@ def can_finish(flight: _tls_hello.Flight) -> bool:
 
 
 class HandshakeFailed(Exception):
-    """The handshake cannot be finished; the text says why."""
+    """The handshake cannot be finished; the text, of a few words, says why."""
+
+
+def _encrypt(key: t.Any, secret: bytearray) -> t.Any:
+    """Encrypt with the peer's key, unless that is made to keep the probe busy: every other target waits meanwhile."""
+    if key.n.bit_length() > _LONGEST_MODULUS or key.e.bit_length() > _LONGEST_EXPONENT:
+        raise HandshakeFailed(f"its key is out of bounds: {key.n.bit_length()} and {key.e.bit_length()} bits")
+    return key.encrypt(secret)
 
 
 class Ssl3Channel:
@@ -69,8 +79,10 @@ class Ssl3Channel:
         self.finished = False
         try:
             self._answer(hello, flight)
+        except HandshakeFailed:
+            raise
         except Exception as error:  # a hostile certificate fails anywhere in tlslite-ng's parsers, with any exception
-            raise HandshakeFailed(f"{type(error).__name__}: {error}") from error
+            raise HandshakeFailed(type(error).__name__) from error  # its text may quote the whole certificate
 
     def outgoing(self) -> bytes:
         """Take the octets that are to be sent."""
@@ -114,7 +126,7 @@ class Ssl3Channel:
         certificate = library.X509()
         certificate.parseBinary(bytearray(flight.certificate))
         premaster = bytearray(bytes(_SSL3) + os.urandom(46))
-        exchange = messages.ClientKeyExchange(cipher, _SSL3).createRSA(certificate.publicKey.encrypt(premaster))
+        exchange = messages.ClientKeyExchange(cipher, _SSL3).createRSA(_encrypt(certificate.publicKey, premaster))
         hashes = library.HandshakeHashes()
         for part in (hello.message, flight.messages, bytes(exchange.write())):
             hashes.update(bytearray(part))

@@ -17,7 +17,7 @@ import ssl
 import typing as t
 
 from . import _tls_hello
-from ._probe_dialogues import begins_with_text, dialogue_for, judge_greeting, only_connect
+from ._probe_dialogues import REST_SECONDS, begins_with_text, dialogue_for, hear_greeting, judge_greeting, only_connect
 from ._probe_ssl3 import HandshakeFailed, Ssl3Channel, can_finish
 from ._probe_types import Dialogue, Ending, Findings, Hear, Heard, Say, Status, Step, Target, TlsFacts
 from ._x509 import read_certificate
@@ -33,6 +33,13 @@ _NOT_READ = "the greeting was not read: the handshake ends after the server hell
 
 # Verdicts after which another hello may tell more, the most telling first.
 _UNANSWERED = (Status.TLS_ALERT, Status.PROTOCOL_ERROR, Status.SILENT, Status.NO_CERTIFICATE)
+
+_STILL_THERE = "still accepts connections; the rest is what its hello told before, for no hello is sent twice"
+
+# Hellos left -> part of the attempt's remaining time that the next one gets. The first has nearly all of it: it is
+# Exchange's, which may look its client's name up before it says a word (Q258745). Whoever answers a later one does so
+# at once, and has all the time that is left for the greeting.
+_SHARES: t.Mapping[int, float] = {3: 13 / 15, 2: 1 / 2, 1: 1.0, 0: 1.0}
 
 RandomBytes = t.Callable[[int], bytes]
 
@@ -55,25 +62,44 @@ class TlsApproach:
         self._unanswered: list[Findings] = []
         self._verdict: Findings | None = None
 
-    def connections_left(self) -> int:
-        return max(1, len(self._hellos))
+    def share(self) -> float:
+        return _SHARES[len(self._hellos)]
 
     def dialogue(self) -> Dialogue:
         """Return the next hello's conversation; with none left only the connection is tried."""
         if self._verdict is not None:
-            return only_connect(self._verdict)
+            return only_connect(dataclasses.replace(self._verdict, detail=_STILL_THERE))
         return self._hellos.pop(0)()
 
     def conclude(self, findings: Findings) -> Findings | None:
-        if self._verdict is not None or not _was_spoken_to(findings):
+        if self._verdict is not None:
             return findings
+        if not _was_spoken_to(findings):
+            return self._with_what_was_heard(findings)
         if findings.tls is None and findings.status in _UNANSWERED:
             self._unanswered.append(findings)
             if self._hellos:
                 return None
-            findings = min(self._unanswered, key=lambda each: _UNANSWERED.index(each.status))
+            findings = self._most_telling()
         self._verdict = findings
         return findings
+
+    def is_bound(self) -> bool:
+        return bool(self._unanswered) and self._verdict is None
+
+    def may_be_starting(self) -> bool:
+        """Whether a port that should be open was dropped at the last hello, as by a store that still starts."""
+        dropped = bool(self._unanswered) and self._unanswered[-1].status is Status.NO_CERTIFICATE
+        return dropped and self._target.expect == "open"
+
+    def _most_telling(self) -> Findings:
+        return min(self._unanswered, key=lambda each: _UNANSWERED.index(each.status))
+
+    def _with_what_was_heard(self, findings: Findings) -> Findings:
+        if not self._unanswered:
+            return findings
+        before = f"before that, it {self._most_telling().detail}"
+        return dataclasses.replace(findings, detail=f"{findings.detail}; {before}" if findings.detail else before)
 
     def is_spent(self) -> bool:
         return self._verdict is not None
@@ -100,7 +126,7 @@ def _offer(target: Target, name: str, hello: _tls_hello.ClientHello) -> Dialogue
     yield Say(hello.data)
     reply = yield from _hear_reply()
     if not isinstance(reply.answer, _tls_hello.ServerHello):
-        return _judge_reply(target, name, reply)
+        return (yield from _conclude_reply(target, name, reply))
     facts = _facts(reply.answer, name)
     flight = yield from _hear_flight(reply)
     if flight is not None and can_finish(flight):
@@ -141,18 +167,24 @@ def _hear_flight(reply: _Reply) -> t.Generator[Step, Heard, t.Optional[_tls_hell
             return None
         if flight is not None:
             return flight
-        chunk = yield Hear(2.0)
+        chunk = yield Hear(REST_SECONDS)
         if isinstance(chunk, Ending):
             return None
         heard += chunk
     return None
 
 
-def _judge_reply(target: Target, name: str, reply: _Reply) -> Findings:
+def _conclude_reply(target: Target, name: str, reply: _Reply) -> Dialogue:
+    """Judge an answer without a server hello; of one in clear the whole line is heard, for it names its speaker."""
+    if isinstance(reply.error, _tls_hello.NotTls):
+        heard, dummy = yield from hear_greeting(reply.heard, rest=REST_SECONDS)
+        return _judge_clear_text(target, heard)
+    return _judge_reply(name, reply)
+
+
+def _judge_reply(name: str, reply: _Reply) -> Findings:
     if isinstance(reply.answer, _tls_hello.Alert):
         return Findings(Status.TLS_ALERT, f"refuses the {name} hello: {reply.answer.name}", "tls")
-    if isinstance(reply.error, _tls_hello.NotTls):
-        return _judge_clear_text(target, reply.heard)
     if reply.error is not None:
         return Findings(Status.PROTOCOL_ERROR, f"the answer to the {name} hello is {reply.error}", "tls")
     if reply.heard:
@@ -243,7 +275,7 @@ def _finish(target: Target, hello: _tls_hello.ClientHello, flight: _tls_hello.Fl
     except HandshakeFailed as error:
         yield Say(_tls_hello.CLOSE_NOTIFY, farewell=True)
         return Findings(Status.OPEN, f"{_NOT_READ} ({error})", "tls")
-    yield Say(channel.outgoing())
+    yield Say(channel.outgoing(), answered=True)
     carried: Heard = b""
     while not channel.finished:
         chunk = yield Hear()
@@ -322,30 +354,31 @@ def _handshake(target: Target) -> Dialogue:
             done = channel.shake(chunk)
         except ssl.SSLError as error:
             yield Say(channel.outgoing(), farewell=True)
-            return _judge_failure(target, bytes(heard), error)
+            return (yield from _conclude_failure(target, bytes(heard), error))
         yield Say(channel.outgoing())
         if done:
+            facts = channel.facts()  # now: OpenSSL forgets the peer's certificate when the session breaks later
             findings = yield from speak_through(channel, dialogue_for(target))
-            return dataclasses.replace(findings, tls=channel.facts())
+            return dataclasses.replace(findings, tls=facts)
         chunk = yield Hear()
     if isinstance(chunk, bytes):
         return Findings(Status.PROTOCOL_ERROR, "an endless handshake", "tls")
-    return _judge_reply(target, "modern", _Reply(bytes(heard), ending=chunk))
+    return _judge_reply("modern", _Reply(bytes(heard), ending=chunk))
 
 
-def _judge_failure(target: Target, heard: bytes, error: ssl.SSLError) -> Findings:
+def _conclude_failure(target: Target, heard: bytes, error: ssl.SSLError) -> Dialogue:
     """Say why OpenSSL gave up: an alert, a server hello that it cannot go on from, or no TLS at all."""
     try:
         answer = _tls_hello.read_answer(heard)
-    except _tls_hello.NotTls:
-        return _judge_clear_text(target, heard)
+    except _tls_hello.NotTls as clear:
+        return (yield from _conclude_reply(target, "modern", _Reply(heard, error=clear)))
     except _tls_hello.Malformed:
         answer = None
     reason = (error.reason or "broken TLS").replace("_", " ").lower()
     if isinstance(answer, _tls_hello.ServerHello):
         return Findings(Status.OPEN, f"{_NOT_READ} ({reason})", "tls", tls=_facts(answer, "modern"))
     if answer is not None:
-        return _judge_reply(target, "modern", _Reply(heard, answer))
+        return _judge_reply("modern", _Reply(heard, answer))
     return Findings(Status.PROTOCOL_ERROR, f"the modern handshake fails: {reason}", "tls")
 
 
@@ -368,7 +401,7 @@ def _wrap(target: Target, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> s
     name = target.server_name or _name_only(target.host)
     try:
         return _context().wrap_bio(incoming, outgoing, server_hostname=name)
-    except ValueError:  # a name that SNI cannot carry; UnicodeError is one
+    except (TypeError, ValueError):  # a name that SNI cannot carry: with NUL, not for IDNA (UnicodeError), too long
         return _context().wrap_bio(incoming, outgoing)
 
 

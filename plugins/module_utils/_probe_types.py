@@ -37,17 +37,23 @@ class Status(str, enum.Enum):
     PROTOCOL_ERROR = "protocol_error"
 
 
+TAKEN = frozenset({Status.FOREIGN, Status.NO_TLS})
+"""Statuses that say that someone else owns the port."""
+
 SATISFYING: t.Mapping[str, frozenset[Status]] = {
     "open": frozenset({Status.OPEN}),
     # A proxy with packet filters drops what is not published, so silence of the network closes a port as well as a
     # refusal; a port that another product answers on is not published either.
-    "closed": frozenset({Status.REFUSED, Status.TIMEOUT, Status.FOREIGN}),
+    "closed": frozenset({Status.REFUSED, Status.TIMEOUT}) | TAKEN,
     "any": frozenset(Status),
 }
 """Expectation -> statuses that satisfy it."""
 
-LASTING = frozenset({Status.FOREIGN, Status.NO_TLS})
-"""Statuses of an expected listener that waiting does not mend: someone else owns the port."""
+LASTING = TAKEN
+"""Statuses of an expected listener that waiting does not mend."""
+
+FAREWELL_SECONDS = 2.0
+"""How long the answer to a goodbye is awaited: the verdict is known by then."""
 
 
 @dataclass(frozen=True)
@@ -176,11 +182,14 @@ class Say:
 
     Attributes:
         data: The octets.
-        farewell: Whether the verdict is known and this is only good manners.
+        farewell: Whether the verdict is known and this is only good manners, for which `FAREWELL_SECONDS` are left.
+        answered: Whether the peer has answered as it should: no other connection follows in this attempt, so all
+            its time is for this conversation.
     """
 
     data: bytes
     farewell: bool = False
+    answered: bool = False
 
 
 @dataclass(frozen=True)

@@ -208,8 +208,8 @@ def _ssl2_server_hello(body: bytes) -> ServerHello:
         raise Malformed("an SSL 2.0 server hello whose lengths disagree")
     specs = body[11 + certificate_length :][:specs_length]
     codes = [int.from_bytes(specs[at : at + 3], "big") for at in range(0, specs_length, 3)]
-    names = tuple(_SSL2_CIPHERS.get(code, f"0x{code:06x}") for code in codes)
-    return ServerHello(version_name(version), names, body[11 : 11 + certificate_length])
+    offered = dict.fromkeys(_SSL2_CIPHERS[code] for code in codes if code in _SSL2_CIPHERS)  # others say nothing to us
+    return ServerHello(version_name(version), tuple(offered), body[11 : 11 + certificate_length])
 
 
 @dataclass(frozen=True)

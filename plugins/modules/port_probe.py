@@ -31,7 +31,8 @@ options:
     suboptions:
       host:
         description:
-          - Name or address. Of several addresses, each attempt tries the next one, IPv4 first.
+          - Name or address. Of several addresses the first that accepts the connection is spoken to, IPv4 first; the
+            attempt after that begins with the next one. A name is closed when all its addresses are.
         type: str
         required: true
       port:
@@ -52,8 +53,9 @@ options:
           - V(open) wants RV(results[].status=open), which for a protocol other than V(tcp) means that Exchange
             answers.
           - V(closed) wants RV(results[].status=refused), RV(results[].status=timeout), as behind a packet filter, or
-            RV(results[].status=foreign), because a port that another product answers on is not published by Exchange.
-            A port that cannot be reached at all is not proven to be closed.
+            RV(results[].status=foreign) or RV(results[].status=no_tls) from another product than Exchange, because a
+            port that somebody else answers on is not published by Exchange. A port that cannot be reached at all is
+            not proven to be closed.
           - V(any) is satisfied with whatever is found, and tries once.
         type: str
         choices: [open, closed, any]
@@ -70,7 +72,10 @@ options:
         type: str
   timeout:
     description:
-      - Seconds that one attempt may take from its connection to the verdict. The hellos of a TLS target share it.
+      - Seconds that one attempt may take from its connection to the verdict. The addresses of a name and the hellos of
+        a TLS target share it; the first hello, which is the one for Exchange, has nearly all of it, and whoever answers
+        a hello has all that is left.
+      - A name server may take as long for a name, and longer while it answers for others.
       - Exchange looks up its client's name before it greets, which takes up to a minute where DNS does not answer
         (Q258745).
     type: float
@@ -88,9 +93,16 @@ options:
       - The default fits an information store that is still starting.
     type: float
     default: 300.0
+  check_mode_deadline:
+    description:
+      - O(deadline) of a run in check mode, in which nothing happens that would be worth waiting for. Defaults to
+        O(deadline).
+    type: float
   delay:
     description:
       - Seconds between two attempts at one target.
+      - Also between the hellos to a TLS target that is expected to be open and drops them, as an information store does
+        that is starting. Where O(deadline) leaves no time for that, they are sent at once.
     type: float
     default: 5.0
   concurrency:
@@ -100,7 +112,7 @@ options:
     default: 500
   source_address:
     description:
-      - Local address to connect from.
+      - Local IP address to connect from.
     type: str
   fail_on_mismatch:
     description:
@@ -233,11 +245,12 @@ results:
         - V(no_tls), the port answers in clear where TLS was expected.
         - V(no_certificate), the connection was accepted and ended at every hello, as Exchange does that has no
           certificate for the protocol (event 13002, Q251097).
-        - V(protocol_error), the answer breaks the protocol's rules, or refuses service.
+        - V(protocol_error), the answer breaks the protocol's rules, or refuses service, as C(421), C(-ERR) and LDAP's
+          C(busy) do.
       type: str
       sample: open
     detail:
-      description: One sentence on why, empty when there is nothing to add.
+      description: One sentence on why, or on what else was seen, empty when there is nothing to add.
       type: str
       sample: ""
     address:
@@ -245,7 +258,7 @@ results:
       type: str
       sample: 198.51.100.10
     attempts:
-      description: Connections made, for a TLS target one for every hello.
+      description: Connections made, for a TLS target one for every hello, for a name one for every address tried.
       type: int
       sample: 1
     elapsed_ms:
@@ -328,7 +341,7 @@ from ..module_utils._probe_options import ARGUMENT_SPEC, OptionError, read_optio
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
-        targets, options = read_options(module.params)
+        targets, options = read_options(module.params, check_mode=module.check_mode)
     except OptionError as error:
         module.fail_json(msg=str(error), ok=False, results=[], failed_targets=[])
     module.exit_json(**summary(probe(targets, options), fail_on_mismatch=module.params["fail_on_mismatch"]))

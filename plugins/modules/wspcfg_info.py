@@ -25,9 +25,15 @@ options:
   inside_ports:
     description:
       - Ports to look at on the Exchange server's own network, where Exchange must answer before the proxy can.
-      - Each takes up to five seconds.
+      - Each is given 20 seconds to accept and to greet, LDAP to answer an anonymous bind; a TLS port is only connected
+        to.
     type: list
     elements: int
+  ports:
+    description:
+      - Port of a listener that was moved, by the listener's name, as for M(msexchange.winsock_proxy.wspcfg); it says
+        which of O(inside_ports) are asked for LDAP, and which for TLS.
+    type: dict
   bin_dir:
     description:
       - Directory of C(Store.exe), as the Exchange server has it, when it should not be looked for.
@@ -114,10 +120,21 @@ lock:
   returned: success
   type: dict
 inside:
-  description: What listens on the server itself, with greetings.
+  description:
+    - What O(inside_ports) show, in their order.
+    - C(listening) says whether anything listens, null from a management host, which can only connect; C(connected)
+      whether it accepted; C(greeting) its first line, printable; C(speaks) the protocol of this line, or of the answer
+      to LDAP's bind; C(error) why nothing more was heard.
   returned: success
   type: list
   elements: dict
+  sample:
+    - port: 110
+      listening: true
+      connected: true
+      greeting: +OK Microsoft Exchange POP3 server version 5.5.2655.20 ready
+      speaks: pop3
+      error: null
 events:
   description: Events with C(cause), C(remedy) and C(article) where they are known; null when not asked for.
   returned: success

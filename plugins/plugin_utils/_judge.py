@@ -12,6 +12,8 @@ import typing as t
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..module_utils._probe_types import TAKEN
+
 JsonObject = Mapping[str, t.Any]
 
 POLICIES = ("regression", "always", "never")
@@ -93,7 +95,7 @@ def _obstacles(evidence: Evidence, regressed: Sequence[JsonObject]) -> Iterator[
     for host in sorted({row["host"] for row in regressed} - reached):
         yield f"the proxy {host} cannot be reached from here now"
     for row in regressed:
-        if row["status"] == "foreign":
+        if row["status"] in TAKEN:
             yield f"somebody else answers on {row['host']}:{row['port']}"
     yield from _not_anew(evidence.restarted)
     if _restart_failed(evidence.restarted):

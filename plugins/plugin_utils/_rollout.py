@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..module_utils._listeners import LISTENERS
+from ..module_utils._probe_types import TAKEN
 from ._sides import broken_side
 
 JsonObject = Mapping[str, t.Any]
@@ -255,7 +256,7 @@ def refusals(
     if not owes["owes"]:
         return tuple(reasons)
     wanted = [result for result in results if result["expect"] == "open"]
-    taken = [result for result in wanted if result["status"] == "foreign"]
+    taken = [result for result in wanted if result["status"] in TAKEN]
     reasons += [
         f"{_port(result)} is taken by another program on the proxy: it {_who_answers(result)}" for result in taken
     ]
@@ -399,11 +400,10 @@ def _port_findings(plan: JsonObject, probe: JsonObject) -> list[str]:
     wrong = [
         result
         for result in probe.get("results", ())
-        if not result["ok"] and (result["status"] == "foreign" or _place(result) not in expected)
+        if not result["ok"] and (result["status"] in TAKEN or _place(result) not in expected)
     ]
     return [
-        f"{_port(result)} {_who_answers(result) if result['status'] == 'foreign' else result['status']}"
-        for result in wrong
+        f"{_port(result)} {_who_answers(result) if result['status'] in TAKEN else result['status']}" for result in wrong
     ]
 
 

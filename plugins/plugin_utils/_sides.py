@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from ..module_utils._greetings import read_greeting
 from ..module_utils._listeners import LISTENERS
+from ..module_utils._probe_types import TAKEN
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,17 @@ class Side:
     explanation: str
 
 
+_SEE = "see its Wspcfg.ini, whether the service was restarted since, and the WinSock Proxy client"
+
 EXPLANATIONS: Mapping[str, str] = {
     "none": "{where} is as expected",
     "server": "{service} does not listen on port {port} of the Exchange server: see its state and its events",
     "server_foreign": "port {port} of the Exchange server is taken by another program ({greeting}), not by {service}",
-    "server_mute": "{service} listens on port {port} of the Exchange server and does not answer there either",
-    "proxy": (
-        "{service} answers on port {port} of the Exchange server but not on {where}: see its Wspcfg.ini, whether the "
-        "service was restarted since, and the WinSock Proxy client"
+    "server_mute": "{service} listens on port {port} of the Exchange server and was not heard there either",
+    "proxy": f"{{service}} {{answers}} on port {{port}} of the Exchange server but {{where}} is {{status}}: {_SEE}",
+    "proxy_unheard": (
+        "{service} listens on port {port} of the Exchange server, where it was not heard in time, and {where} is "
+        f"{{status}}: {_SEE}"
     ),
     "proxy_foreign": "{where} is taken by someone else on the proxy: {greeting}",
     "still_there": (
@@ -50,6 +54,9 @@ EXPLANATIONS: Mapping[str, str] = {
 """Side -> sentence."""
 
 _VANTAGE = ("unreachable", "unresolved")
+_NOT_ACCEPTED = ("refused", "timeout")
+# Windows says it in its own language; these are the ones that Exchange came in (Q182618).
+_REFUSED = ("refused", "verweigerte", "refus\u00e9e", "\u62d2\u5426")
 _CERTIFICATE = ("no_certificate", "tls_alert")
 
 
@@ -58,8 +65,8 @@ def broken_side(result: Mapping[str, t.Any], inside: Sequence[Mapping[str, t.Any
 
     Args:
         result: One of ``port_probe``'s results.
-        inside: The server's own ports: ``port``, ``listening`` (null when it cannot be known), ``connected`` and
-            ``greeting`` (text or null).
+        inside: The server's own ports, as ``wspcfg_info`` tells them: ``port``, ``listening`` (null when it cannot be
+            known), ``connected``, ``greeting`` and ``speaks`` (text or null) and ``error``.
     """
     view = next((entry for entry in inside if entry.get("port") == result["port"]), None)
     side = "none" if result["ok"] else _outside(result) or _inside(result, view)
@@ -70,6 +77,7 @@ def broken_side(result: Mapping[str, t.Any], inside: Sequence[Mapping[str, t.Any
         port=result["port"],
         status=result["status"],
         service="the service" if listener is None else listener.owner.service,
+        answers="answers" if _speaks_inside(result["protocol"]) else "listens",
         greeting=f"it answers '{greeting}'" if greeting else "it answers, but not as Exchange",
         heard=f" ('{greeting}')" if greeting else "",
     )
@@ -82,26 +90,39 @@ def _outside(result: Mapping[str, t.Any]) -> str | None:
         return "vantage"
     if result["expect"] == "closed":
         return "still_there"
-    if result["status"] == "foreign":
+    if result["status"] in TAKEN:
         return "proxy_foreign"
     return "certificate" if result["status"] in _CERTIFICATE else None
 
 
 def _inside(result: Mapping[str, t.Any], view: Mapping[str, t.Any] | None) -> str:
-    if view is None or (view.get("listening") is None and view.get("connected") is None):
+    if view is None:
         return "unknown"
-    if view.get("listening") is False or not view.get("connected"):
-        return "server"
-    if _has_greeting(result["protocol"]):
-        greeting = read_greeting(str(view.get("greeting") or "").encode("ascii", "replace"))
-        if not greeting.text:
-            return "server_mute"
-        if not greeting.is_exchange:
-            return "server_foreign"
-    return "proxy"
+    if not view.get("connected"):
+        return "server" if _listens_nowhere(view) else "unknown"
+    protocol = _speaks_inside(result["protocol"])
+    if protocol is None:
+        return "proxy"
+    if not view.get("greeting"):
+        return "proxy_unheard" if result["status"] in _NOT_ACCEPTED else "server_mute"
+    return "proxy" if _is_own(protocol, view) else "server_foreign"
 
 
-def _has_greeting(protocol: str) -> bool:
-    """Whether a connection to the server's own port is greeted in clear."""
+def _listens_nowhere(view: Mapping[str, t.Any]) -> bool:
+    """Whether it was seen that nobody listens; a connection request that got no answer in time has shown nothing."""
+    if view.get("listening") is not None:
+        return not view["listening"]
+    error = str(view.get("error") or "").lower()
+    return any(word in error for word in _REFUSED)
+
+
+def _is_own(protocol: str, view: Mapping[str, t.Any]) -> bool:
+    if protocol == "ldap":
+        return view.get("speaks") == protocol
+    return read_greeting(str(view["greeting"]).encode("ascii", "replace")).is_exchange
+
+
+def _speaks_inside(protocol: str) -> str | None:
+    """Return the protocol that is heard from the server's own port, None where that is only connected to."""
     listener = LISTENERS.get(protocol)
-    return listener is not None and not listener.tls and listener.protocol != "ldap"
+    return None if listener is None or listener.tls else listener.protocol

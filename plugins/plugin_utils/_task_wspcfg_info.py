@@ -12,7 +12,10 @@ import base64
 import typing as t
 from collections.abc import Mapping, Sequence
 
-from ..module_utils._listeners import LISTENERS, OWNERS
+from ..module_utils._ber import BerError
+from ..module_utils._greetings import read_greeting
+from ..module_utils._ldap import read_answer
+from ..module_utils._listeners import LISTENERS, OWNERS, Listener
 from ._errors import Problem, Refused, TargetError, explain, problem_of
 from ._events import causes, decode
 from ._exchange import proxy_here
@@ -23,14 +26,18 @@ from ._restart import is_active
 from ._server import FileState, Server, ServiceState
 from ._target import Session
 from ._task_wspcfg import View, look
+from ._wspcfg import read_ports
 
 Json = dict[str, t.Any]
 
 EVENT_LOGS = ("System", "Application")
 # Enough for one restart; the newest come first.
 EVENT_LIMIT = 200
-# Exchange greets at once on its own network; SMTP waits for a reverse look-up (Q258745).
-READ_MS = 5000
+# Greetings after 5 to 20 s were seen (Q286375), for Exchange looks its client's name up first (Q258745). Less than the
+# 21 s after which Windows itself gives a connection up, with an error in its own language.
+READ_MS = 20000
+# A TLS port waits for a hello and says nothing; that it accepts is all there is to learn.
+TLS_READ_MS = 3000
 # LDAP has no greeting: an anonymous version 2 bind is answered by every version (Q176466).
 LDAP_BIND = bytes.fromhex("300c020101600702010204008000")
 
@@ -45,18 +52,24 @@ def _event_query(options: Mapping[str, t.Any]) -> Json | None:
     return {"since": float(since), "logs": list(EVENT_LOGS), "sources": [], "limit": EVENT_LIMIT}
 
 
-def _port_query(port: int, *, ldap: bool = False) -> Json:
+def _port_query(port: int, listener: Listener | None) -> Json:
+    ldap = listener is not None and listener.protocol == "ldap" and not listener.tls
+    tls = listener is not None and listener.tls
     send = base64.b64encode(LDAP_BIND).decode("ascii") if ldap else None
-    return {"port": port, "send": send, "read_ms": READ_MS}
+    return {"port": port, "send": send, "read_ms": TLS_READ_MS if tls else READ_MS}
 
 
 def _inside(options: Mapping[str, t.Any]) -> list[Json]:
     """Return what to ask each port from inside; a TLS port is only connected to."""
-    problems, queries = [], []
+    problems: list[Problem] = []
+    ports = read_ports(options, problems)
+    moved = options.get("ports") or {}  # they come last: who was moved to a port has it, not whose it usually is
+    in_order = sorted(LISTENERS.values(), key=lambda listener: listener.name in moved)
+    listeners = {ports[listener.name]: listener for listener in in_order}
+    queries = []
     for port in options.get("inside_ports") or ():
         if 1 <= port <= 65535:
-            protocols = {row.protocol for row in LISTENERS.values() if row.port == port and not row.tls}
-            queries.append(_port_query(port, ldap="ldap" in protocols))
+            queries.append(_port_query(port, listeners.get(port)))
         else:
             remedy = "Give whole numbers from 1 to 65535."
             problems.append(Problem("bad_option", "this is no TCP port", remedy, "inside_ports", str(port)))
@@ -143,13 +156,25 @@ def _pending(server: Server) -> list[Json]:
 
 
 def _greetings(ports: Sequence[Mapping[str, t.Any]]) -> list[Json]:
-    """Return the inside view with greetings as printable text."""
-    return [{**row, "greeting": _printable(row.get("greeting"))} for row in ports]
+    """Return the inside view with greetings as printable text, and the protocol that they are of."""
+    rows = []
+    for row in ports:
+        heard = base64.b64decode(row.get("greeting") or "")
+        rows.append({**row, "greeting": _printable(heard), "speaks": _speaks(heard)})
+    return rows
 
 
-def _printable(greeting: str | None) -> str | None:
+def _printable(heard: bytes) -> str | None:
     """Return the first line; LDAP answers in octets, which are shown as escapes."""
-    if not greeting:
+    line = heard.split(b"\r\n", 1)[0]
+    return "".join(chr(octet) if 0x20 <= octet < 0x7F else f"\\x{octet:02x}" for octet in line) or None
+
+
+def _speaks(heard: bytes) -> str | None:
+    """Return the protocol by its first words; of LDAP, by its answer to our bind."""
+    try:
+        if heard[:1] == LDAP_BIND[:1] and read_answer(heard, message_id=1) is not None:
+            return "ldap"
+    except BerError:
         return None
-    line = base64.b64decode(greeting).split(b"\r\n", 1)[0]
-    return "".join(chr(octet) if 0x20 <= octet < 0x7F else f"\\x{octet:02x}" for octet in line)
+    return read_greeting(heard.split(b"\n", 1)[0]).speaks

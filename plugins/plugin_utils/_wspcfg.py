@@ -159,6 +159,13 @@ def _pin_problems(published: Sequence[Published]) -> Iterable[Problem]:
             yield Problem("address_missing", why, remedy, "proxy_address", item.listener.name)
 
 
+def read_ports(options: Mapping[str, t.Any], problems: list[Problem]) -> dict[str, int]:
+    """Return the port of every listener, moved by the option ``ports`` or not; add what is wrong to ``problems``."""
+    given = options.get("ports") or {}
+    problems += _names_problem("ports", given)
+    return {**{row.name: row.port for row in LISTENERS.values()}, **_collect(problems, "ports", given, _port)}
+
+
 def read_wanted(options: Mapping[str, t.Any]) -> Wanted:
     """Check the options that say what shall be published.
 
@@ -172,12 +179,9 @@ def read_wanted(options: Mapping[str, t.Any]) -> Wanted:
     names = list(options.get("listeners") or ())
     present = options.get("state", "present") == "present"
     problems = list(_names_problem("listeners", names))
-    given_ports = options.get("ports") or {}
     given_addresses = options.get("proxy_addresses") or {}
-    problems += _names_problem("ports", given_ports)
+    ports = read_ports(options, problems)
     problems += _names_problem("proxy_addresses", given_addresses)
-    ports = {row.name: row.port for row in LISTENERS.values()}
-    ports.update(_collect(problems, "ports", given_ports, _port))
     addresses = _addresses(options, given_addresses, problems)
     problems += _duplicate_problems(names, ports)
     if present and not names:

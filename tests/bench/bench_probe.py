@@ -32,7 +32,7 @@ from tests.support.playbook import environment
 MOST_TIMES_BARE = 2.0
 MOST_MEGABYTES = 200
 LEAST_TIMES_LESS = 10.0
-MOST_TIMEOUTS = 2.0
+MOST_TIMEOUTS = 1.2
 
 ROUNDS = 5
 TARGETS = 2000

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.site import COMPUTER, DIRECT, Site, Wish, site
+from tests.support.site import BIN, COMPUTER, DIRECT, Site, Wish, site
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,3 +48,36 @@ def test_a_port_that_nobody_listens_on_is_the_servers(fleet: Site) -> None:
     assert run.failed() == ["far", "near"], run.output
     for name in SERVERS:
         assert f"MSExchangeIMC does not listen on port {fleet.port('smtp')}" in run.messages(name.lower())
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Iterator[Site]:
+    """One server without a certificate, whose TLS port is wanted and not yet published."""
+    with site(tmp_path, [Wish("BARE", DIRECT, {"listeners": ["imap4s"]}, {"certificate": False})]) as here:
+        yield here
+
+
+def test_a_server_without_a_certificate_is_told(bare: Site) -> None:
+    run = bare.play.run("publish")
+    assert run.failed() == ["bare"], run.output
+    where = f"MSExchangeIS listens on {bare.address('BARE')}:{bare.port('imap4s')}"
+    assert f"{where} without a usable certificate (event 13002, Q251097)" in run.messages("bare")
+
+
+def test_check_mode_looks_once(bare: Site) -> None:
+    """Nothing has been published, and nothing will be while it looks: a day of waiting would change nothing."""
+    run = bare.play.run("verify", "--check", extra={"publish_probe_deadline": 86400})
+    (result,) = run.last("bare", "port_probe")["results"]
+    assert (result["status"], result["attempts"]) == ("refused", 1)
+
+
+def test_who_answers_in_clear_on_a_tls_port_is_somebody_else(bare: Site) -> None:
+    """He is told as such, and nothing is written that his port would make useless."""
+    port, line = bare.port("imap4s"), "* OK another mail server ready"
+    bare.lab.inject("take_port", address=bare.address("BARE"), port=port, line=line)
+    told = bare.play.run("verify", extra=ONCE)
+    who = f"{bare.address('BARE')}:{port} is taken by someone else on the proxy: it answers '{line}'"
+    assert who in told.messages("bare"), told.output
+    refused = bare.play.run("publish")
+    assert f"is taken by another program on the proxy: it answers '{line}'" in refused.messages("bare"), refused.output
+    assert bare.host("BARE").file(BIN) is None

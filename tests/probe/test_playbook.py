@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import mail_servers
+from tests.support.peers import encrypted, peer
 from tests.support.playbook import Playbooks
 from tests.tools import bootstrap
 
@@ -66,26 +68,16 @@ PLAY = """
 """
 
 
+def greet(connection: socket.socket, over: threading.Event) -> None:
+    connection.sendall(POP3)
+    connection.recv(100)
+
+
 @pytest.fixture
 def port() -> Iterator[int]:
     """A POP3 port of Exchange."""
-
-    def serve() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, dummy = listener.accept()
-                with connection, contextlib.suppress(OSError):
-                    connection.sendall(POP3)
-                    connection.recv(100)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join()
+    with peer(greet) as number:
+        yield number
 
 
 @pytest.fixture
@@ -190,6 +182,58 @@ def test_a_probe_host_with_the_oldest_python(books: Playbooks, port: int, closed
     assert [result["status"] for result in answer["results"]] == ["open", "foreign", "refused"], run.output
 
 
+def bind(connection: socket.socket, over: threading.Event) -> None:
+    connection.recv(100)
+    connection.sendall(bytes.fromhex("300c02010161070a010004000400"))
+    connection.recv(100)
+
+
+EVERY_KIND = """
+- hosts: probe1
+  gather_facts: false
+  tasks:
+    - msexchange.winsock_proxy.port_probe:
+        targets:
+          - {{host: localhost, port: {pop3s}, protocol: pop3s}}
+          - {{host: 127.0.0.1, port: {ldap}, protocol: ldap}}
+          - {{host: 127.0.0.1, port: {ldap}, protocol: ldaps}}
+        deadline: 0
+        timeout: 20
+        fail_on_mismatch: false
+"""
+
+
+def test_the_oldest_python_speaks_tls_and_ldap(books: Playbooks, tmp_path: Path) -> None:
+    identity = mail_servers.certificate(tmp_path)
+    with peer(encrypted(greet, identity, ssl.TLSVersion.TLSv1_2)) as pop3s, peer(bind) as ldap:
+        text = EVERY_KIND.format(pop3s=pop3s, ldap=ldap)
+        run = books.run(books.write("play.yml", text), extra={"ansible_python_interpreter": oldest_python()})
+    answer = run.last("probe1", "port_probe")
+    assert [result["status"] for result in answer["results"]] == ["open", "open", "no_tls"], run.output
+    assert answer["results"][0]["version"] == "5.5.2655.20"
+    assert answer["results"][0]["tls"]["subject"] == "O=Example, CN=mail.example.com"
+    assert answer["results"][1]["ldap"]["result"] == "success"
+
+
+WAIT = """
+- hosts: {hosts}
+  gather_facts: false
+  tasks:
+    - msexchange.winsock_proxy.port_probe:
+        targets: [{{host: 127.0.0.1, port: "{{{{ closed }}}}"}}]
+        deadline: 86400
+        check_mode_deadline: 0
+      {more}
+"""
+
+
+@pytest.mark.parametrize(("hosts", "more"), [("exch1", "delegate_to: localhost"), ("probe1", "")])
+def test_check_mode_need_not_wait(books: Playbooks, closed: int, hosts: str, more: str) -> None:
+    run = books.run(books.write("play.yml", WAIT.format(hosts=hosts, more=more)), "--check", extra={"closed": closed})
+    (result,) = run.last(hosts, "port_probe")["results"]
+    assert (result["status"], result["attempts"]) == ("refused", 1)
+
+
 def test_mismatch_need_not_fail(books: Playbooks, port: int, closed: int) -> None:
     text = play("exch1", "delegate_to: localhost").replace(
         "deadline: 0", "deadline: 0\n        fail_on_mismatch: false"
@@ -217,6 +261,24 @@ def test_leaked_connection_is_named(books: Playbooks, transport: str) -> None:
     message = run.last("exch1", "port_probe")["msg"]
     assert f"localhost would be reached over {transport}" in message
     assert "ansible_connection: local" in message
+
+
+def test_connection_inherited_from_all_is_named(books: Playbooks, port: int, closed: int, tmp_path: Path) -> None:
+    """A probe host of the inventory inherits what stands in group_vars/all; the implicit localhost has its own."""
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars" / "all.yml").write_text("ansible_connection: winrm\n", encoding="ascii")
+    with (tmp_path / "hosts").open("a", encoding="ascii") as inventory:
+        inventory.write("gateway ansible_host=192.0.2.9\n")
+    extra = {"port": port, "closed": closed}
+    run = books.run(books.write("play.yml", play("exch1", "delegate_to: gateway")), extra=extra)
+    assert "The probe host gateway would be reached over winrm" in run.last("exch1", "port_probe")["msg"]
+    run = books.run(books.write("play.yml", play("exch1", "delegate_to: localhost")), extra=extra)
+    assert run.last("exch1", "port_probe")["results"][0]["status"] == "open"
+
+
+def test_windows_delegate_over_ssh_is_named(books: Playbooks) -> None:
+    run = books.run(books.write("play.yml", play("exch1", "delegate_to: exch3")), extra={"port": 1, "closed": 1})
+    assert "The probe host exch3 would be reached over ssh" in run.last("exch1", "port_probe")["msg"]
 
 
 @pytest.mark.parametrize(
@@ -272,3 +334,22 @@ def test_filters_make_targets_and_find_conflicts(books: Playbooks, tmp_path: Pat
     expected = [{"address": "198.51.100.1", "port": 110, "hosts": ["exch1", "exch2"], "listeners": ["pop3"]}]
     assert facts["conflicts"] == expected
     assert facts["everywhere"] == expected
+
+
+def test_batches_see_the_conflicts_of_all(books: Playbooks, tmp_path: Path) -> None:
+    """With serial, the other claimant is in no batch of its own time; hostvars know it all the same."""
+    text = """
+- hosts: exchange
+  gather_facts: false
+  serial: 1
+  tasks:
+    - ansible.builtin.set_fact:
+        conflicts: "{{ hostvars | msexchange.winsock_proxy.wspcfg_conflicts(groups['exchange']) }}"
+"""
+    (tmp_path / "group_vars").mkdir()
+    claims = "publish_listeners: [pop3]\npublish_proxy_address: 198.51.100.1\n"
+    (tmp_path / "group_vars" / "exchange.yml").write_text(claims, encoding="ascii")
+    run = books.run(books.write("play.yml", text))
+    hosts = ["exch1", "exch2", "exch3"]
+    expected = [{"address": "198.51.100.1", "port": 110, "hosts": hosts, "listeners": ["pop3"]}]
+    assert [run.last(host, "set_fact")["ansible_facts"]["conflicts"] for host in hosts] == [expected] * 3, run.output

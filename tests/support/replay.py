@@ -56,6 +56,37 @@ def replay(dialogue: Dialogue, *heard: Heard) -> Replayed:
         return Replayed(stop.value, bytes(said), bytes(farewell), count)
 
 
+def converse(dialogue: Dialogue, answer: Callable[[bytes], bytes], sizes: Sequence[int], *, end: Ending) -> Findings:
+    """Carry octets between a conversation and a server that answers at once.
+
+    Args:
+        dialogue: The conversation.
+        answer: Called with everything that is said; returns what the server says to it.
+        sizes: Sizes of the pieces in which that is heard, the last one repeated.
+        end: What is heard when nothing is left.
+    """
+    waiting = bytearray()
+    pieces = iter(sizes)
+    size = 1
+    heard: Heard = b""
+    try:
+        step = next(dialogue)
+        while True:
+            if isinstance(step, Say):
+                waiting += answer(step.data)
+                heard = b""
+            elif waiting:
+                size = next(pieces, size)
+                heard = bytes(waiting[:size])
+                del waiting[:size]
+            else:
+                heard = end
+            step = dialogue.send(heard)
+    except StopIteration as stop:
+        found: Findings = stop.value
+        return found
+
+
 @dataclass
 class Peer:
     """What happens at one address and port, for every connection alike.
@@ -64,13 +95,15 @@ class Peer:
         accepts_after: Seconds until the connection is accepted; None: never.
         error: Error number instead, after ``accepts_after``.
         says: (seconds after the acceptance, octets or the end).
-        answers: Called with every octets received; returns what is answered at once.
+        answers: Called with every octets received; returns what is answered.
+        pauses: Seconds before each of its answers, in order; none before those that follow.
     """
 
     accepts_after: float | None = 0.0
     error: int = 0
     says: Sequence[tuple[float, Heard]] = ()
     answers: Callable[[bytes], Heard | None] = lambda data: None
+    pauses: Sequence[float] = ()
 
 
 @dataclass
@@ -82,6 +115,7 @@ class Log:
     at: float
     source_address: str | None
     received: bytearray = field(default_factory=bytearray)
+    answered: int = 0
     closed_at: float | None = None
 
 
@@ -93,6 +127,7 @@ class ReplayedNetwork:
         peers: dict[tuple[str, int], Peer | list[Peer]] | None = None,
         *,
         names: dict[str, tuple[str, ...] | None] | None = None,
+        lookup_seconds: float = 0.0,
         room: int = 1000,
         files: int = 1000,
     ) -> None:
@@ -101,6 +136,8 @@ class ReplayedNetwork:
         self.log: list[Log] = []
         self.most_open = 0
         self.lookups: list[str] = []
+        self._lookup_seconds = lookup_seconds
+        self._looked_up = 0.0
         self._room = room
         self._files = files
         self._now = 1000.0
@@ -119,7 +156,9 @@ class ReplayedNetwork:
         addresses = self.names.get(host, (host,))
         if addresses is None:
             return  # the name server never answers
-        self._at(0.0, Resolved(host, addresses, "" if addresses else "no such name", False))
+        self._looked_up = max(self._looked_up, self._now) + self._lookup_seconds  # one after the other
+        answer = Resolved(host, addresses, "" if addresses else "no such name", False)
+        self.at(self._looked_up - self._now, answer)
 
     def connect(self, address: str, port: int, source_address: str | None) -> int:
         if len(self._open) >= self._files:
@@ -132,11 +171,11 @@ class ReplayedNetwork:
         if peer.accepts_after is None:
             return handle
         if peer.error:
-            self._at(peer.accepts_after, Failed(handle, peer.error))
+            self.at(peer.accepts_after, Failed(handle, peer.error))
             return handle
-        self._at(peer.accepts_after, Connected(handle))
+        self.at(peer.accepts_after, Connected(handle))
         for after, heard in peer.says:
-            self._at(peer.accepts_after + after, _event(handle, heard))
+            self.at(peer.accepts_after + after, _event(handle, heard))
         return handle
 
     def send(self, handle: int, data: bytes) -> None:
@@ -144,7 +183,8 @@ class ReplayedNetwork:
         log.received += data
         answer = peer.answers(data)
         if answer is not None:
-            self._at(0.0, _event(handle, answer))
+            self.at(peer.pauses[log.answered] if log.answered < len(peer.pauses) else 0.0, _event(handle, answer))
+            log.answered += 1
 
     def close(self, handle: int) -> None:
         self._open.pop(handle)[0].closed_at = self._now
@@ -162,7 +202,8 @@ class ReplayedNetwork:
             return found
         return found.pop(0) if len(found) > 1 else found[0]
 
-    def _at(self, after: float, event: Event) -> None:
+    def at(self, after: float, event: Event) -> None:
+        """Let something happen after so many seconds."""
         heapq.heappush(self._events, (self._now + after, next(self._serial), event))
 
 

@@ -43,6 +43,14 @@ def test_targets_of_variables() -> None:
     assert wspcfg_targets(variables, expect="any") == [{"host": ONE, "port": 25, "protocol": "smtp", "expect": "any"}]
 
 
+@pytest.mark.parametrize("prefix", ["", "publish_"])
+def test_what_leaves_the_proxy_is_expected_closed(prefix: str) -> None:
+    options = {f"{prefix}listeners": ["pop3"], f"{prefix}proxy_address": ONE, f"{prefix}state": "absent"}
+    assert [target["expect"] for target in wspcfg_targets(options)] == ["closed"]
+    assert [target["expect"] for target in wspcfg_targets(options, expect="open")] == ["open"]
+    assert [target["expect"] for target in wspcfg_targets({**options, f"{prefix}state": "present"})] == ["open"]
+
+
 def test_no_listeners_no_targets() -> None:
     assert wspcfg_targets({"listeners": []}) == []
 

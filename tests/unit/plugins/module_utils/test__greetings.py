@@ -140,6 +140,8 @@ def test_spelling_does_not_matter(line: str) -> None:
         ("* BYE autologout", "imap4"),
         ("502 You have no permission to talk. Goodbye: no news", "nntp"),
         ("400 load at 20, try later", "nntp"),
+        ("480 Authentication required", "nntp"),
+        ("502 Go away", "nntp"),
         ("421 mail.example.com Service not available", "smtp"),
         ("554 no SMTP service here", "smtp"),
     ],

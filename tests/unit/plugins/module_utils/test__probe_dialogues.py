@@ -74,6 +74,11 @@ def test_several_lines_are_awaited_before_the_farewell() -> None:
     assert replayed.findings.greeting == "220-mail.example.com ESMTP Postfix"
 
 
+def test_what_follows_the_line_is_not_waited_for() -> None:
+    for lines in (POP3, b"220-mail.example.com\r\n220 mail.example.com ESMTP Postfix\r\n"):
+        assert talk("pop3", lines + b"x", Ending.CLOSED).farewell == b"QUIT\r\n"
+
+
 @pytest.mark.parametrize(
     ("heard", "status", "speaks"),
     [
@@ -97,6 +102,24 @@ def test_everything_else_says_why(heard: list[bytes | Ending], status: Status, s
     findings = talk("pop3", *heard).findings
     assert (findings.status, findings.speaks) == (status, speaks)
     assert findings.detail
+
+
+@pytest.mark.parametrize(
+    ("protocol", "line"),
+    [
+        ("smtp", b"421 Service not available"),
+        ("smtp", b"554 No SMTP service here"),
+        ("nntp", b"400 Service discontinued"),
+        ("nntp", b"480 Authentication required"),
+        ("nntp", b"502 Permission denied"),
+        ("imap4", b"* BYE Too many connections"),
+        ("pop3", b"-ERR Too many connections"),
+    ],
+)
+def test_who_refuses_service_may_be_asked_again(protocol: str, line: bytes) -> None:
+    findings = talk(protocol, line + b"\r\n", Ending.CLOSED).findings
+    assert (findings.status, findings.detail) == (Status.PROTOCOL_ERROR, "greets with a refusal")
+    assert findings.speaks == protocol
 
 
 @pytest.mark.parametrize(
@@ -171,6 +194,28 @@ def test_refused_bind_proves_the_port(code: int) -> None:
     assert findings.status is Status.OPEN
     assert findings.ldap is not None
     assert findings.ldap.result_code == code
+
+
+@pytest.mark.parametrize(("code", "name"), [(51, "busy"), (52, "unavailable")])
+def test_who_is_busy_may_be_asked_again(code: int, name: str) -> None:
+    """As with SMTP's 421: the service says itself that it cannot serve now."""
+    replayed = talk("ldap", bind_answer(code))
+    assert (replayed.findings.status, replayed.findings.speaks) == (Status.PROTOCOL_ERROR, "ldap")
+    assert name in replayed.findings.detail
+    assert replayed.findings.ldap is not None
+    assert (replayed.findings.ldap.result, replayed.farewell) == (name, UNBIND_2)
+
+
+def test_answer_to_another_bind_is_none() -> None:
+    assert talk("ldap", bind_answer(0, 7)).findings.status is Status.PROTOCOL_ERROR
+
+
+def test_text_on_an_ldap_port_is_heard_to_the_end_of_its_line() -> None:
+    findings = talk("ldap", b"+OK Dove", b"cot rea", b"dy.\r\n").findings
+    assert (findings.status, findings.speaks, findings.product) == (Status.FOREIGN, "pop3", "Dovecot")
+    cut_off = talk("ldap", b"+OK Dove", Ending.CLOSED).findings
+    assert (cut_off.status, cut_off.speaks) == (Status.PROTOCOL_ERROR, "pop3")
+    assert "the peer closed" in cut_off.detail
 
 
 def test_who_refuses_version_2_is_no_exchange() -> None:

@@ -21,6 +21,7 @@ PARAMS: dict[str, t.Any] = {
     "timeout": 75.0,
     "connect_timeout": 10.0,
     "deadline": 300.0,
+    "check_mode_deadline": None,
     "delay": 5.0,
     "concurrency": 500,
     "source_address": None,
@@ -29,7 +30,8 @@ PARAMS: dict[str, t.Any] = {
 
 
 def read(target: dict[str, t.Any] | None = None, **changed: t.Any) -> tuple[list[Target], Options]:
-    return _probe_options.read_options({**PARAMS, "targets": [{**TARGET, **(target or {})}], **changed})
+    params = {**PARAMS, "targets": [{**TARGET, **(target or {})}], **changed}
+    return _probe_options.read_options(params, check_mode=False)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +65,9 @@ def test_defaults_are_the_engine_s() -> None:
         ({"port": 65536}, "targets[0].port: 65536 for a is outside 1 to 65535"),
         ({"host": ""}, "targets[0].host: '' is no host name or address"),
         ({"host": "a b"}, "targets[0].host: 'a b' is no host name or address"),
+        ({"host": "a\0b"}, "targets[0].host: 'a\\x00b' is no host name or address"),
+        ({"server_name": "a\0b"}, "targets[0].server_name: 'a\\x00b' is no host name"),
+        ({"server_name": ""}, "targets[0].server_name: '' is no host name"),
         ({"greeting": "("}, "targets[0].greeting: '(' is no regular expression"),
         ({"protocol": "ldaps", "greeting": "x"}, "targets[0].greeting: LDAP has no greeting (a); leave the option out"),
     ],
@@ -81,6 +86,7 @@ def test_impossible_target(target: dict[str, t.Any], message: str) -> None:
         ("connect_timeout", -1.0),
         ("deadline", -0.1),
         ("deadline", float("inf")),
+        ("check_mode_deadline", -1.0),
         ("delay", 0.0),
         ("concurrency", 0),
         ("concurrency", 70000),
@@ -89,6 +95,26 @@ def test_impossible_target(target: dict[str, t.Any], message: str) -> None:
 def test_impossible_limit(option: str, value: float) -> None:
     with pytest.raises(_probe_options.OptionError, match=f"^{option}: .* is outside"):
         read(**{option: value})
+
+
+@pytest.mark.parametrize(
+    ("given", "check_mode", "deadline"), [(None, True, 300.0), (0.0, True, 0.0), (0.0, False, 300.0)]
+)
+def test_check_mode_may_wait_less(given: float | None, check_mode: bool, deadline: float) -> None:
+    params = {**PARAMS, "check_mode_deadline": given}
+    assert _probe_options.read_options(params, check_mode=check_mode)[1].deadline == deadline
+
+
+@pytest.mark.parametrize("address", ["mail.example.com", "", "192.0.2.256", "192.0.2.1:80"])
+def test_source_that_is_no_address(address: str) -> None:
+    """A name would be looked up for every connection, by a call that all the others wait for."""
+    with pytest.raises(_probe_options.OptionError, match=r"^source_address: .* is no IP address"):
+        read(source_address=address)
+
+
+@pytest.mark.parametrize(("given", "address"), [("192.0.2.1", "192.0.2.1"), (" 2001:DB8::1 ", "2001:db8::1")])
+def test_source_address(given: str, address: str) -> None:
+    assert read(source_address=given)[1].source_address == address
 
 
 def result(port: int, *, ok: bool, detail: str = "") -> dict[str, t.Any]:

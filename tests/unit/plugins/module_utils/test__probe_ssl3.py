@@ -16,18 +16,18 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.msexchange.winsock_proxy.plugins.module_utils import _probe_ssl3
+from ansible_collections.msexchange.winsock_proxy.plugins.module_utils import _ber, _probe_ssl3, _tls_hello
+from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe import probe
 from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe_tls import TlsApproach
 from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe_types import (
     Dialogue,
     Ending,
     Findings,
-    Hear,
-    Heard,
-    Say,
+    Options,
     Status,
     Target,
 )
+from tests.support import replay
 
 pytest.importorskip("tlslite", reason="NOT TESTED: SSL 3.0 behind the hello needs tlslite-ng")
 GREETING = b"+OK Microsoft Exchange POP3 server version 5.5.2655.20 ready\r\n"
@@ -121,27 +121,8 @@ class Server:
 
 
 def converse(dialogue: Dialogue, server: Server, sizes: t.Sequence[int]) -> Findings:
-    """Carry octets between both; the client hears them in pieces of the given sizes, the last one repeated."""
-    waiting = bytearray()
-    pieces = iter(sizes)
-    size = 1
-    heard: Heard = b""
-    try:
-        step: Say | Hear = next(dialogue)
-        while True:
-            if isinstance(step, Say):
-                waiting += server.answer(step.data)
-                heard = b""
-            elif waiting:
-                size = next(pieces, size)
-                heard = bytes(waiting[:size])
-                del waiting[:size]
-            else:
-                heard = Ending.EXPIRED
-            step = dialogue.send(heard)
-    except StopIteration as stop:
-        found: Findings = stop.value
-        return found
+    """Let the conversation hear the server, then nothing until its time is over."""
+    return replay.converse(dialogue, server.answer, sizes, end=Ending.EXPIRED)
 
 
 CIPHERS = [
@@ -169,6 +150,16 @@ def test_greeting_behind_ssl3(hello: str, ciphers: list[str], macs: list[str], n
     assert server.heard == b"QUIT\r\n"
 
 
+def test_greeting_of_a_minute_behind_ssl3_is_awaited() -> None:
+    """Reverse name look-up delays Exchange's greeting by up to a minute (Q258745), behind TLS as well."""
+    server = Server(["rc4"], ["md5"])
+    peer = replay.Peer(answers=lambda data: server.answer(data) or None, pauses=[1.0, 62.0])
+    network = replay.ReplayedNetwork({("192.0.2.1", 995): peer})
+    (result,) = probe([Target("192.0.2.1", 995, "pop3s")], Options(), network=network)
+    assert (result["status"], result["version"]) == ("open", "5.5.2655.20")
+    assert (result["attempts"], result["elapsed_ms"]) == (1, 63000)
+
+
 def test_stranger_behind_ssl3() -> None:
     approach = TlsApproach(Target("192.0.2.1", 995, "pop3s"))
     findings = converse(approach.dialogue(), Server(["rc4"], ["md5"], b"+OK Dovecot ready.\r\n"), [1000])
@@ -186,6 +177,49 @@ def test_without_the_library_the_hello_is_what_is_learnt(monkeypatch: pytest.Mon
     assert "greeting was not read" in findings.detail
     assert findings.tls is not None
     assert findings.tls.cipher == "SSL_RSA_WITH_RC4_128_MD5"
+
+
+def der(tag: int, *contents: bytes) -> bytes:
+    return _ber.encode(tag, *contents)
+
+
+RSA = bytes.fromhex("2a864886f70d010101")
+SHA1_WITH_RSA = bytes.fromhex("2a864886f70d010105")
+
+
+def certificate_of(modulus: int, exponent: int, *, signed: bytes = SHA1_WITH_RSA) -> bytes:
+    """The least of a certificate that a parser takes."""
+    algorithm = der(0x30, der(6, RSA), der(5))
+    signature = der(0x30, der(6, signed), der(5))
+    key = der(0x30, *(_ber.encode_integer(number) for number in (modulus, exponent)))
+    validity = der(0x30, der(0x17, b"970101000000Z"), der(0x17, b"991231235959Z"))
+    info = der(0x30, algorithm, der(3, b"\0" + key))
+    body = der(0x30, _ber.encode_integer(1), signature, der(0x30), validity, der(0x30), info)
+    return der(0x30, body, signature, der(3, b"\0\0"))
+
+
+def flight_of(certificate: bytes) -> _tls_hello.Flight:
+    return _tls_hello.Flight(0x0300, 0x0004, bytes(32), _tls_hello.PLAIN_RSA_FLIGHT, certificate, b"messages")
+
+
+MODULUS = (1 << 1024) - 1
+
+
+@pytest.mark.parametrize(
+    ("modulus", "exponent"), [((1 << 8193) - 1, 3), (MODULUS, (1 << 33) - 1)], ids=["modulus", "exponent"]
+)
+def test_key_that_is_made_to_keep_the_probe_busy_is_left(modulus: int, exponent: int) -> None:
+    hello = _tls_hello.ssl3_hello(bytes(32))
+    _probe_ssl3.Ssl3Channel(hello, flight_of(certificate_of(MODULUS, 65537)))
+    with pytest.raises(_probe_ssl3.HandshakeFailed, match="out of bounds"):
+        _probe_ssl3.Ssl3Channel(hello, flight_of(certificate_of(modulus, exponent)))
+
+
+def test_certificate_that_nobody_can_read_is_not_quoted() -> None:
+    broken = certificate_of(MODULUS, 3, signed=b"\x01" * 30000)
+    with pytest.raises(_probe_ssl3.HandshakeFailed) as caught:
+        _probe_ssl3.Ssl3Channel(_tls_hello.ssl3_hello(bytes(32)), flight_of(broken))
+    assert len(str(caught.value)) < 100
 
 
 class Noise(Server):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -122,17 +123,40 @@ def test_clear_text_on_a_tls_port_is_named_at_once() -> None:
     assert (findings.status, findings.speaks, findings.version) == (Status.NO_TLS, "pop3", "5.5.2655.20")
 
 
+def test_clear_text_on_a_tls_port_is_heard_to_the_end_of_its_line() -> None:
+    for hello in range(3):
+        connections: list[list[bytes | Ending]] = [[ALERT]] * hello
+        findings, dummy = converse(*connections, [b"+OK Dove", b"cot rea", b"dy.\r\n"])
+        assert (findings.status, findings.speaks, findings.product) == (Status.NO_TLS, "pop3", "Dovecot")
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\nb"])
+def test_a_name_with_control_characters_is_not_asked_for(name: str) -> None:
+    findings, dummy = converse([ALERT], [ALERT], [ALERT], target=Target("192.0.2.1", 995, "pop3s", server_name=name))
+    assert findings.status is Status.TLS_ALERT
+
+
 def test_only_a_hello_that_was_sent_is_spent() -> None:
     approach = TlsApproach(TARGET)
     assert approach.conclude(Findings(Status.REFUSED)) == Findings(Status.REFUSED)
-    assert (approach.connections_left(), approach.is_spent()) == (3, False)
+    assert not approach.is_spent()
+    for first in (b"\x80", b"\x16"):
+        replayed = replay(approach.dialogue(), Ending.CLOSED)
+        assert replayed.said[:1] == first
+        assert approach.conclude(replayed.findings) is None
+        refused = approach.conclude(Findings(Status.REFUSED))
+        assert refused is not None
+        assert refused.status is Status.REFUSED
+        assert "before that, it accepts the connection and drops it" in refused.detail
 
 
 def test_after_the_verdict_only_the_connection_is_tried() -> None:
     approach = TlsApproach(TARGET)
     verdict = approach.conclude(replay(approach.dialogue(), SSL2).findings)
     again = replay(approach.dialogue(), SSL2)
-    assert (again.said, again.findings) == (b"", verdict)
+    assert verdict is not None
+    assert (again.said, replace(again.findings, detail=verdict.detail)) == (b"", verdict)
+    assert "no hello is sent twice" in again.findings.detail
     assert approach.conclude(Findings(Status.REFUSED)) == Findings(Status.REFUSED)
 
 

@@ -76,6 +76,15 @@ def test_ssl2_error_message() -> None:
     assert _tls_hello.read_answer(bytes.fromhex("80030000")) is None
 
 
+def test_ssl2_ciphers_are_those_that_were_offered() -> None:
+    """A list of thousands is no reason to keep thousands, for each of thousands of targets."""
+    specs = b"".join(code.to_bytes(3, "big") for code in (0x010080, *range(10000), 0x010080, 0x060040))
+    body = bytes.fromhex("0400010002") + bytes(2) + len(specs).to_bytes(2, "big") + bytes(2) + specs
+    answer = _tls_hello.read_answer((0x8000 | len(body)).to_bytes(2, "big") + body)
+    assert isinstance(answer, _tls_hello.ServerHello)
+    assert answer.ciphers == ("SSL2_RC4_128_WITH_MD5", "SSL2_DES_64_CBC_WITH_MD5")
+
+
 def test_flight_of_an_export_server_has_a_temporary_key() -> None:
     flight = _tls_hello.read_flight(recorded("ssl3_flight_export"))
     assert flight is not None

@@ -59,6 +59,7 @@ KEPT = [
     ("new port, old ones fine", {"before": [port(110, "refused"), port(143, "open")]}, "answered before"),
     ("proxy gone", {"after": [port(110, "timeout"), port(143, "timeout")]}, "cannot be reached"),
     ("somebody else", {"after": [port(110, "foreign"), port(143, "open")]}, "somebody else"),
+    ("somebody else, in clear", {"after": [port(110, "no_tls"), port(143, "open")]}, "somebody else"),
     ("store died", {"restarted": restarted(after="stopped")}, "MSExchangeIS is stopped"),
     (
         "store hung",

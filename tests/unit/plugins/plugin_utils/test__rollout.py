@@ -211,12 +211,13 @@ OWING = {"owes": True, "refusals": []}
 IN_ORDER = {"owes": False, "refusals": []}
 
 
-def test_a_stranger_on_a_wanted_port_is_refused_with_what_it_says() -> None:
-    results = [result(110, "foreign", greeting="+OK Dovecot ready."), result(995, "refused")]
+@pytest.mark.parametrize("status", ["foreign", "no_tls"])
+def test_a_stranger_on_a_wanted_port_is_refused_with_what_it_says(status: str) -> None:
+    results = [result(110, status, greeting="+OK Dovecot ready."), result(995, "refused")]
     reason = "192.0.2.1:110 (pop3) is taken by another program on the proxy: it answers '+OK Dovecot ready.'"
     assert refusals("a", OWING, results=results) == (reason,)
     assert refusals("a", IN_ORDER, results=results) == ()
-    leaving = [result(110, "foreign", greeting="+OK Dovecot ready.", expect="closed")]
+    leaving = [result(110, status, greeting="+OK Dovecot ready.", expect="closed")]
     assert refusals("a", OWING, results=leaving) == ()
 
 
@@ -315,6 +316,14 @@ def test_only_hosts_in_conflict_are_named() -> None:
     assert conflicts_of("a", conflicts) == ("192.0.2.1:110 is claimed by b as well",)
     assert conflicts_of("c", conflicts) == ()
     assert refusals("a", IN_ORDER, conflicts=conflicts) == ("192.0.2.1:110 is claimed by b as well",)
+
+
+@pytest.mark.parametrize("status", ["foreign", "no_tls"])
+def test_a_stranger_is_news_in_an_audit_also_where_the_plan_will_open_the_port(status: str) -> None:
+    turned = plan(predicted=[{**port(143, "imap4"), "now": "not", "will": "in force"}])
+    probe = {"results": [result(143, status, greeting="* OK hello")]}
+    (row,) = audit({"a": {"__publish_plan": turned, "__publish_checked": probe}})["rows"]
+    assert "192.0.2.1:143 (pop3) answers '* OK hello'" in row["findings"]
 
 
 def test_the_audit_has_one_line_per_host_and_totals() -> None:

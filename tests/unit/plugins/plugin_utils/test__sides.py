@@ -10,10 +10,13 @@ import typing as t
 import pytest
 
 from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._listeners import LISTENERS
-from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe_types import Status
+from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe_types import TAKEN, Status
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._sides import EXPLANATIONS, broken_side
 
 POP3 = "+OK Microsoft Exchange POP3 server version 5.5.2655.20 ready"
+
+
+GERMAN = "Es konnte keine Verbindung hergestellt werden, da der Zielcomputer die Verbindung verweigerte 192.0.2.1:110"
 
 
 def outside(
@@ -40,12 +43,20 @@ def inside(port: int = 110, **view: t.Any) -> dict[str, t.Any]:
     [
         (outside("open", ok=True), None, "none"),
         (outside("refused"), inside(listening=False, connected=False, greeting=None), "server"),
-        (outside("refused"), inside(listening=None, connected=False, greeting=None), "server"),
+        (outside("refused"), inside(listening=None, connected=False, error="connection refused"), "server"),
+        (outside("refused"), inside(listening=None, connected=False, error=GERMAN), "server"),
+        (outside("refused"), inside(listening=None, connected=False, error="timeout"), "unknown"),
+        (outside("refused"), inside(listening=None, connected=False, greeting=None), "unknown"),
+        (outside("refused"), inside(listening=True, connected=False, error="timeout"), "unknown"),
+        (outside("refused"), inside(listening=True, connected=False, error="connection refused"), "unknown"),
         (outside("refused"), inside(), "proxy"),
         (outside("timeout"), inside(), "proxy"),
         (outside("silent"), inside(), "proxy"),
         (outside("refused"), inside(greeting="+OK PoProxy ready"), "server_foreign"),
         (outside("silent"), inside(greeting=None), "server_mute"),
+        (outside("reset"), inside(greeting=None), "server_mute"),
+        (outside("refused"), inside(greeting=None), "proxy_unheard"),
+        (outside("timeout"), inside(greeting=None), "proxy_unheard"),
         (outside("foreign", greeting="+OK Dovecot ready."), inside(), "proxy_foreign"),
         (outside("foreign", greeting="+OK Dovecot ready."), None, "proxy_foreign"),
         (outside("unreachable"), inside(), "vantage"),
@@ -56,7 +67,12 @@ def inside(port: int = 110, **view: t.Any) -> dict[str, t.Any]:
         (outside("no_certificate", "imap4s", expect="closed"), inside(993), "still_there"),
         (outside("unreachable", expect="closed"), inside(), "vantage"),
         (outside("no_certificate", "imap4s"), inside(993, greeting=None), "certificate"),
-        (outside("refused", "ldap"), inside(389, greeting=None), "proxy"),
+        (outside("no_tls", "imap4s", greeting="* OK Dovecot ready."), inside(993, greeting=None), "proxy_foreign"),
+        (outside("no_tls", "imap4s", greeting="* OK Dovecot ready.", expect="closed"), None, "still_there"),
+        (outside("refused", "ldap"), inside(389, greeting="0\\x0c", speaks="ldap"), "proxy"),
+        (outside("refused", "ldap"), inside(389, greeting=None, speaks=None), "proxy_unheard"),
+        (outside("silent", "ldap"), inside(389, greeting=None, speaks=None), "server_mute"),
+        (outside("refused", "ldap"), inside(389, greeting="+OK ready", speaks="pop3"), "server_foreign"),
         (outside("refused", "imap4s"), inside(993, greeting=None), "proxy"),
         (outside("refused"), None, "unknown"),
         (outside("refused"), inside(25), "unknown"),
@@ -71,12 +87,21 @@ def test_side(result: dict[str, t.Any], view: dict[str, t.Any] | None, side: str
 
 def test_service_and_stranger_are_named() -> None:
     assert "MSExchangeDS does not listen on port 389" in (
-        broken_side(outside("refused", "ldap"), [inside(389, listening=False)]).explanation
+        broken_side(outside("refused", "ldap"), [inside(389, listening=False, connected=False)]).explanation
     )
     found = broken_side(outside("foreign", greeting="+OK Dovecot ready."), [])
     assert (
         found.explanation == "198.51.100.1:110 is taken by someone else on the proxy: it answers '+OK Dovecot ready.'"
     )
+
+
+def test_only_what_was_heard_answers() -> None:
+    heard = broken_side(outside("refused"), [inside()])
+    assert heard.explanation.startswith(
+        "MSExchangeIS answers on port 110 of the Exchange server but 198.51.100.1:110 is refused: see its Wspcfg.ini"
+    )
+    connected = broken_side(outside("refused", "imap4s"), [inside(993, greeting=None)])
+    assert connected.explanation.startswith("MSExchangeIS listens on port 993 of the Exchange server but")
 
 
 def test_a_port_that_should_be_closed_is_told_with_who_answers() -> None:
@@ -90,4 +115,6 @@ def test_a_port_that_should_be_closed_is_told_with_who_answers() -> None:
 @pytest.mark.parametrize("protocol", list(LISTENERS))
 def test_every_status_has_a_side(status: Status, protocol: str) -> None:
     for views in ([], [inside(LISTENERS[protocol].port)]):
-        assert broken_side(outside(status.value, protocol), views).side in EXPLANATIONS
+        side = broken_side(outside(status.value, protocol), views).side
+        assert side in EXPLANATIONS
+        assert (side == "proxy_foreign") == (status in TAKEN)

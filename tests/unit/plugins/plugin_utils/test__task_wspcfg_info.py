@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 import typing as t
 
+import pytest
+
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import _task_wspcfg, _task_wspcfg_info
 from tests.support.inspections import BIN, NOW, Described, File, Replay, error, service, session
 
@@ -73,6 +75,56 @@ def test_events_and_ports_are_asked_for_and_decoded() -> None:
     assert [(row["port"], row["send"] is None) for row in request["ports"]] == [(110, True), (389, False)]
     assert base64.b64decode(request["ports"][1]["send"]).startswith(b"\x30\x0c\x02\x01\x01\x60")
     assert result["causes"] and "389" in result["events"][0]["cause"]
+
+
+@pytest.mark.parametrize(
+    ("ports", "asked", "binds"),
+    [
+        ({}, [110, 389, 390, 995], [389]),
+        ({"ldap": 390}, [110, 389, 390], [390]),
+        ({"ldap": 390, "pop3": 389}, [389, 390], [390]),
+        ({"pop3": 389}, [389], []),
+        ({"pop3s": 389}, [389], []),
+    ],
+)
+def test_ldap_is_asked_where_it_is(ports: Json, asked: list[int], binds: list[int]) -> None:
+    dummy, replay = info(Described(), inside_ports=asked, ports=ports)
+    sent = replay.requests[0]["ports"]
+    assert [row["port"] for row in sent] == asked
+    assert [row["port"] for row in sent if row["send"] is not None] == binds
+
+
+def test_ports_have_time_to_greet_and_tls_is_not_waited_for() -> None:
+    dummy, replay = info(Described(), inside_ports=[110, 995, 1995, 389], ports={"imap4s": 1995})
+    clear, tls, moved, ldap = (row["read_ms"] for row in replay.requests[0]["ports"])
+    assert (clear, ldap, tls) == (20000, 20000, moved)
+    assert tls < clear
+
+
+def test_moved_ports_are_checked() -> None:
+    result, replay = info(Described(), inside_ports=[110], ports={"gopher": 70, "ldap": 0})
+    assert {problem["value"] for problem in result["problems"]} == {"gopher", "0"} and replay.ops == []
+
+
+@pytest.mark.parametrize(
+    ("heard", "speaks"),
+    [
+        (b"+OK Microsoft Exchange POP3 server version 5.5.2655.20 ready\r\n", "pop3"),
+        (bytes.fromhex("300c02010161070a010004000400"), "ldap"),
+        (bytes.fromhex("300c02010161070a013104000400"), "ldap"),  # a refused bind is an answer too
+        (bytes.fromhex("300c0201016107"), None),
+        (b"0\x00\x01", None),
+        (b"hello\r\n", None),
+        (b"", None),
+    ],
+)
+def test_who_speaks_inside_is_recognised(heard: bytes, speaks: str | None) -> None:
+    replay = Replay(server := Described())
+    row = {"port": 1, "listening": True, "connected": True, "error": None}
+    ports = [{**row, "greeting": base64.b64encode(heard).decode()}]
+    replay.steps["inspect"] = [lambda request: {**server.inspect(request), "ports": ports}]
+    result = _task_wspcfg_info.run(session(replay), {"inside_ports": [1]}, host="EX1")
+    assert result["inside"][0]["speaks"] == speaks
 
 
 def test_greetings_are_printable() -> None:
