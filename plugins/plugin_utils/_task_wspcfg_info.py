@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the msexchange.winsock_proxy authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a ``wspcfg_info`` task does: one inspection, told in full.
+"""What a ``wspcfg_info`` task does: an inspection, told in full, and a look at the ports that it found.
 
 Private to this collection: names and shapes may change in any release.
 """
@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import base64
 import typing as t
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from ..module_utils._ber import BerError
 from ..module_utils._greetings import read_greeting
@@ -59,15 +60,19 @@ def _port_query(port: int, listener: Listener | None) -> Json:
     return {"port": port, "send": send, "read_ms": TLS_READ_MS if tls else READ_MS}
 
 
-def _inside(options: Mapping[str, t.Any]) -> list[Json]:
-    """Return what to ask each port from inside; a TLS port is only connected to."""
+def _inside(options: Mapping[str, t.Any], asked: Iterable[int]) -> list[Json]:
+    """Return what to ask each port from inside; a TLS port is only connected to.
+
+    Raises:
+        Refused: A number that is no port.
+    """
     problems: list[Problem] = []
     ports = read_ports(options, problems)
     moved = options.get("ports") or {}  # they come last: who was moved to a port has it, not whose it usually is
     in_order = sorted(LISTENERS.values(), key=lambda listener: listener.name in moved)
     listeners = {ports[listener.name]: listener for listener in in_order}
     queries = []
-    for port in options.get("inside_ports") or ():
+    for port in asked:
         if 1 <= port <= 65535:
             queries.append(_port_query(port, listeners.get(port)))
         else:
@@ -79,7 +84,7 @@ def _inside(options: Mapping[str, t.Any]) -> list[Json]:
 
 
 def run(session: Session, options: Mapping[str, t.Any], *, host: str) -> Json:
-    """Tell everything that one inspection shows.
+    """Tell everything that an inspection shows, and what the server's own ports say.
 
     Args:
         session: The target.
@@ -87,7 +92,10 @@ def run(session: Session, options: Mapping[str, t.Any], *, host: str) -> Json:
         host: Name for messages.
     """
     try:
-        view = look(session, options, events=_event_query(options), ports=_inside(options))
+        asked = options.get("inside_ports")
+        view = look(session, options, events=_event_query(options), ports=_inside(options, asked or ()))
+        if asked is None:
+            view = _with_own_ports(session, options, view)
     except Refused as refused:
         problems = [problem.as_result() for problem in refused.problems]
         return {"changed": False, "failed": True, "msg": refused.message(host), "problems": problems}
@@ -95,6 +103,17 @@ def run(session: Session, options: Mapping[str, t.Any], *, host: str) -> Json:
         problem = problem_of(error.code, error.detail, text=error.text)
         return {"changed": False, "failed": True, "msg": explain(error, host), "problems": [problem.as_result()]}
     return {**_tell(view, host), "changed": False, "executions": session.executions}
+
+
+def _with_own_ports(session: Session, options: Mapping[str, t.Any], view: View) -> View:
+    """Look at the ports that the files publish, which only the first look tells; a second execution, where any are."""
+    plan = finish_plan(view.server, unchanged_files(view.server), None)
+    queries = _inside(options, sorted({port.port for port in plan.ports}))
+    if not queries:
+        return view
+    nothing: Json = {"registry": [], "services": [], "files": [], "state": False, "backup": None, "events": None}
+    answer = session.inspect(**nothing, ports=queries)
+    return replace(view, server=replace(view.server, ports=tuple(answer["ports"])))
 
 
 def _tell(view: View, host: str) -> Json:

@@ -24,7 +24,7 @@ def info(server: Described, **options: t.Any) -> tuple[Json, Replay]:
 def test_one_execution_tells_everything() -> None:
     server = Described()
     server.files["bin"] = File(BIN, b"[STORE]\r\nServerBindTcpPorts=110,995\r\nProxyBindIp=995:192.0.2.7\r\n")
-    result, replay = info(server)
+    result, replay = info(server, inside_ports=[])
     assert replay.ops == ["inspect"] and not result["changed"] and result["executions"] == 1
     assert result["exchange"]["version"] == "5.5" and result["exchange"]["root"] == r"C:\exchsrvr"
     assert result["listeners"] == [
@@ -75,6 +75,27 @@ def test_events_and_ports_are_asked_for_and_decoded() -> None:
     assert [(row["port"], row["send"] is None) for row in request["ports"]] == [(110, True), (389, False)]
     assert base64.b64decode(request["ports"][1]["send"]).startswith(b"\x30\x0c\x02\x01\x01\x60")
     assert result["causes"] and "389" in result["events"][0]["cause"]
+
+
+def test_what_the_files_publish_is_looked_at_from_inside() -> None:
+    server = Described()
+    text = (
+        b"[DSAMAIN]\r\nServerBindTcpPorts=389\r\n[STORE]\r\nServerBindTcpPorts=995,110\r\nProxyBindIp=995:192.0.2.7\r\n"
+    )
+    server.files["bin"] = File(BIN, text)
+    dummy, replay = info(server)
+    first, second = replay.requests
+    assert first["ports"] == [] and not second["state"] and second["files"] == second["services"] == []
+    assert [(row["port"], row["send"] is not None) for row in second["ports"]] == [
+        (110, False),
+        (389, True),
+        (995, False),
+    ]
+
+
+def test_a_server_that_publishes_nothing_is_asked_once() -> None:
+    dummy, replay = info(Described())
+    assert replay.ops == ["inspect"]
 
 
 @pytest.mark.parametrize(
