@@ -18,11 +18,12 @@ import typing as t
 from pathlib import Path
 
 from .control import SOCKET, Control, ControlError, ask
-from .doors import MAPPED_OFFSET
+from .doors import Doors
 from .faults import FAULTS, OPERATION_POINTS
 from .fleet import FleetError, free_net, load
 from .injection import Faults
 from .inventory import inventory, write_inventory
+from .moving import moved
 from .wire.api import POINTS
 from .world import World
 
@@ -90,7 +91,9 @@ def _up(options: argparse.Namespace) -> int:
 async def _serve(options: argparse.Namespace) -> int:
     directory: Path = options.dir
     net, reservation = free_net()
-    world = World(load(options.fleet, net))
+    offset = Doors.from_environment().offset
+    # Moved as a whole, so that the inventory says where each port is.
+    world = World(moved(load(options.fleet, net), offset), doors=Doors())
     control = Control(world, Faults(world))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -100,9 +103,9 @@ async def _serve(options: argparse.Namespace) -> int:
         if options.speed:
             for machine in world.network:
                 machine.clock.speed = options.speed
-        _write(world, directory)
+        _write(world, directory, offset)
         await control.listen(directory)
-        print(_summary(world, directory), flush=True)
+        print(_summary(world, directory, offset), flush=True)
         await control.stopped.wait()
     except OSError as error:
         print(f"lab: {error}", file=sys.stderr)
@@ -115,23 +118,23 @@ async def _serve(options: argparse.Namespace) -> int:
     return 0
 
 
-def _write(world: World, directory: Path) -> None:
+def _write(world: World, directory: Path, offset: int) -> None:
     ca_file = directory / "ca.pem"
     ca_file.write_bytes(world.wire.ca_file.read_bytes())
     data = inventory(world.fleet, world.wire.endpoints, ca_file=ca_file)
     write_inventory(directory / "inventory.yml", data)
-    (directory / "lab.json").write_text(json.dumps({"pid": os.getpid(), "port_offset": world.doors.offset}) + "\n")
+    (directory / "lab.json").write_text(json.dumps({"pid": os.getpid(), "port_offset": offset}) + "\n")
 
 
-def _summary(world: World, directory: Path) -> str:
+def _summary(world: World, directory: Path, offset: int) -> str:
     servers, managers = len(world.fleet.hosts), len(world.fleet.management)
     lines = [
         HONESTY,
         f"{servers} Exchange servers, {managers} management hosts, {len(world.proxies)} proxies.",
         f"Inventory: {directory / 'inventory.yml'}",
     ]
-    if world.doors.offset:
-        lines.append(f"LOW PORTS ARE NOT ALLOWED HERE: what should listen below 1024 listens {MAPPED_OFFSET} higher.")
+    if offset:
+        lines.append(f"LOW PORTS ARE NOT ALLOWED HERE: Exchange listens {offset} higher, and the inventory says so.")
     return "\n".join(lines)
 
 

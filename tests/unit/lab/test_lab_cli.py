@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,18 @@ def test_up_status_inject_clear_down(tmp_path: Path) -> None:
     assert down.returncode == 0, down.stderr
     assert lab_command("status", "--dir", str(deep)).returncode == 1
     assert not runs(pid)
+
+
+def test_hundreds_of_hosts_fit_into_little_memory(tmp_path: Path) -> None:
+    up = lab_command("up", "--background", "--fleet", "300", "--dir", str(tmp_path))
+    try:
+        assert up.returncode == 0, up.stderr
+        assert "300 Exchange servers" in up.stdout
+        pid = json.loads((tmp_path / "lab.json").read_text())["pid"]
+        highest = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+        assert highest and int(highest[1]) < 300 * 1024
+    finally:
+        lab_command("down", "--dir", str(tmp_path))
 
 
 def test_the_list_of_faults_is_complete() -> None:
