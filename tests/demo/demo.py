@@ -273,7 +273,9 @@ def on_request(demo: Demo) -> None:
     """The stopped service is started because somebody asks for it; the other program leaves."""
     demo.lab.clear()
     demo.lab.host("EX5").restart("MSExchangeES", "MSExchangeIMC", "MSExchangeIS")
-    title = "The other program has left ex5's port; publish starts what is stopped on ex7, on request"
+    title = (
+        "ex5's port is free again and its services restarted by hand; publish starts what is stopped on ex7, on request"
+    )
     run = demo.play(title, "publish", "-e", '{"publish_start_stopped": true}')
     demo.book.same("exit status", 0, run.status)
     demo.book.same("servers changed", ("ex7",), tuple(name for name in SERVERS if run.changed(name)))

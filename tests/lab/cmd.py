@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import typing as t
 from collections.abc import Callable
-from datetime import datetime, timezone
 
 from .machines.errors import MESSAGES, SERVICE_DOES_NOT_EXIST, WindowsFailure
 from .machines.files import normal
@@ -58,10 +57,6 @@ def _hostname(machine: Machine, _words: list[str], _line: str) -> Output:
     return 0, f"{machine.name}\r\n", ""
 
 
-def _ver(machine: Machine, _words: list[str], _line: str) -> Output:
-    return 0, f"\r\n{machine.os}\r\n", ""
-
-
 def _echo(machine: Machine, _words: list[str], line: str) -> Output:
     known = {"computername": machine.name, "os": "Windows_NT", "processor_architecture": "x86"}
     text = re.sub(r"%([^%]+)%", lambda match: known.get(match[1].lower(), match[0]), line.strip()[5:])
@@ -92,6 +87,10 @@ def _dir(machine: Machine, words: list[str], line: str) -> Output:
 
 
 def _sc(machine: Machine, words: list[str], line: str) -> Output:
+    asked = [word.lower() for word in words]
+    if asked in (["query"], ["query", "state=", "all"]):
+        every = [one for one in machine.services if not one.driver and (len(asked) > 1 or one.state != "stopped")]
+        return 0, "".join(_status(one, extended=False) for one in every), ""
     if len(words) < 2 or words[0].lower() not in ("query", "qc", "queryex"):
         return not_recognized(line.strip())
     service = machine.services.find(words[1])
@@ -164,19 +163,12 @@ def _netstat(machine: Machine, _words: list[str], _line: str) -> Output:
     return 0, head + ports, ""
 
 
-def _date(machine: Machine, _words: list[str], _line: str) -> Output:
-    local = machine.clock.now() + machine.clock.utc_offset_minutes * 60
-    return 0, datetime.fromtimestamp(local, timezone.utc).strftime("%a %m/%d/%Y %H:%M:%S") + "\r\n", ""
-
-
 _COMMANDS: t.Final[t.Mapping[tuple[str, ...], Callable[[Machine, list[str], str], Output]]] = {
     ("hostname",): _hostname,
-    ("ver",): _ver,
     ("echo",): _echo,
     ("type",): _type,
     ("dir",): _dir,
     ("sc",): _sc,
     ("net",): _net,
     ("netstat",): _netstat,
-    ("date",): _date,
 }

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import functools
 import os
+import platform
 import re
 import secrets
 import signal
@@ -23,6 +24,7 @@ import typing as t
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -74,11 +76,11 @@ def tool(name: str, *arguments: str) -> tuple[str, ...]:
     return (str(BIN / name), *arguments)
 
 
-def suite(name: str, *paths: str, sandbox: bool = False) -> Gate:
+def suite(name: str, *paths: str, sandbox: bool = False, group: str = "test") -> Gate:
     """A gate that is a pytest run over these paths."""
     report = BUILD / "results" / f"{name}.xml"
     command = tool("python", "-m", "pytest", "-q", f"--junitxml={report}", *paths)
-    return Gate(name, "test", command, tests=True, sandbox=sandbox)
+    return Gate(name, group, command, tests=True, sandbox=sandbox)
 
 
 def set_up(lane: str) -> tuple[str, ...]:
@@ -105,6 +107,7 @@ GATES = (
     Gate("sanity", "lint", tool("python", "-m", "tests.tools.sanity"), telling="^(ERROR|FATAL)"),
     suite("unit", "tests/unit/plugins", "tests/unit/tools"),
     in_lane("core2.16", "unit", "tests/unit/plugins"),
+    in_lane("core2.21", "unit", "tests/unit/plugins"),
     suite("conformance", "tests/conformance"),
     suite("oracle", "tests/oracle"),
     suite("lab", "tests/unit/lab", sandbox=True),
@@ -112,7 +115,7 @@ GATES = (
     suite("probe", "tests/probe"),
     Gate("galaxy", "lint", tool("python", "-m", "tests.tools.galaxy"), setup=set_up("galaxy")),
     Gate("ansible-lint", "lint", tool("python", "-m", "tests.tools.ansiblelint")),
-    suite("packaging", "tests/packaging"),
+    suite("packaging", "tests/packaging", group="lint"),
 )
 
 
@@ -217,7 +220,7 @@ def closing(outcomes: Sequence[Outcome]) -> str:
 def check_leftovers(run_id: str, before: frozenset[Path]) -> Outcome:
     """A gate of its own: the run has left no process and no file outside the work tree."""
     gate = Gate("leftovers", "test", ())
-    left = leftovers.processes(run_id) + [str(path) for path in sorted(leftovers.files() - before)]
+    left = leftovers.left(run_id, before)
     log = BUILD / "logs" / "leftovers.log"
     log.write_text("".join(f"left behind: {line}\n" for line in left), encoding="utf-8")
     outcome = Outcome(gate, int(not left), int(bool(left)), (), 0.0)
@@ -240,8 +243,12 @@ def main(argv: Sequence[str]) -> int:
     for folder in ("logs", "results"):
         (BUILD / folder).mkdir(parents=True, exist_ok=True)
     run_id, before = secrets.token_hex(8), leftovers.files()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in leftovers.SIGNALS:
         signal.signal(number, functools.partial(interrupt, run_id))
+    core, python = metadata.version("ansible-core"), ".".join(platform.python_version_tuple()[:2])
+    print(
+        f"ansible-core {core} on Python {python}; gates that are named after another core bring their own", flush=True
+    )
     with ThreadPoolExecutor(max_workers=options.jobs) as pool:
         futures = [pool.submit(run, gate, run_id) for gate in chosen]
         while wait(futures, timeout=1).not_done:  # a signal that comes just before a wait without end is never seen

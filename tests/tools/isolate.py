@@ -8,11 +8,13 @@ What it leaves behind is an error. The demo, the benchmarks and molecule are sta
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
 import signal
 import subprocess
 import sys
+import typing as t
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -42,15 +44,19 @@ def isolated_environment(run: str) -> Mapping[str, str]:
     return {**kept, **own, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
+def interrupt(run: str, number: int, dummy_frame: object) -> t.NoReturn:
+    """Take everything that runs along when the user or the system ends this program."""
+    leftovers.end(run)
+    os._exit(128 + number)
+
+
 def main(command: list[str]) -> int:
     """Run the command; its exit status, or 1 when it succeeded and left something behind."""
     run, before = secrets.token_hex(8), leftovers.files()
-    try:
-        done = subprocess.run([*SANDBOX, *command], cwd=ROOT, env=isolated_environment(run), check=False)
-    except KeyboardInterrupt:
-        leftovers.end(run)
-        return 128 + signal.SIGINT
-    left = leftovers.processes(run) + [str(path) for path in sorted(leftovers.files() - before)]
+    for number in leftovers.SIGNALS:
+        signal.signal(number, functools.partial(interrupt, run))
+    done = subprocess.run([*SANDBOX, *command], cwd=ROOT, env=isolated_environment(run), check=False)
+    left = leftovers.left(run, before)
     for line in left:
         print(f"left behind: {line}", file=sys.stderr)
     return done.returncode or int(bool(left))

@@ -8,13 +8,19 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 MARK = "WSP_GATES_RUN"
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+GONE_WITHIN = 10.0  # seconds: what another program of the same user makes for a moment is nobody's leftover
 PLACES = (Path("/tmp"), Path.home(), Path.home() / ".cache", Path.home() / ".config")
 # Only what the tools that run here are known to make; anything else in these folders belongs to somebody else.
-NAMES = ("ansible*", ".ansible*", "pytest-of-*", "tmp*", ".wine*", "wine*", "molecule*", "wsp*", "hypothesis*", "pip-*")
+NAMES = (
+    *("ansible*", ".ansible*", "pytest-of-*", "tmp*", ".wine*", "wine*", "molecule*", "wsp*", "hypothesis*", "pip-*"),
+    *("lab-*", "bench-*", "probe-*"),
+)
 
 
 def files() -> frozenset[Path]:
@@ -33,6 +39,16 @@ def owned(path: Path) -> bool:
         return path.lstat().st_uid == os.getuid()
     except OSError:
         return False
+
+
+def left(run: str, before: frozenset[Path]) -> list[str]:
+    """What is there after a run and was not before: processes that descend from it, and files; one line each."""
+    deadline = time.monotonic() + GONE_WITHIN
+    while True:
+        found = processes(run) + [str(path) for path in sorted(files() - before)]
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.2)
 
 
 def processes(run: str) -> list[str]:

@@ -42,7 +42,8 @@ class Call:
     environment: variables that the shell was created with.
     powershell: text of the script when the command is ``powershell ... -EncodedCommand``; over psrp the same as
         ``command``; otherwise None.
-    authentication: how the client proved who it is. Only ``credssp`` hands the machine credentials for a second hop.
+    authentication: how the client proved who it is. ``credssp`` and ``basic`` hand the machine credentials for a
+        second hop.
     codepage: console code page that the shell asked for (65001: UTF-8); output bytes are sent as they were emitted.
     """
 

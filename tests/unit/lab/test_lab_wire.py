@@ -168,6 +168,8 @@ def test_lines_of_cmd(lab: Lab) -> None:
     assert "STATE              : 4  RUNNING" in execute(connection, "sc query MSExchangeIS")[0]
     assert "DEPENDENCIES       : MSExchangeDS" in execute(connection, "sc qc MSExchangeIS")[0]
     assert execute(connection, "sc query nosuch")[2] == 1060
+    assert "SERVICE_NAME: MSExchangeIS\r\n" in execute(connection, "sc query")[0]
+    assert all(execute(connection, line)[2] == 1 for line in ("ver", "date /t", "dir", "sc stop MSExchangeIS"))
     assert "Microsoft Exchange Information Store" in execute(connection, "net start")[0]
     assert "0.0.0.0:110" in execute(connection, "netstat -an")[0]
     out, err, code = execute(connection, "format c:")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -149,24 +150,33 @@ def test_main_environment_follows_the_python_that_is_there(
     assert bootstrap.main_lane().name == lane
 
 
-def test_interrupted_gates_take_their_processes_along(tmp_path: Path) -> None:
+GATES = """
+from tests.tools import gates
+gates.BUILD = gates.Path({folder!r})
+gates.GATES = (gates.Gate("x", "lint", {command!r}),)
+gates.main(["--only", "x"])
+"""
+ISOLATE = """
+from tests.tools import isolate
+isolate.BUILD = isolate.Path({folder!r})
+isolate.main({command!r})
+"""
+
+
+@pytest.mark.parametrize("code", [GATES, ISOLATE], ids=["gates", "isolate"])
+@pytest.mark.parametrize("number", leftovers.SIGNALS)
+def test_who_is_interrupted_takes_his_processes_along(tmp_path: Path, code: str, number: signal.Signals) -> None:
     started = tmp_path / "started"
     os.mkfifo(started)
-    code = f"""
-import sys
-import time
-from tests.tools import gates
-gates.BUILD = gates.Path({str(tmp_path)!r})
-gates.GATES = (gates.Gate("x", "lint", ("sh", "-c", "sleep 600 & echo $! > {started}; wait")),)
-sys.exit(gates.main(["--only", "x"]))
-"""
-    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.DEVNULL) as gate_runner:
+    command = ["sh", "-c", f"sleep 600 & echo $! > {started}; wait"]
+    text = code.format(folder=str(tmp_path), command=command)
+    with subprocess.Popen([sys.executable, "-c", text], cwd=ROOT, stdout=subprocess.DEVNULL) as runner:
         try:
             child = int(started.read_text(encoding="ascii"))
-            gate_runner.terminate()
-            assert gate_runner.wait(60) == 128 + 15
+            runner.send_signal(number)
+            assert runner.wait(60) == 128 + number
         finally:
-            gate_runner.kill()
+            runner.kill()
     deadline = time.monotonic() + 30
     while running(child):
         assert time.monotonic() < deadline, "the command's own process outlived it"
