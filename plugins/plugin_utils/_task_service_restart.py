@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from ..module_utils._listeners import OWNERS
 from ._errors import Problem, Refused, TargetError, down_advice, explain, problem_of
 from ._journal import as_finished, journal_result, journal_warnings, owed_by_journal
-from ._pending import Pending, pending
+from ._pending import verdicts
 from ._plan import loads_of, unchanged_files
 from ._restart import Entry, Loads, RestartPlan, Wish, plan_restart
 from ._server import Server
@@ -129,31 +129,21 @@ def _entry(row: Mapping[str, t.Any]) -> Entry:
     return Entry(row["name"], row["role"], tuple(row["depends_on"]), loads)
 
 
-def _verdicts(server: Server) -> dict[str, Pending]:
-    """Return for every process that reads a Wspcfg.ini whether it is pending, by lower-case service name."""
-    return {
-        owner.service.lower(): pending(
-            server.service(owner.service), server.record(owner.service), server.file(owner.file_id), owner.section
-        )
-        for owner in OWNERS
-    }
-
-
 def _only_pending(server: Server, names: Sequence[str]) -> tuple[list[str], list[Json]]:
     """Divide names into those that must restart and those that need not.
 
     Raises:
         Refused: A service that reads no Wspcfg.ini: nothing could ever be pending there.
     """
-    verdicts = _verdicts(server)
+    found = verdicts(server)
     known = ", ".join(owner.service for owner in OWNERS)
     remedy = f"Leave only_if_pending out, or name some of: {known}."
     cause = "this service reads no Wspcfg.ini, so nothing is ever pending there"
-    problems = [Problem("bad_option", cause, remedy, "names", name) for name in names if name.lower() not in verdicts]
+    problems = [Problem("bad_option", cause, remedy, "names", name) for name in names if name.lower() not in found]
     if problems:
         raise Refused(problems)
-    kept = [name for name in names if verdicts[name.lower()].pending]
-    skipped = [{"name": name, "reason": verdicts[name.lower()].text} for name in names if name not in kept]
+    kept = [name for name in names if found[name.lower()].pending]
+    skipped = [{"name": name, "reason": found[name.lower()].text} for name in names if name not in kept]
     return kept, skipped
 
 

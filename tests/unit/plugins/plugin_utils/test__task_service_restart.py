@@ -10,7 +10,11 @@ import typing as t
 
 import pytest
 
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import _task_service_restart, _task_wspcfg
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import (
+    _task_service_restart,
+    _task_wspcfg,
+    _task_wspcfg_info,
+)
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._errors import Refused
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._target import ConnectionLost
 from tests.support.inspections import BIN, NOW, Described, File, Replay, error, service, session
@@ -154,6 +158,34 @@ def test_only_if_pending() -> None:
     assert replay.ops == ["inspect"] and not result["changed"]
     result, replay = restart(server, only_if_pending=True, names=["Spooler"])
     assert result["failed"] and "Spooler" in result["msg"]
+
+
+FILES = {"none": None, "old": NOW - 90_000, "new": NOW - 10}
+MODES = {"direct": lambda server: server, "computer": lambda server: server.remotely()}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("changes", [{}, {"state": "stopped"}, {"proxy": True}], ids=["up", "down", "proxy"])
+def test_all_three_modules_agree_on_what_is_pending(mode: str, file: str, recorded: bool, changes: Json) -> None:
+    server = MODES[mode](Described())
+    modified = FILES[file]
+    if modified is not None:
+        server.files["bin"] = File(BIN, b"[STORE]\r\nServerBindTcpPorts=110\r\nPersistent=1\r\n", modified=modified)
+    if recorded:
+        _task_wspcfg.run(session(Replay(server)), {"listeners": ["pop3", "ldap"]}, host="EX1", check=False)
+    if "state" in changes:
+        server.services["MSExchangeIS"].update(state="stopped", process=None)
+    if "proxy" in changes:
+        server.services["wspsrv"] = service("wspsrv")
+    told = _task_wspcfg_info.run(session(Replay(server)), {}, host="EX1")
+    expected = {row["service"] for row in told["pending"] if row["pending"]}
+    if recorded and "proxy" not in changes:
+        again = _task_wspcfg.run(session(Replay(server)), {"listeners": ["pop3", "ldap"]}, host="EX1", check=True)
+        assert not again["changed"] and {row["service"] for row in again["owed"] if row["running"]} == expected
+    result, dummy = restart(server, only_if_pending=True, check=True)
+    assert set(result["roots"]) == expected
 
 
 @pytest.mark.parametrize(
