@@ -11,24 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.lab.api import HostView
-from tests.lab.fleet import Json
-from tests.support.pairs import Pair, failure, name, plain, rows, running, states
+from tests.support.pairs import Pair, failure, name, plain, rows, running, states, told_truly
 
 Servers = Callable[..., Pair]
 WHOLE = {"MSExchangeIS", "MSExchangeIMC", "MSExchangeES"}
-
-
-def told_truly(server: HostView, result: Json, before: dict[str, int]) -> None:
-    """The result says of every service what the service manager says, and knows processes where they can be known."""
-    for row in result["services"]:
-        assert row["after"] == server.service(row["name"])
-        if server.machine.address:
-            assert (row["process_before"] or {}).get("id") == before.get(row["name"])
-            if row["step"] == "running":
-                assert row["process_after"]["id"] == server.process_id(row["name"]) != before[row["name"]]
-        else:
-            assert (row["process_before"], row["process_after"], row["process_source"]) == (None, None, "unknowable")
-    assert result["timeline"] == sorted(result["timeline"], key=lambda step: step["at"])
 
 
 def only_these_restarted(server: HostView, before: dict[str, int], *names: str) -> None:
