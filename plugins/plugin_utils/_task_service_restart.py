@@ -315,7 +315,10 @@ def _result(job: Job, answer: Mapping[str, t.Any], session: Session, host: str) 
 def _down(answer: Mapping[str, t.Any]) -> list[str]:
     """Name what ran before this run, or before an earlier one that it was to complete, and does not now."""
     earlier = (answer.get("previous") or {}).get("down") or ()
-    return list(dict.fromkeys([*(answer.get("down") or ()), *earlier]))
+    # One that hangs on its way down is not stopped yet; the error that names it says so.
+    detail = (answer.get("error") or {}).get("detail") or {}
+    hanging = [detail["service"]] if detail.get("state") == "stop_pending" and detail.get("service") else []
+    return list(dict.fromkeys([*(answer.get("down") or ()), *earlier, *hanging]))
 
 
 def _failed(job: Job, error: TargetError, session: Session, host: str, options: Mapping[str, t.Any]) -> Json:
@@ -372,8 +375,8 @@ def _why_down(name: str, result: Mapping[str, t.Any], error: TargetError | None,
     earlier = (result["previous"] or {}).get("down") or ()
     row = next((row for row in result["services"] if row["name"] == name), None)
     if row is None or (error is not None and error.code == "interrupted" and not error.detail and name in earlier):
-        # A run that fails to complete an earlier one does nothing else: what is down is owed as before.
-        completing = error is not None and error.detail.get("service") in earlier
+        # A run that fails to complete an earlier one does not look at its own services: what is down is owed as before.
+        completing = error is not None and not any(row.get("before") for row in result["services"])
         return "stopped" if completing else "earlier"
     if error is not None:
         return "stopped"

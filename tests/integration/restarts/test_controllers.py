@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.lab.api import HostView, PauseView
-from tests.support.pairs import BIN, Pair, failure, name, plain, restart_task, running
+from tests.support.pairs import BIN, Pair, failure, name, plain, restart_task, running, states, told_truly
 from tests.support.playbook import Started
 
 Servers = Callable[..., Pair]
@@ -129,14 +129,42 @@ def test_a_reboot_of_the_machine_that_runs_the_worker_brings_everything_back(ser
         assert entry.outcome in ("failed", "ignored")
         assert entry.result["error"]["code"] == "interrupted"
         assert running(server) >= set(pair.before(server))
-    computer = run.of("ex2", "service_restart")[0].result
-    assert set(computer["completed"]) == WHOLE
-    assert computer["down"] == []
+        result = entry.result
+        # A server that boots starts its automatic services itself; the next run finds nothing left to complete.
+        assert set(result["completed"]) == (WHOLE if server is pair.computer else set())
+        assert (result["changed"], result["outcome"], result["down"]) == (True, "interrupted", [])
+        assert states(result) == dict.fromkeys(WHOLE, ("running", "running"))
+        told_truly(server, result, pair.before(server))
+        assert [problem["code"] for problem in result["problems"]] == ["interrupted"]
+        assert "Q168739" in result["msg"]
     pair.lab.clear()
     pair.converge()
     for server in pair:
         assert running(server) >= set(pair.before(server))
         assert server.in_force()["STORE"] == (110, 143)
+
+
+def test_what_an_interrupted_restart_cannot_bring_back_is_told_with_the_reason(servers: Servers) -> None:
+    """The worker dies between stop and start, and the information store does not start for the run that completes."""
+    pair = servers()
+    pair.inject("cut_worker", at="worker.stopped", at_service="MSExchangeIS")
+    pair.inject("service", name="MSExchangeIS", start="refuse", code=1069)
+    run = pair.play(*plain())
+    for server in pair:
+        result = failure(run, server)
+        assert (result["changed"], result["outcome"], result["completed"]) == (True, "interrupted", [])
+        assert [problem["code"] for problem in result["problems"]] == ["interrupted", "start_failed"]
+        assert result["error"]["detail"]["finish_error"]["detail"]["native"] == 1069
+        assert set(result["down"]) == set(pair.before(server)) - running(server) == WHOLE
+        assert states(result) == dict.fromkeys(WHOLE, ("running", "stopped"))
+        told_truly(server, result, pair.before(server))
+        assert all(service in result["msg"].partition("Down now: ")[2] for service in WHOLE)
+        assert {text.partition(":")[0] for text in result["advice"]} >= WHOLE
+    pair.lab.clear()
+    run = pair.converge()
+    for server in pair:
+        assert set(run.last(name(server), "service_restart", "first")["completed"]) == WHOLE
+        assert restarted(server, pair.before(server)) == WHOLE
 
 
 def test_a_second_controller_is_told_who_is_at_work_or_waits(servers: Servers) -> None:

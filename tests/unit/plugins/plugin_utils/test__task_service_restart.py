@@ -258,7 +258,7 @@ def test_failure_has_the_same_keys_and_says_what_is_down() -> None:
     good, dummy = restart(Described(), names=["MSExchangeIS"])
     bad, dummy = restart(Described(), FAILED, names=["MSExchangeIS"])
     assert set(good) <= set(bad) and bad["failed"] and bad["changed"]
-    assert "Down now: MSExchangeIMC" in bad["msg"] and "Q246287" in bad["msg"] and "EX1" in bad["msg"]
+    assert "Down now: MSExchangeIMC, MSExchangeIS." in bad["msg"] and "Q246287" in bad["msg"] and "EX1" in bad["msg"]
     assert bad["advice"][0].startswith("MSExchangeIS: ") and bad["services"][0]["step"] == "hung"
     assert "MSExchangeIS: stop_pending" in bad["diff"]["after"]
 
@@ -320,6 +320,14 @@ def test_run_that_fails_to_complete_an_earlier_one_says_what_is_down() -> None:
     assert [text.split(":")[0] for text in result["advice"]] == ["MSExchangeIS", "MSExchangeES"]
     assert "Q222553" in result["advice"][0] and "Q168739" in result["advice"][1]
     assert set(result["previous"]) == {"run", "who", "began", "down"}
+
+
+def test_service_that_hangs_since_an_earlier_run_is_down_too() -> None:
+    pending = error("service_pending", service="MSExchangeIS", state="stop_pending")
+    earlier = {**EARLIER, "down": ["MSExchangeES"]}
+    result, dummy = restart(Described(), answer(**pending, outcome="failed", previous=earlier), names=["MSExchangeIS"])
+    assert set(result["down"]) == {"MSExchangeIS", "MSExchangeES"}
+    assert not any("finish: any" in text for text in result["advice"])
 
 
 def test_rows_of_an_earlier_run_are_told_and_are_no_change_of_this_one() -> None:
