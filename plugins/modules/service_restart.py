@@ -191,7 +191,8 @@ services:
       type: int
     step:
       description:
-        - Last step, of V(recorded), V(stopping), V(stopped), V(starting), V(running), V(failed), V(hung), V(predicted).
+        - Last step, of V(recorded), V(stopping), V(stopped), V(starting), V(running), V(failed), V(hung), V(left)
+          (stopped on purpose), V(predicted).
       type: str
     error:
       description: What went wrong with it, null when nothing did.

@@ -30,8 +30,8 @@ _SECONDS = ("stop_timeout", "start_timeout", "deadline", "settle")
 # The first answer comes within this time when everything is fast; then no second execution is needed.
 WAIT_S = 40
 PREDICTED = "predicted"
-# Parts of the request that come back in the journal; they say nothing about what happened.
-REQUEST_KEYS = frozenset({"depends_on", "file", "file_sha256", "loaded"})
+# Parts of the journal's rows that say nothing to people about what happened.
+REQUEST_KEYS = frozenset({"depends_on", "file", "file_sha256", "loaded", "ran"})
 # What a result tells of an earlier restart; the rest of it is for the target script.
 PREVIOUS_KEYS = ("run", "who", "began", "down")
 # A service that was started in vain.
@@ -381,4 +381,4 @@ def _why_down(name: str, result: Mapping[str, t.Any], error: TargetError | None,
     if error is not None:
         return "stopped"
     wished = options["dependents"] == "leave_stopped" and row["role"] == "dependent"
-    return "wished" if wished else "disabled"
+    return "wished" if wished or row["step"] == "left" else "disabled"

@@ -61,7 +61,7 @@ def _left(cut: Mapping[str, t.Any], end: Mapping[str, t.Any]) -> list[str]:
 def _one_row(cut: Mapping[str, t.Any], end: Mapping[str, t.Any]) -> Json:
     """What the completing run did to a service goes over what the first did; how it was before does not."""
     new = {key: value for key, value in end.items() if value is not None}
-    kept = ("role", "before", "process_before", "stop_ms")
+    kept = ("role", "before", "process_before", "process_source", "stop_ms")
     return {**cut, **new, **{key: cut[key] for key in kept if cut.get(key) is not None}}
 
 
