@@ -371,19 +371,20 @@ class _Restarting:
         """Go on with a run that was launched before the error; else the error is raised."""
         if error.code in _NOT_LAUNCHED or _is_end(error):
             return _interrupted_or_raise(error)
-        for _attempt in range(TRACE_TRIES):
+        for attempt in range(TRACE_TRIES):
+            if attempt:
+                self._clock.sleep(TRACE_WAIT_S)
             try:
                 answer = self._session._ask("restart_status", self._question())
             except ConnectionLost:
-                pass
+                continue
             except TargetError as another:
                 if _is_end(another):
                     return _interrupted_or_raise(another)
-            else:
-                if answer.get("outcome") == "unknown":
-                    break
-                return answer
-            self._clock.sleep(TRACE_WAIT_S)
+                continue
+            if answer.get("outcome") == "unknown":
+                break
+            return answer
         raise error
 
     def _trace(self, lost: ConnectionLost | None) -> Json | None:

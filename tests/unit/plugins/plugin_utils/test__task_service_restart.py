@@ -350,11 +350,12 @@ def test_rows_of_an_earlier_run_are_told_and_are_no_change_of_this_one() -> None
     ],
 )
 def test_success_with_something_down_says_what_to_do(options: Json, role: str, words: str) -> None:
-    done = answer(services=[row("MSExchangeES", role, stop_ms=10)], down=["MSExchangeES"])
+    done = answer(services=[row("MSExchangeES", role, stop_ms=10, ran=True)], down=["MSExchangeES"])
     result, dummy = restart(Described(), done, names=["MSExchangeIS"], **options)
     assert not result.get("failed") and result["down"] == ["MSExchangeES"]
     (text,) = result["advice"]
     assert text.startswith("MSExchangeES: ") and words in text and " Q" in text.replace("(", " ")
+    assert "ran" not in result["services"][0]
 
 
 def test_earlier_restart_that_is_only_reported_is_told_with_the_option() -> None:
