@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import _target
 from tests.lab.api import HostView, PauseView
-from tests.support.pairs import BIN, Pair, failure, name, plain, restart_task, running, states, told_truly
+from tests.support.pairs import BIN, LOADED, Pair, failure, name, plain, restart_task, running, states, told_truly
 from tests.support.playbook import Started
+from tests.support.unwired import ControllerGone, Server
 
 Servers = Callable[..., Pair]
 WHOLE = {"MSExchangeIS", "MSExchangeIMC", "MSExchangeES"}
@@ -213,6 +216,61 @@ def test_a_second_management_host_meets_the_lock_of_the_first(servers: Servers) 
     for server in pair:
         assert restarted(server, pair.before(server)) == WHOLE
     pair.converge()
+
+
+# -- launches that do not come through --------------------------------------------------------------------------------
+class Unlucky(Server):
+    """A server whose first restarts are lost on their way.
+
+    Attributes:
+        accidents: What happens to them: ``lost`` before they arrive, or ``cut`` between journal and worker.
+    """
+
+    accidents: tuple[str, ...] = ()
+
+    def execute(self, command: str, stdin: str) -> _target.Execution:
+        if not self.accidents or json.loads(stdin)["request"]["op"] != "restart":
+            return super().execute(command, stdin)
+        accident, *rest = self.accidents
+        self.accidents = tuple(rest)
+        if accident == "cut":
+            self._cut(command, stdin)
+        raise _target.ConnectionLost("reset by peer", sent=True)
+
+    def _cut(self, command: str, stdin: str) -> None:
+        self.runner.can_detach = False
+        self.machine.clock.call_later(5.0, self.lose_controller)
+        with pytest.raises(ControllerGone):
+            super().execute(command, stdin)
+        self.runner.can_detach = True
+
+
+@pytest.mark.parametrize("mode", ["direct", "computer"])
+@pytest.mark.parametrize("accidents", [("lost",), ("lost", "lost"), ("cut",), ("lost", "cut")], ids="-".join)
+def test_a_launch_that_does_not_come_through_is_made_again(mode: str, accidents: tuple[str, ...]) -> None:
+    server = Unlucky(mode, services=("ES",), text=LOADED)
+    before = server.processes()
+    server.accidents = accidents
+    written, result = server.plain_run(listeners=["pop3", "imap4"])
+    assert (written["changed"], result["outcome"], result["down"]) == (True, "restarted", [])
+    assert {service for service, number in server.processes().items() if before[service] != number} == WHOLE
+    again, nothing = server.plain_run(listeners=["pop3", "imap4"])
+    assert (again["changed"], again["owed"], nothing["changed"]) == (False, [], False)
+    server.close()
+
+
+@pytest.mark.parametrize("mode", ["direct", "computer"])
+def test_launches_that_never_arrive_are_no_success(mode: str) -> None:
+    server = Unlucky(mode, services=("ES",), text=LOADED)
+    before = server.processes()
+    server.accidents = ("lost",) * 9
+    dummy, result = server.plain_run(listeners=["pop3", "imap4"])
+    assert (result["failed"], result["changed"], result["error"]["code"]) == (True, False, "connection_lost")
+    assert server.processes() == before
+    server.accidents = ()
+    written, result = server.plain_run(listeners=["pop3", "imap4"])
+    assert (written["changed"], result["outcome"]) == (False, "restarted")
+    server.close()
 
 
 # -- journals that nobody may simply finish ---------------------------------------------------------------------------
