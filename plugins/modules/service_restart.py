@@ -155,7 +155,9 @@ outcome:
   returned: always
   type: str
 services:
-  description: Every service concerned, in start order.
+  description:
+    - Every service concerned, in start order. When the worker died and another run completed its work, the states and
+      processes afterwards are those that were seen at the end.
   returned: always
   type: list
   elements: dict
@@ -189,7 +191,8 @@ services:
       type: int
     step:
       description:
-        - Last step, of V(recorded), V(stopping), V(stopped), V(starting), V(running), V(failed), V(hung), V(predicted).
+        - Last step, of V(recorded), V(stopping), V(stopped), V(starting), V(running), V(failed), V(hung), V(left)
+          (stopped on purpose), V(predicted).
       type: str
     error:
       description: What went wrong with it, null when nothing did.
@@ -215,12 +218,14 @@ not_concerned:
   type: list
   elements: dict
 down:
-  description: Services that ran before and do not run now.
+  description:
+    - Services that do not run now and ran before, or before an interrupted restart that this one was to complete or
+      only reports.
   returned: always
   type: list
   elements: str
 advice:
-  description: What to do about each service that failed, with the article's number.
+  description: What to do about each service that failed or is RV(down), with the article's number.
   returned: always
   type: list
   elements: str
@@ -235,9 +240,23 @@ completed:
   type: list
   elements: str
 previous:
-  description: An interrupted restart that was reported and not completed.
+  description: An interrupted restart of before, null when there was none.
   returned: always
   type: dict
+  contains:
+    run:
+      description: Its identifier.
+      type: str
+    who:
+      description: Who had begun it.
+      type: str
+    began:
+      description: When, in seconds since 1970.
+      type: float
+    down:
+      description: What it had stopped and what is still down.
+      type: list
+      elements: str
 unfinished:
   description: What an interrupted restart had left behind when the task began, null when there was none.
   returned: always
@@ -248,10 +267,26 @@ refusals:
   type: list
   elements: dict
 problems:
-  description: Why the task failed, each with C(code), C(option), C(value), C(cause) and C(remedy).
+  description:
+    - Why the task failed, each with C(code), C(option), C(value), C(cause) and C(remedy). When the worker of the
+      restart died and what it had stopped could not be started again, the second one says why.
   returned: always
   type: list
   elements: dict
+error:
+  description: The error that the target, or the connection to it, ended with.
+  returned: when there was one
+  type: dict
+  contains:
+    code:
+      description: Its name in C(docs/target_protocol.md).
+      type: str
+    message:
+      description: What the target said.
+      type: str
+    detail:
+      description: What it is about; C(finish_error) holds the error of a run that could not complete this one.
+      type: dict
 executions:
   description: Remote executions of this task.
   returned: always

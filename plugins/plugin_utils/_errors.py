@@ -96,6 +96,8 @@ class Advice:
 
 
 _LOOK = "Look at the server before you run it again."
+START_ORDER_HINT = "for Exchange in the order SA, DS, IS, MTA, then the others (Q168739)"
+_IMC_EVENTS = "for MSExchangeIMC 4007 and 4020 mean a taken port 25 on the proxy (Q222553)"
 
 # One row per code of docs/target_protocol.md; a test compares the two lists.
 ADVICE: t.Mapping[str, Advice] = {
@@ -186,7 +188,7 @@ ADVICE: t.Mapping[str, Advice] = {
     ),
     "dependency_down": Advice(
         "{service} depends on {dependency}, which is {state}",
-        "Start it first, or set start_dependencies.",
+        f"Start it first, {START_ORDER_HINT}, or set start_dependencies.",
         "start_dependencies",
     ),
     "graph_changed": Advice(
@@ -205,7 +207,7 @@ ADVICE: t.Mapping[str, Advice] = {
     ),
     "start_failed": Advice(
         "{service} did not start",
-        "Look at the event log; for MSExchangeIMC 4007 and 4020 mean a taken port 25 on the proxy (Q222553).",
+        f"Look at the event log; {_IMC_EVENTS}, and 7000 or 7001 a service below that failed (Q260698).",
     ),
     "start_timeout": Advice(
         "{service} was not running in time (it is {state} after {waited_ms} ms)",
@@ -215,11 +217,13 @@ ADVICE: t.Mapping[str, Advice] = {
     ),
     "died": Advice(
         "{service} ran, and did not run any more (or as another process) seconds later",
-        "Look at the event log of the server.",
+        f"Look at the event log: {_IMC_EVENTS}, 4003 a damaged TCP/IP (Q268643), and after an unclean stop the "
+        "information store may end over its logs (Q262041). The next run starts it again.",
     ),
     "dependency_failed": Advice(
         "{service} was not started because {dependency} failed",
-        "Mend {dependency}, then run again with start: true.",
+        f"Mend {{dependency}}; the next run then starts both, {START_ORDER_HINT}. Q260698 shows such a chain (events "
+        "7000 and 7001).",
     ),
     "journal_corrupt": Advice(
         "the journal of an earlier restart cannot be read; nothing was stopped",
@@ -242,13 +246,14 @@ ADVICE: t.Mapping[str, Advice] = {
         "Install one version of the collection on the controller and report it.",
     ),
     "connection_lost": Advice(
-        "the connection was lost after the request was sent, and did not come back before the deadline",
+        "the connection was lost after the request was sent, and what became of it could not be learned in time",
         _LOOK + " A restart under way goes on without the controller.",
         "target_deadline",
     ),
     "interrupted": Advice(
         "the restart's worker ended before its work (the machine that ran it was restarted, or it was killed)",
-        "What it had stopped was started again where possible; run again to restart what is still owed.",
+        "What it had stopped was started again where possible; run again to restart what is still owed. By hand, start "
+        f"first what a service depends on, {START_ORDER_HINT}.",
     ),
     "login_refused": Advice(
         "the host refused the login",
@@ -284,6 +289,39 @@ ADVICE: t.Mapping[str, Advice] = {
         "ansible_connection",
     ),
 }
+
+
+# What is down although its service has no error of its own, and why.
+_DOWN: t.Mapping[str, Advice] = {
+    "stopped": Advice(
+        "{service} ran before and does not run now",
+        f"The next run starts it again. By hand, start first what it depends on, {START_ORDER_HINT}.",
+    ),
+    "earlier": Advice(
+        "{service} is disabled, or was left stopped by a restart before the last boot or older than a day; it was not "
+        "started",
+        f"Enable it or set finish: any, and run again. By hand, start first what it depends on, {START_ORDER_HINT}.",
+    ),
+    "disabled": Advice(
+        "{service} is disabled, so it was not started again",
+        "Leave it so, or set its start type back (Start is 2 for automatic, 3 for manual, Q176566) and start it.",
+    ),
+    "wished": Advice(
+        "{service} was stopped and not started again, as dependents: leave_stopped says",
+        f"Start it when it may run; what it depends on first, {START_ORDER_HINT}.",
+    ),
+}
+
+
+def down_advice(kind: str, service: str) -> str:
+    """Say why a service is down that has no error of its own, and what to do.
+
+    Args:
+        kind: ``stopped``, ``earlier`` (an earlier restart left it so), ``disabled`` or ``wished``.
+        service: Its name.
+    """
+    advice = _DOWN[kind]
+    return f"{advice.cause.format(service=service)}. {advice.remedy}"
 
 
 class _Filled(dict[str, t.Any]):

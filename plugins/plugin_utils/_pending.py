@@ -14,8 +14,10 @@ import hashlib
 import re
 from dataclasses import dataclass
 
+from ..module_utils._listeners import OWNERS
+from ._exchange import proxy_here
 from ._ini import Document, read_strict
-from ._server import FileState, Record, ServiceState
+from ._server import FileState, Record, Server, ServiceState
 
 # Times of file and process come from different clocks' ticks; FAT stores two-second steps.
 MARGIN_S = 5.0
@@ -64,7 +66,7 @@ class Pending:
     Attributes:
         pending: Whether it must restart to hold what its section says now.
         reason: ``stopped``, ``loaded`` (record and content), ``process_newer``, ``process_older``, ``unknown`` or
-            ``nothing``.
+            ``nothing`` (no section counts).
         text: The same for people.
         loaded: Hash of the section that the running process holds, None when unknown.
     """
@@ -127,3 +129,16 @@ def pending(service: ServiceState, record: Record | None, file: FileState, secti
     if record is not None and loaded is not None and service.process.same_as(record.process):
         return _by_content(loaded, now, section)
     return _by_time(service, record, file, now, section)
+
+
+def verdicts(server: Server) -> dict[str, Pending]:
+    """Decide for every process that reads a Wspcfg.ini, as the files are now, by lower-case service name."""
+    if proxy_here(server) is not None:
+        text = "Proxy Server runs on this server, so no Wspcfg.ini counts here (Q178532)"
+        return {owner.service.lower(): Pending(False, "nothing", text) for owner in OWNERS}
+    return {
+        owner.service.lower(): pending(
+            server.service(owner.service), server.record(owner.service), server.file(owner.file_id), owner.section
+        )
+        for owner in OWNERS
+    }

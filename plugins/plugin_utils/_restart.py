@@ -12,7 +12,7 @@ import typing as t
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ._errors import Problem
+from ._errors import START_ORDER_HINT, Problem
 from ._exchange import CLUSTER, KMS
 from ._server import ServiceState
 
@@ -262,7 +262,7 @@ def _down(graph: Graph, name: str, moved: Collection[str]) -> Iterable[Problem]:
         if graph.services[other].state == "stopped":
             service, dependency = graph.services[name].name, graph.services[other].name
             cause = f"{service} depends on {dependency}, which is stopped: it could not be started again"
-            remedy = f"Start {dependency} first, or set start_dependencies."
+            remedy = f"Start {dependency} first, {START_ORDER_HINT}, or set start_dependencies."
             yield Problem("dependency_down", cause, remedy, "start_dependencies", service=service)
 
 

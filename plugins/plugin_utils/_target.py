@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 
 from ._errors import TargetError
 from ._target_script import NoAnswer, loader, parse_answer, payload
+from ._united import told_names, united
 
 Json = dict[str, t.Any]
 
@@ -27,8 +28,16 @@ RECONNECT_LONGEST_S = 30.0
 # A script whose connection was cut may still be starting; only after this long is "no trace of it" believed.
 TRACE_WAIT_S = 5.0
 TRACE_TRIES = 3
+WRITE_TRIES = 3
 POLL_WAIT_S = 40
-NOTIFY_EVERY_S = 60.0
+# A line every minute: what an execution takes on top of its wait has to fit in as well.
+NOTIFY_EVERY_S = 55.0
+# A launch that lost its launcher blocks the next one for a minute (docs/target_protocol.md, section 4).
+OWN_LAUNCH_S = 150.0
+# Asked again, the answer would be the same, or the account would be locked.
+_FINAL = frozenset({"bad_request", "powershell_too_old", "credential_refused", "connection_lost"})
+# What ``restart`` is refused with before anything was launched; any other error may have come after that.
+_NOT_LAUNCHED = _FINAL | {"busy", "journal_corrupt", "outside_window", "worker_failed"}
 
 
 @dataclass(frozen=True)
@@ -162,10 +171,28 @@ class Session:
         Args:
             **request: Keys of docs/target_protocol.md, section 3, without the common ones.
         """
-        try:
-            return self._ask("apply", request)
-        except ConnectionLost as lost:
-            return self._after_lost_apply(lost, request)
+        lost: ConnectionLost | None = None
+        for _attempt in range(WRITE_TRIES):
+            refused: TargetError | None = None
+            try:
+                return self._ask("apply", request)
+            except ConnectionLost as error:
+                if lost is None and not error.sent:
+                    raise
+                lost = _as_sent(error)
+            except TargetError as error:
+                # The write that was lost may have been at work all the same: then it is what this one met.
+                if lost is None:
+                    raise
+                refused = error
+            state, seen = self._look_for_write(None if refused else lost, request["files"])
+            if state == "new":
+                return {**seen, "op": "apply", "applied": _applied(request["files"], seen), "restored": [], "left": []}
+            if refused is not None and not self._is_mine(refused.detail):
+                raise refused
+            if state != "old" or seen["lock"] is not None:
+                break
+        raise TargetError("connection_lost", lost.text if lost else "", answer=_half_written(request["files"], seen))
 
     def restart(self, **request: t.Any) -> Json:
         """Restart services and wait for the outcome, polling once a minute at least.
@@ -179,18 +206,7 @@ class Session:
         Raises:
             TargetError: Its ``answer`` carries the same keys as a success.
         """
-        began = self._clock.monotonic()
-        try:
-            answer = self._ask("restart", request)
-        except ConnectionLost as lost:
-            answer = self._after_lost_restart(lost, request)
-        answer = self._wait_until_done(answer, request, began)
-        if answer.get("outcome") == "interrupted" and not _was_touched(answer):
-            # The script was cut down before its worker took over; nothing was stopped, so it is launched anew.
-            answer = self._wait_until_done(self._as_new_run("restart", request), request, began)
-        if answer.get("outcome") == "interrupted":
-            raise TargetError("interrupted", answer={**answer, **self._finish(request)})
-        return answer
+        return _Restarting(self, request).run()
 
     def close(self) -> None:
         """End the session; the connection itself belongs to the caller."""
@@ -257,83 +273,254 @@ class Session:
                 lost = error
         raise TargetError("connection_lost", lost.text)
 
-    def _after_lost_apply(self, lost: ConnectionLost, request: Mapping[str, t.Any]) -> Json:
-        for _attempt in range(TRACE_TRIES):
-            seen = self._again(lost, lambda: self._ask("inspect", _look_at(request["files"])))
-            found = {row["path"].lower(): row for row in seen["files"] if row["path"]}
-            state = _compare(request["files"], found)
-            if state == "new":
-                return {**seen, "op": "apply", "applied": _applied(request["files"], found), "restored": [], "left": []}
-            if seen["lock"] is None:
+    def learn(self, op: str, keys: Mapping[str, t.Any], lost: ConnectionLost | None = None) -> Json:
+        """Ask until the target tells or the deadline is over: for questions about what was sent before.
+
+        Whatever happens to the question, an error of the target included, says nothing about that.
+
+        Args:
+            op: ``inspect`` or ``restart_status``.
+            keys: The operation's own.
+            lost: The accident that has just happened.
+
+        Raises:
+            TargetError: The last error; ``done`` is true in the answer of one that is the restart's own.
+        """
+        pause = RECONNECT_FIRST_S
+        end = self._clock.monotonic() + self._deadline
+        while True:
+            try:
+                return self._ask(op, keys) if lost is None else self._again(lost, lambda: self._ask(op, keys))
+            except ConnectionLost as error:
+                lost = _as_sent(error)
+            except TargetError as error:
+                if error.code in _FINAL or _is_end(error) or self._clock.monotonic() + pause > end:
+                    raise
+                lost = None
+                self._say(f"no news ({_short(error)}); asking again in {pause:.0f} s")
+                self._clock.sleep(pause)
+                pause = min(pause * 2, RECONNECT_LONGEST_S)
+
+    def _look_for_write(self, lost: ConnectionLost | None, files: Sequence[Mapping[str, t.Any]]) -> tuple[str, Json]:
+        """Look at the files until nobody is at work any more; ours is waited for longer than somebody else."""
+        end = self._clock.monotonic() + self._deadline
+        seen = self.learn("inspect", _look_at(files), lost)
+        looks = 1
+        while _compare(files, _by_path(seen)) != "new" and seen["lock"] is not None:
+            patient = self._is_mine(seen["lock"]) and self._clock.monotonic() < end
+            if looks >= TRACE_TRIES and not patient:
                 break
             self._clock.sleep(TRACE_WAIT_S)
-        if state == "old" and seen["lock"] is None:
-            return self._ask_once_more("apply", request)
-        left = [row["path"] for row in request["files"] if _is_new(row, found)]
-        raise TargetError("connection_lost", lost.text, answer={"applied": [], "restored": [], "left": left})
+            seen = self.learn("inspect", _look_at(files))
+            looks += 1
+        return _compare(files, _by_path(seen)), seen
 
-    def _after_lost_restart(self, lost: ConnectionLost, request: Mapping[str, t.Any]) -> Json:
-        """Find the run that was launched; launch it again only when there is no trace of it."""
-        status = {"of": self.identity.run, "wait": POLL_WAIT_S}
-        for _attempt in range(TRACE_TRIES):
-            answer = self._again(lost, lambda: self._ask("restart_status", status))
-            if answer.get("outcome") != "unknown":
-                return answer
-            self._clock.sleep(TRACE_WAIT_S)
-        return self._ask_once_more("restart", request)
+    def _is_mine(self, holder: Mapping[str, t.Any]) -> bool:
+        return bool(holder.get("run") == self.identity.run)
 
-    def _ask_once_more(self, op: str, request: Mapping[str, t.Any]) -> Json:
-        """Repeat a write after it was seen that it left no trace; a second accident ends the matter or is polled."""
-        try:
-            return self._ask(op, request)
-        except ConnectionLost as lost:
-            if op == "restart":
-                return self._poll()
-            raise TargetError("connection_lost", lost.text) from lost
-        except TargetError as error:
-            if op == "restart" and error.code == "busy" and error.detail.get("run") == self.identity.run:
-                return self._poll()
-            raise
 
-    def _as_new_run(self, op: str, request: Mapping[str, t.Any]) -> Json:
-        """Ask under another run's name, because the journal holds the old one."""
-        self.identity = replace(self.identity, run=str(uuid.uuid4()))
-        return self._ask_once_more(op, request)
+class _Restarting:
+    """One restart, from its launch to its end, whatever happens to connections, launchers and workers.
 
-    # -- waiting for a restart ----------------------------------------------------------------------------------
+    Attributes:
+        last: The last answer that told how far it is.
+    """
 
-    def _wait_until_done(self, answer: Json, request: Mapping[str, t.Any], began: float) -> Json:
-        end = began + float(request["deadline"]) + self._deadline
-        said = began
-        while not answer.get("done"):
-            now = self._clock.monotonic()
-            if now > end:
-                raise TargetError("connection_lost", "the worker did not report an end", answer=answer)
-            if now - said >= NOTIFY_EVERY_S or said == began:
-                self._say(_progress(answer, self.identity.computer))
-                said = now
-            answer = self._poll()
+    def __init__(self, session: Session, request: Mapping[str, t.Any]) -> None:
+        self._session = session
+        self._request = request
+        self._clock = session._clock
+        self._runs: set[str] = set()
+        self._said: float | None = None
+        self.last: Json = {}
+
+    def run(self) -> Json:
+        answer = self._until_done(self._launch(self._request))
+        if answer["outcome"] == "interrupted" and not _was_touched(answer):
+            # The script was cut down before its worker took over; nothing was stopped, so it is launched anew.
+            answer = self._until_done(self._anew(self._request))
+        if answer["outcome"] == "interrupted":
+            raise self._finished(answer)
         return answer
 
-    def _poll(self) -> Json:
-        status = {"of": self.identity.run, "wait": POLL_WAIT_S}
-        try:
-            return self._ask("restart_status", status)
-        except ConnectionLost as lost:
-            return self._again(_as_sent(lost), lambda: self._ask("restart_status", status))
+    # -- launching ----------------------------------------------------------------------------------------------
 
-    def _finish(self, request: Mapping[str, t.Any]) -> Json:
-        """Have the services that the dead worker left down started again; nothing is stopped for it."""
-        keys = {**request, "services": [], "start": [], "window": None}
+    def _launch(self, request: Mapping[str, t.Any]) -> Json:
+        """Launch; after an accident the run is looked for, and launched again only when there is no trace of it."""
+        lost: ConnectionLost | None = None
+        for _attempt in range(WRITE_TRIES):
+            known, own = bool(self._runs), self._session.identity.run
+            try:
+                # Once the request may have arrived, even a host that cannot be reached is waited for.
+                self._runs.add(own)
+                return self._session._ask("restart", {**request, "wait": self._wait(request["wait"])})
+            except ConnectionLost as error:
+                if not error.sent and not known:
+                    raise
+                lost = _as_sent(error)
+            except TargetError as error:
+                if error.code != "busy" or error.detail.get("run") != own:
+                    return self._after_error(error)
+                lost = None
+            answer = self._trace(lost)
+            if answer is not None:
+                return answer
+        raise TargetError("connection_lost", lost.text if lost else "it was launched, and left no trace")
+
+    def _after_error(self, error: TargetError) -> Json:
+        """Go on with a run that was launched before the error; else the error is raised."""
+        if error.code in _NOT_LAUNCHED or _is_end(error):
+            return _interrupted_or_raise(error)
+        for attempt in range(TRACE_TRIES):
+            if attempt:
+                self._clock.sleep(TRACE_WAIT_S)
+            try:
+                answer = self._session._ask("restart_status", self._question())
+            except ConnectionLost:
+                continue
+            except TargetError as another:
+                if _is_end(another):
+                    return _interrupted_or_raise(another)
+                continue
+            if answer.get("outcome") == "unknown":
+                break
+            return answer
+        raise error
+
+    def _trace(self, lost: ConnectionLost | None) -> Json | None:
+        """Return what is told of the run, None when for a while nothing is: a script that was cut may still start."""
+        for attempt in range(TRACE_TRIES):
+            if attempt:
+                self._clock.sleep(TRACE_WAIT_S)
+            answer = self._status(lost)
+            if answer.get("outcome") != "unknown":
+                return answer
+            lost = None
+        return None
+
+    def _anew(self, request: Mapping[str, t.Any]) -> Json:
+        """Launch under another run's name, because the journal holds the old one.
+
+        As long as the old launch is young it counts as busy; should its worker come after all, that one is followed.
+        """
+        old = self._session.identity
+        end = self._clock.monotonic() + OWN_LAUNCH_S
+        while True:
+            self._session.identity = replace(old, run=str(uuid.uuid4()))
+            try:
+                return self._launch(request)
+            except TargetError as error:
+                mine = error.code == "busy" and error.detail.get("run") in self._runs
+                if not mine or self._clock.monotonic() > end:
+                    raise
+            self._session.identity = old
+            answer = self._status()
+            if answer.get("outcome") != "interrupted":
+                return answer
+            self._clock.sleep(TRACE_WAIT_S)
+
+    # -- waiting ------------------------------------------------------------------------------------------------
+
+    def _until_done(self, answer: Json) -> Json:
+        """Poll until the run has ended.
+
+        Raises:
+            TargetError: It ended with an error, or nobody can tell how it ended: that is no success.
+        """
+        patience = self._session._deadline
+        end = self._clock.monotonic() + float(self._request["deadline"]) + patience
+        while not answer.get("done"):
+            now = self._clock.monotonic()
+            end = max(end, now + _announced(answer) + patience)
+            if now > end:
+                raise TargetError("connection_lost", "the worker did not report an end", answer=answer)
+            self._tell(answer)
+            answer = self._status()
+        if answer.get("outcome") == "unknown":
+            raise TargetError("connection_lost", "the server has no journal of this run any more", answer=self.last)
+        return answer
+
+    def _status(self, lost: ConnectionLost | None = None) -> Json:
         try:
-            answer = self._wait_until_done(self._as_new_run("restart", keys), keys, self._clock.monotonic())
+            answer = self._session.learn("restart_status", self._question(), lost)
         except TargetError as error:
-            return {"finish_error": {"code": error.code, "message": error.text}}
-        return {key: answer[key] for key in ("finished", "left_alone", "previous", "down") if key in answer}
+            if _is_end(error):
+                return _interrupted_or_raise(error)
+            raise TargetError(error.code, error.text, error.detail, {**self.last, **error.answer}) from error
+        if not answer.get("done"):
+            self.last = answer
+        return answer
+
+    def _question(self) -> Json:
+        return {"of": self._session.identity.run, "wait": self._wait(POLL_WAIT_S)}
+
+    def _wait(self, longest: float) -> int:
+        """Seconds that the target may take: no longer than until the next line is due."""
+        if self._said is None:
+            return int(longest)
+        return int(max(1.0, min(longest, self._said + NOTIFY_EVERY_S - self._clock.monotonic())))
+
+    def _tell(self, answer: Json) -> None:
+        now = self._clock.monotonic()
+        if self._said is None or now - self._said >= NOTIFY_EVERY_S:
+            self._session._say(_progress(answer, self._session.identity.computer))
+            self._said = now
+
+    # -- after the worker's death -------------------------------------------------------------------------------
+
+    def _finished(self, cut: Json) -> TargetError:
+        """Have what the dead worker left down started again; nothing is stopped for it. Return the run's error."""
+        keys = {**self._request, "services": [], "start": [], "window": None}
+        failure: TargetError | None = None
+        try:
+            end = self._until_done(self._anew(keys))
+            if end["outcome"] == "interrupted":
+                failure = TargetError("interrupted", answer=end)
+        except TargetError as error:
+            failure, end = error, error.answer
+        answer = united(cut, end, self._states(told_names(cut, end)))
+        if failure is None:
+            return TargetError("interrupted", answer=answer)
+        told = {"code": failure.code, "message": failure.text, "detail": failure.detail}
+        return TargetError("interrupted", detail={"finish_error": told}, answer=answer)
+
+    def _states(self, names: Sequence[str]) -> Json:
+        """Return services as they are now, by lower-case name; empty when they cannot be seen."""
+        keys: Json = {"registry": [], "services": list(names), "files": [], "state": False}
+        try:
+            seen = self._session.learn("inspect", {**keys, "backup": None, "events": None, "ports": []})
+        except TargetError:
+            return {}
+        return {row["name"].lower(): row for row in seen["services"]}
+
+
+def _is_end(error: TargetError) -> bool:
+    """Tell whether the error is the restart's own, and not one of the question."""
+    return bool(error.answer.get("done")) and error.answer.get("outcome") in ("failed", "interrupted")
+
+
+def _interrupted_or_raise(error: TargetError) -> Json:
+    """A worker may die after a first error: what it left down is completed then, as without one."""
+    if error.answer.get("outcome") == "interrupted":
+        return error.answer
+    raise error
+
+
+def _announced(answer: Mapping[str, t.Any]) -> float:
+    """Seconds that the step under way may still take, by the clock that set its deadline."""
+    now = (answer.get("clock") or {}).get("now")
+    return float(answer["deadline"]) - float(now) if now and answer.get("deadline") else 0.0
+
+
+def _short(error: TargetError) -> str:
+    return f"{error.code}: {error.text}"[:200] if error.text else error.code
 
 
 def _was_touched(answer: Mapping[str, t.Any]) -> bool:
-    return any(row.get("step") not in (None, "recorded") for row in answer.get("services") or ())
+    """Tell whether the run took a first step; rows that it took over from an earlier one are none of its steps."""
+    taken = {step["service"] for step in answer.get("timeline") or () if step["step"] != "recorded"}
+    rows = answer.get("services") or ()
+    return any(row.get("step") not in (None, "recorded") and row["name"] in taken for row in rows)
 
 
 def _as_sent(lost: ConnectionLost) -> ConnectionLost:
@@ -386,6 +573,10 @@ def _look_at(files: Sequence[Mapping[str, t.Any]]) -> Json:
     return {**keys, "backup": None, "events": None, "ports": []}
 
 
+def _by_path(seen: Mapping[str, t.Any]) -> dict[str, Mapping[str, t.Any]]:
+    return {row["path"].lower(): row for row in seen["files"] if row["path"]}
+
+
 def _wanted_sha(row: Mapping[str, t.Any]) -> str | None:
     if row["from_backup"] is not None:
         return str(row["from_backup"])
@@ -411,7 +602,13 @@ def _compare(files: Sequence[Mapping[str, t.Any]], found: Mapping[str, Mapping[s
     return "mixed"
 
 
-def _applied(files: Sequence[Mapping[str, t.Any]], found: Mapping[str, Mapping[str, t.Any]]) -> list[Json]:
+def _half_written(files: Sequence[Mapping[str, t.Any]], seen: Mapping[str, t.Any]) -> Json:
+    left = [row["path"] for row in files if _is_new(row, _by_path(seen))]
+    return {"applied": [], "restored": [], "left": left}
+
+
+def _applied(files: Sequence[Mapping[str, t.Any]], answer: Mapping[str, t.Any]) -> list[Json]:
+    found = _by_path(answer)
     rows = []
     for row in files:
         seen = found[row["path"].lower()]

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..module_utils._listeners import OWNERS
-from ._errors import Problem, Refused, TargetError, explain, problem_of
+from ._errors import Problem, Refused, TargetError, down_advice, explain, problem_of
 from ._journal import as_finished, journal_result, journal_warnings, owed_by_journal
-from ._pending import Pending, pending
+from ._pending import verdicts
 from ._plan import loads_of, unchanged_files
 from ._restart import Entry, Loads, RestartPlan, Wish, plan_restart
 from ._server import Server
@@ -30,8 +30,12 @@ _SECONDS = ("stop_timeout", "start_timeout", "deadline", "settle")
 # The first answer comes within this time when everything is fast; then no second execution is needed.
 WAIT_S = 40
 PREDICTED = "predicted"
-# Parts of the request that come back in the journal; they say nothing about what happened.
-REQUEST_KEYS = frozenset({"depends_on", "file", "file_sha256", "loaded"})
+# Parts of the journal's rows that say nothing to people about what happened.
+REQUEST_KEYS = frozenset({"depends_on", "file", "file_sha256", "loaded", "ran"})
+# What a result tells of an earlier restart; the rest of it is for the target script.
+PREVIOUS_KEYS = ("run", "who", "began", "down")
+# A service that was started in vain.
+REST = frozenset({None, "stopped"})
 ALLOWS = ("allow_kms", "allow_cluster", "allow_disabled", "start_dependencies")
 
 
@@ -125,31 +129,21 @@ def _entry(row: Mapping[str, t.Any]) -> Entry:
     return Entry(row["name"], row["role"], tuple(row["depends_on"]), loads)
 
 
-def _verdicts(server: Server) -> dict[str, Pending]:
-    """Return for every process that reads a Wspcfg.ini whether it is pending, by lower-case service name."""
-    return {
-        owner.service.lower(): pending(
-            server.service(owner.service), server.record(owner.service), server.file(owner.file_id), owner.section
-        )
-        for owner in OWNERS
-    }
-
-
 def _only_pending(server: Server, names: Sequence[str]) -> tuple[list[str], list[Json]]:
     """Divide names into those that must restart and those that need not.
 
     Raises:
         Refused: A service that reads no Wspcfg.ini: nothing could ever be pending there.
     """
-    verdicts = _verdicts(server)
+    found = verdicts(server)
     known = ", ".join(owner.service for owner in OWNERS)
     remedy = f"Leave only_if_pending out, or name some of: {known}."
     cause = "this service reads no Wspcfg.ini, so nothing is ever pending there"
-    problems = [Problem("bad_option", cause, remedy, "names", name) for name in names if name.lower() not in verdicts]
+    problems = [Problem("bad_option", cause, remedy, "names", name) for name in names if name.lower() not in found]
     if problems:
         raise Refused(problems)
-    kept = [name for name in names if verdicts[name.lower()].pending]
-    skipped = [{"name": name, "reason": verdicts[name.lower()].text} for name in names if name not in kept]
+    kept = [name for name in names if found[name.lower()].pending]
+    skipped = [{"name": name, "reason": found[name.lower()].text} for name in names if name not in kept]
     return kept, skipped
 
 
@@ -225,8 +219,9 @@ def run(session: Session, options: Mapping[str, t.Any], *, host: str, check: boo
         problems = [problem.as_result() for problem in refused.problems]
         return {**_result(job, {}, session, host), "failed": True, "msg": refused.message(host), "problems": problems}
     except TargetError as error:
-        return _failed(job, error, session, host)
-    return _result(job, answer, session, host)
+        return _failed(job, error, session, host, options)
+    result = _result(job, answer, session, host)
+    return {**result, "advice": _advice(result, None, options)}
 
 
 def _request(job: Job, options: Mapping[str, t.Any]) -> Json:
@@ -258,10 +253,14 @@ def _row(entry: Entry, before: str | None, after: str) -> Json:
     return {**empty, "name": entry.name, "role": entry.role, "before": before, "after": after, "step": PREDICTED}
 
 
-def _touched(row: Mapping[str, t.Any]) -> bool:
-    """Tell whether a service was stopped or started, or would be."""
-    done = row.get("stop_ms") is not None or row.get("start_ms") is not None
-    return done or row.get("step") == PREDICTED or row.get("after") not in (None, row.get("before"))
+def _touched(row: Mapping[str, t.Any], timeline: Iterable[Mapping[str, t.Any]]) -> bool:
+    """Tell whether this run stopped or started a service, or would; a row may also tell of the run before."""
+    if row.get("step") == PREDICTED:
+        return True
+    steps = {step["step"] for step in timeline if step["service"] == row["name"]}
+    after = row.get("after")
+    stopped = row.get("stop_ms") is not None or after not in (None, row.get("before"))
+    return ("stopping" in steps and stopped) or "running" in steps or ("starting" in steps and after not in REST)
 
 
 def _services(answer: Mapping[str, t.Any]) -> list[Json]:
@@ -270,9 +269,9 @@ def _services(answer: Mapping[str, t.Any]) -> list[Json]:
     return [{key: value for key, value in row.items() if key not in REQUEST_KEYS} for row in rows]
 
 
-def _transition(rows: Iterable[Mapping[str, t.Any]]) -> Json:
+def _transition(rows: Iterable[Mapping[str, t.Any]], timeline: Sequence[Mapping[str, t.Any]]) -> Json:
     """Return the change of states as Ansible's diff shows it."""
-    moved = [row for row in rows if _touched(row)]
+    moved = [row for row in rows if _touched(row, timeline)]
     before = "".join(f"{row['name']}: {_state(row, 'before')}\n" for row in moved)
     after = "".join(f"{row['name']}: {_state(row, 'after')}\n" for row in moved)
     return {"before_header": "services before", "after_header": "services after", "before": before, "after": after}
@@ -286,52 +285,100 @@ def _state(row: Mapping[str, t.Any], when: str) -> str:
 
 def _result(job: Job, answer: Mapping[str, t.Any], session: Session, host: str) -> Json:
     rows = _services(answer)
+    timeline = answer.get("timeline") or []
+    previous = answer.get("previous")
     plan = job.plan
     return {
-        "changed": any(_touched(row) for row in rows) or bool(answer.get("finished")),
+        "changed": any(_touched(row, timeline) for row in rows) or bool(answer.get("finished")),
         "outcome": answer.get("outcome", "nothing"),
         "services": rows,
-        "timeline": answer.get("timeline") or [],
+        "timeline": timeline,
         "roots": list(plan.roots),
         "takes_down": list(plan.takes_down),
         # Not "skipped": Ansible takes a result with that key for a task that did not run.
         "not_concerned": list(job.skipped),
-        "down": answer.get("down") or [],
+        "down": _down(answer),
         "advice": [],
         "left_alone": answer.get("left_alone") or [],
         "completed": answer.get("finished") or [],
-        "previous": answer.get("previous"),
+        "previous": previous and {key: previous.get(key) for key in PREVIOUS_KEYS},
         "unfinished": job.journal,
         "refusals": [problem.as_result() for problem in plan.refusals],
         "problems": [],
         "warnings": [f"{host}: {warning}" for warning in job.warnings],
-        "diff": _transition(rows),
+        "diff": _transition(rows, timeline),
         "executions": session.executions,
         "clock": answer.get("clock") or job.clock,
     }
 
 
-def _failed(job: Job, error: TargetError, session: Session, host: str) -> Json:
+def _down(answer: Mapping[str, t.Any]) -> list[str]:
+    """Name what ran before this run, or before an earlier one that it was to complete, and does not now."""
+    earlier = (answer.get("previous") or {}).get("down") or ()
+    # One that hangs on its way down is not stopped yet; the error that names it says so.
+    detail = (answer.get("error") or {}).get("detail") or {}
+    hanging = [detail["service"]] if detail.get("state") == "stop_pending" and detail.get("service") else []
+    return list(dict.fromkeys([*(answer.get("down") or ()), *earlier, *hanging]))
+
+
+def _failed(job: Job, error: TargetError, session: Session, host: str, options: Mapping[str, t.Any]) -> Json:
     result = _result(job, error.answer, session, host)
-    advice = _advice(result["services"])
-    down = f" Down now: {', '.join(result['down'])}." if result["down"] else ""
+    problems = [problem_of(error.code, error.detail, text=error.text), *_completing(error)]
+    more = [f"Completing it failed: {problem.cause}. {problem.remedy}" for problem in problems[1:]]
+    if result["down"]:
+        more.append(f"Down now: {', '.join(result['down'])}.")
+    if not error.answer.get("done"):
+        more += _seen_last(result["services"])
     return {
         **result,
         "outcome": error.answer.get("outcome", "failed"),
         "failed": True,
-        "msg": explain(error, host) + down,
-        "advice": advice,
-        "problems": [problem_of(error.code, error.detail, text=error.text).as_result()],
+        "msg": " ".join([explain(error, host), *more]),
+        "advice": _advice(result, error, options),
+        "problems": [problem.as_result() for problem in problems],
         "error": {"code": error.code, "message": error.text, "detail": error.detail},
     }
 
 
-def _advice(rows: Iterable[Mapping[str, t.Any]]) -> list[str]:
-    """Say per service that failed what to do about it."""
-    texts = []
-    for row in rows:
-        if row.get("error"):
-            detail = {"service": row["name"], **(row["error"].get("detail") or {})}
-            problem = problem_of(row["error"]["code"], detail)
-            texts.append(f"{row['name']}: {problem.cause}. {problem.remedy}")
-    return texts
+def _completing(error: TargetError) -> list[Problem]:
+    """Return why an interrupted restart could not be completed."""
+    failure = error.detail.get("finish_error")
+    return [problem_of(failure["code"], failure["detail"], text=failure["message"])] if failure else []
+
+
+def _seen_last(rows: Iterable[Mapping[str, t.Any]]) -> list[str]:
+    """Say what was on its way when the target was heard of last."""
+    moving = [f"{row['name']} {row['step']}" for row in rows if row["step"] in ("stopping", "stopped", "starting")]
+    return [f"Seen last: {', '.join(moving)}."] if moving else []
+
+
+def _advice(result: Mapping[str, t.Any], error: TargetError | None, options: Mapping[str, t.Any]) -> list[str]:
+    """Say what to do about each service that failed or is down."""
+    rows = {row["name"]: row for row in result["services"]}
+    texts = {name: _what_failed(name, row["error"]) for name, row in rows.items() if row.get("error")}
+    concerned = None if error is None else error.detail.get("service")
+    if error is not None and concerned and concerned not in texts:
+        texts[concerned] = _what_failed(concerned, {"code": error.code, "detail": error.detail})
+    for name in result["down"]:
+        if name not in texts:
+            texts[name] = down_advice(_why_down(name, result, error, options), name)
+    return [f"{name}: {text}" for name, text in texts.items()]
+
+
+def _what_failed(name: str, error: Mapping[str, t.Any]) -> str:
+    problem = problem_of(error["code"], {"service": name, **(error.get("detail") or {})})
+    return f"{problem.cause}. {problem.remedy}"
+
+
+def _why_down(name: str, result: Mapping[str, t.Any], error: TargetError | None, options: Mapping[str, t.Any]) -> str:
+    """Tell why a service without an error of its own is down, as ``down_advice`` has it."""
+    earlier = (result["previous"] or {}).get("down") or ()
+    row = next((row for row in result["services"] if row["name"] == name), None)
+    if row is None or (error is not None and error.code == "interrupted" and not error.detail and name in earlier):
+        # A run that fails to complete an earlier one does not look at its own services: what is down is owed as before.
+        completing = error is not None and not any(row.get("before") for row in result["services"])
+        return "stopped" if completing else "earlier"
+    if error is not None:
+        return "stopped"
+    wished = options["dependents"] == "leave_stopped" and row["role"] == "dependent"
+    return "wished" if wished or row["step"] == "left" else "disabled"

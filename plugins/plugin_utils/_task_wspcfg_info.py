@@ -21,7 +21,7 @@ from ._errors import Problem, Refused, TargetError, explain, problem_of
 from ._events import causes, decode
 from ._exchange import proxy_here
 from ._journal import journal_result, journal_warnings
-from ._pending import pending
+from ._pending import verdicts
 from ._plan import FILES, finish_plan, unchanged_files
 from ._restart import is_active
 from ._server import FileState, Server, ServiceState
@@ -154,18 +154,17 @@ def _service(row: ServiceState) -> Json:
 
 
 def _pending(server: Server) -> list[Json]:
+    known = verdicts(server)
     rows = []
     for owner in OWNERS:
-        service = server.service(owner.service)
+        service, verdict = server.service(owner.service), known[owner.service.lower()]
         if not service.exists:
             continue
-        file = server.file(owner.file_id)
-        verdict = pending(service, server.record(owner.service), file, owner.section)
         rows.append(
             {
                 "service": service.name,
                 "section": owner.section,
-                "pending": verdict.pending and proxy_here(server) is None,
+                "pending": verdict.pending,
                 "reason": verdict.text,
                 "known_by": verdict.reason,
                 "running": is_active(service),

@@ -38,6 +38,7 @@ GRAPH: dict[str, tuple[str, ...]] = {
     "MSExchangeDX": ("MSExchangeMTA",),
     "MSExchangeFB": ("MSExchangeDS", "MSExchangeIS", "EventLog"),
     "MSExchangeMSMI": ("MSExchangeDS", "EventLog"),
+    "MSExchangeATMTA": ("EventLog", "MSExchangeMSMI", "LanmanServer"),
     "EventLog": (),
 }
 

@@ -150,6 +150,19 @@ def states(result: Json) -> dict[str, tuple[State | None, State | None]]:
     return {row["name"]: (row["before"], row["after"]) for row in result["services"]}
 
 
+def told_truly(server: HostView, result: Json, before: dict[str, int]) -> None:
+    """The result says of every service what the service manager says, and knows processes where they can be known."""
+    for row in result["services"]:
+        assert row["after"] == server.service(row["name"])
+        if server.machine.address:
+            assert (row["process_before"] or {}).get("id") == before.get(row["name"])
+            if row["step"] == "running":
+                assert row["process_after"]["id"] == server.process_id(row["name"]) != before[row["name"]]
+        else:
+            assert (row["process_before"], row["process_after"], row["process_source"]) == (None, None, "unknowable")
+    assert result["timeline"] == sorted(result["timeline"], key=lambda step: step["at"])
+
+
 @contextlib.contextmanager
 def fleet(**values: t.Any) -> Iterator[Fleet]:
     """Two servers that differ in the way to them only, and two management hosts. No mail port is really opened.

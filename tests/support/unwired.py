@@ -91,7 +91,7 @@ class Server:
 
     Attributes:
         machine: The server. runner: The machine that runs the script.
-        said: Lines for the person who waits.
+        said: Lines for the person who waits. said_at: When each was printed.
     """
 
     def __init__(
@@ -100,6 +100,7 @@ class Server:
         self.loop = asyncio.new_event_loop()
         self.mode = mode
         self.said: list[str] = []
+        self.said_at: list[float] = []
         self._network = Network()
         self._gone: asyncio.Future[None] | None = None
         self.run_async(self._build(services, stopped, text))
@@ -145,7 +146,11 @@ class Server:
         computer = None if self.mode == "direct" else "EXCH1"
         credential = None if self.mode == "direct" else _target.Credential(*ACCOUNT)
         identity = _target.Identity(str(uuid.uuid4()), "tester@controller", computer, credential)
-        return _target.Session(self, identity, clock=self, deadline=300.0, say=self.said.append)
+        return _target.Session(self, identity, clock=self, deadline=300.0, say=self._say)
+
+    def _say(self, line: str) -> None:
+        self.said.append(line)
+        self.said_at.append(self.monotonic())
 
     def wspcfg(self, *, check: bool = False, **options: t.Any) -> Json:
         """Run the task ``wspcfg``."""

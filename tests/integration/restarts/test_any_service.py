@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 
@@ -113,10 +114,13 @@ def test_it_prints_such_a_line_every_minute_of_the_controllers_clock(mode: str) 
     server = Server(mode)
     minutes = 14
     server.machine.services.open("MSExchangeIS").behaviour.stop_ms = minutes * 60_000
+    begun = server.monotonic()
     result = server.service_restart(names=["MSExchangeIS"])
     assert result["outcome"] == "restarted"
     stopping = [line for line in server.said if STEP.search(line)]
-    assert minutes - 3 <= len(stopping) <= minutes + 1
+    times = [begun, *(at for at, line in zip(server.said_at, server.said, strict=True) if line in stopping)]
+    assert all(after - before <= 60 for before, after in itertools.pairwise(times))
+    assert minutes <= len(stopping) <= minutes + 2
     assert all("MSExchangeIS stopping" in line for line in stopping)
     assert all(line.startswith("EXCH1: ") == (mode == "computer") for line in stopping)
     assert len({STEP.search(line)[0] for line in stopping}) == 1  # type: ignore[index]

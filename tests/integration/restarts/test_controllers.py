@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import _target
 from tests.lab.api import HostView, PauseView
-from tests.support.pairs import BIN, Pair, failure, name, plain, restart_task, running
+from tests.support.pairs import BIN, LOADED, Pair, failure, name, plain, restart_task, running, states, told_truly
 from tests.support.playbook import Started
+from tests.support.unwired import ControllerGone, Server
 
 Servers = Callable[..., Pair]
 WHOLE = {"MSExchangeIS", "MSExchangeIMC", "MSExchangeES"}
@@ -129,14 +132,42 @@ def test_a_reboot_of_the_machine_that_runs_the_worker_brings_everything_back(ser
         assert entry.outcome in ("failed", "ignored")
         assert entry.result["error"]["code"] == "interrupted"
         assert running(server) >= set(pair.before(server))
-    computer = run.of("ex2", "service_restart")[0].result
-    assert set(computer["completed"]) == WHOLE
-    assert computer["down"] == []
+        result = entry.result
+        # A server that boots starts its automatic services itself; the next run finds nothing left to complete.
+        assert set(result["completed"]) == (WHOLE if server is pair.computer else set())
+        assert (result["changed"], result["outcome"], result["down"]) == (True, "interrupted", [])
+        assert states(result) == dict.fromkeys(WHOLE, ("running", "running"))
+        told_truly(server, result, pair.before(server))
+        assert [problem["code"] for problem in result["problems"]] == ["interrupted"]
+        assert "Q168739" in result["msg"]
     pair.lab.clear()
     pair.converge()
     for server in pair:
         assert running(server) >= set(pair.before(server))
         assert server.in_force()["STORE"] == (110, 143)
+
+
+def test_what_an_interrupted_restart_cannot_bring_back_is_told_with_the_reason(servers: Servers) -> None:
+    """The worker dies between stop and start, and the information store does not start for the run that completes."""
+    pair = servers()
+    pair.inject("cut_worker", at="worker.stopped", at_service="MSExchangeIS")
+    pair.inject("service", name="MSExchangeIS", start="refuse", code=1069)
+    run = pair.play(*plain())
+    for server in pair:
+        result = failure(run, server)
+        assert (result["changed"], result["outcome"], result["completed"]) == (True, "interrupted", [])
+        assert [problem["code"] for problem in result["problems"]] == ["interrupted", "start_failed"]
+        assert result["error"]["detail"]["finish_error"]["detail"]["native"] == 1069
+        assert set(result["down"]) == set(pair.before(server)) - running(server) == WHOLE
+        assert states(result) == dict.fromkeys(WHOLE, ("running", "stopped"))
+        told_truly(server, result, pair.before(server))
+        assert all(service in result["msg"].partition("Down now: ")[2] for service in WHOLE)
+        assert {text.partition(":")[0] for text in result["advice"]} >= WHOLE
+    pair.lab.clear()
+    run = pair.converge()
+    for server in pair:
+        assert set(run.last(name(server), "service_restart", "first")["completed"]) == WHOLE
+        assert restarted(server, pair.before(server)) == WHOLE
 
 
 def test_a_second_controller_is_told_who_is_at_work_or_waits(servers: Servers) -> None:
@@ -185,6 +216,61 @@ def test_a_second_management_host_meets_the_lock_of_the_first(servers: Servers) 
     for server in pair:
         assert restarted(server, pair.before(server)) == WHOLE
     pair.converge()
+
+
+# -- launches that do not come through --------------------------------------------------------------------------------
+class Unlucky(Server):
+    """A server whose first restarts are lost on their way.
+
+    Attributes:
+        accidents: What happens to them: ``lost`` before they arrive, or ``cut`` between journal and worker.
+    """
+
+    accidents: tuple[str, ...] = ()
+
+    def execute(self, command: str, stdin: str) -> _target.Execution:
+        if not self.accidents or json.loads(stdin)["request"]["op"] != "restart":
+            return super().execute(command, stdin)
+        accident, *rest = self.accidents
+        self.accidents = tuple(rest)
+        if accident == "cut":
+            self._cut(command, stdin)
+        raise _target.ConnectionLost("reset by peer", sent=True)
+
+    def _cut(self, command: str, stdin: str) -> None:
+        self.runner.can_detach = False
+        self.machine.clock.call_later(5.0, self.lose_controller)
+        with pytest.raises(ControllerGone):
+            super().execute(command, stdin)
+        self.runner.can_detach = True
+
+
+@pytest.mark.parametrize("mode", ["direct", "computer"])
+@pytest.mark.parametrize("accidents", [("lost",), ("lost", "lost"), ("cut",), ("lost", "cut")], ids="-".join)
+def test_a_launch_that_does_not_come_through_is_made_again(mode: str, accidents: tuple[str, ...]) -> None:
+    server = Unlucky(mode, services=("ES",), text=LOADED)
+    before = server.processes()
+    server.accidents = accidents
+    written, result = server.plain_run(listeners=["pop3", "imap4"])
+    assert (written["changed"], result["outcome"], result["down"]) == (True, "restarted", [])
+    assert {service for service, number in server.processes().items() if before[service] != number} == WHOLE
+    again, nothing = server.plain_run(listeners=["pop3", "imap4"])
+    assert (again["changed"], again["owed"], nothing["changed"]) == (False, [], False)
+    server.close()
+
+
+@pytest.mark.parametrize("mode", ["direct", "computer"])
+def test_launches_that_never_arrive_are_no_success(mode: str) -> None:
+    server = Unlucky(mode, services=("ES",), text=LOADED)
+    before = server.processes()
+    server.accidents = ("lost",) * 9
+    dummy, result = server.plain_run(listeners=["pop3", "imap4"])
+    assert (result["failed"], result["changed"], result["error"]["code"]) == (True, False, "connection_lost")
+    assert server.processes() == before
+    server.accidents = ()
+    written, result = server.plain_run(listeners=["pop3", "imap4"])
+    assert (written["changed"], result["outcome"]) == (False, "restarted")
+    server.close()
 
 
 # -- journals that nobody may simply finish ---------------------------------------------------------------------------

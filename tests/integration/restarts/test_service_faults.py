@@ -8,27 +8,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+
+import pytest
 
 from tests.lab.api import HostView
 from tests.lab.fleet import Json
-from tests.support.pairs import Pair, failure, name, plain, rows, running, states
+from tests.support.pairs import Pair, failure, name, plain, rows, running, states, told_truly
 
 Servers = Callable[..., Pair]
 WHOLE = {"MSExchangeIS", "MSExchangeIMC", "MSExchangeES"}
-
-
-def told_truly(server: HostView, result: Json, before: dict[str, int]) -> None:
-    """The result says of every service what the service manager says, and knows processes where they can be known."""
-    for row in result["services"]:
-        assert row["after"] == server.service(row["name"])
-        if server.machine.address:
-            assert (row["process_before"] or {}).get("id") == before.get(row["name"])
-            if row["step"] == "running":
-                assert row["process_after"]["id"] == server.process_id(row["name"]) != before[row["name"]]
-        else:
-            assert (row["process_before"], row["process_after"], row["process_source"]) == (None, None, "unknowable")
-    assert result["timeline"] == sorted(result["timeline"], key=lambda step: step["at"])
 
 
 def only_these_restarted(server: HostView, before: dict[str, int], *names: str) -> None:
@@ -36,6 +26,15 @@ def only_these_restarted(server: HostView, before: dict[str, int], *names: str) 
     now = server.process_ids()
     assert set(now) == set(before)
     assert {service for service in now if now[service] != before[service]} == set(names)
+
+
+def still_down(result: Json) -> None:
+    """The run after a failure says, too, what is down and what to do about each."""
+    assert set(result["down"]) == WHOLE
+    assert all(service in result["msg"].partition("Down now: ")[2] for service in WHOLE)
+    advice = {service: text for service, _, text in (line.partition(": ") for line in result["advice"])}
+    assert set(advice) == WHOLE
+    assert all(re.search(r"\bQ\d{6}\b", text) for text in advice.values()), advice
 
 
 def test_a_dependent_that_was_stopped_stays_stopped(servers: Servers) -> None:
@@ -115,7 +114,8 @@ def test_a_root_that_hangs_past_the_deadline_is_not_killed_and_is_started_once_i
     again = pair.play(*plain(restart={"stop_timeout": 30}))
     for server in pair:
         result = failure(again, server)
-        assert (result["outcome"], result["error"]["code"]) == ("failed", "service_pending")
+        assert (result["changed"], result["outcome"], result["error"]["code"]) == (False, "failed", "service_pending")
+        still_down(result)
         assert server.process_id("MSExchangeIS") == pair.before(server)["MSExchangeIS"]
     pair.lab.clear()
     pair.inject("end_hang", name="MSExchangeIS")
@@ -142,6 +142,12 @@ def test_a_root_that_fails_to_start_is_named_and_owed(servers: Servers) -> None:
             "MSExchangeES": "dependency_failed",
         }
         assert set(pair.before(server)) - running(server) == WHOLE
+    again = pair.play(*plain())
+    for server in pair:
+        result = failure(again, server)
+        assert (result["changed"], result["outcome"], result["error"]["code"]) == (False, "failed", "start_failed")
+        still_down(result)
+        assert set(pair.before(server)) - running(server) == WHOLE
     pair.lab.clear()
     run = pair.converge()
     for server in pair:
@@ -167,20 +173,26 @@ def test_a_dependent_that_fails_to_start_does_not_keep_the_others_down(servers: 
         only_these_restarted(server, pair.before(server), *WHOLE)
 
 
-def test_a_service_that_dies_within_a_second_of_starting_counts_as_failed(servers: Servers) -> None:
+@pytest.mark.parametrize("service", ["MSExchangeES", "MSExchangeIS"], ids=["dependent", "root"])
+def test_a_service_that_dies_within_a_second_of_starting_counts_as_failed(servers: Servers, service: str) -> None:
     pair = servers()
-    pair.inject("service", name="MSExchangeES", start="die")
+    pair.inject("service", name=service, start="die")
     run = pair.play(*plain())
     for server in pair:
         result = failure(run, server)
-        assert (result["changed"], result["error"]["code"]) == (True, "died")
-        assert (result["error"]["detail"]["service"], result["down"]) == ("MSExchangeES", ["MSExchangeES"])
-        row = rows(result)["MSExchangeES"]
+        assert (result["changed"], result["outcome"], result["error"]["code"]) == (True, "failed", "died")
+        assert (result["error"]["detail"]["service"], result["down"]) == (service, [service])
+        row = rows(result)[service]
         assert (row["before"], row["after"], row["step"]) == ("running", "stopped", "failed")
-        assert set(pair.before(server)) - running(server) == {"MSExchangeES"}
+        told_truly(server, result, pair.before(server))
+        assert set(pair.before(server)) - running(server) == {service}
+        (advice,) = result["advice"]
+        assert advice.startswith(f"{service}: ")
+        assert "Q222553" in advice
     pair.lab.clear()
-    pair.converge()
+    run = pair.converge()
     for server in pair:
+        assert run.last(name(server), "service_restart", "first")["completed"] == [service]
         only_these_restarted(server, pair.before(server), *WHOLE)
 
 
@@ -210,6 +222,13 @@ def test_a_store_on_a_crashed_directory_is_left_running(servers: Servers) -> Non
         assert {"MSExchangeIS", "MSExchangeIMC"} <= running(server)
         assert server.process_id("MSExchangeIS") == pair.before(server)["MSExchangeIS"]
         assert server.service("MSExchangeDS") == "stopped"
+    second = pair.play(*plain("second"))
+    for server in pair:
+        assert not second.last(name(server), "wspcfg")["changed"]
+        result = failure(second, server)
+        assert (result["changed"], result["problems"][0]["code"]) == (False, "dependency_down")
+        assert "Q168739" in result["msg"]
+        assert {"MSExchangeIS", "MSExchangeIMC"} <= running(server)
     again = pair.play(*plain(restart={"start_dependencies": True}))
     for server in pair:
         result = again.last(name(server), "service_restart")

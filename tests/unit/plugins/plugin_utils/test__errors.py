@@ -14,6 +14,7 @@ from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._errors i
     Problem,
     Refused,
     TargetError,
+    down_advice,
     explain,
     problem_of,
     unreached,
@@ -109,6 +110,23 @@ def test_unreached_hosts_are_told_apart(text: str, code: str) -> None:
         and text in problem.message("EX1")
         and problem.message("EX1").startswith("EX1: option ansible_")
     )
+
+
+OF_SERVICES = [
+    *("service_pending", "dependency_down", "stop_refused", "stop_timeout", "start_failed", "start_timeout", "died"),
+    *("dependency_failed", "interrupted"),
+]
+
+
+@pytest.mark.parametrize("code", OF_SERVICES)
+def test_advice_about_services_names_an_article(code: str) -> None:
+    assert re.search(r"\bQ\d{6}\b", problem_of(code, {"service": "A", "dependency": "B", "state": "stopped"}).remedy)
+
+
+@pytest.mark.parametrize("kind", ["stopped", "earlier", "disabled", "wished"])
+def test_advice_about_what_is_down_names_service_and_article(kind: str) -> None:
+    text = down_advice(kind, "MSExchangeES")
+    assert text.startswith("MSExchangeES ") and re.search(r"\bQ\d{6}\b", text) and "{" not in text
 
 
 def test_values_are_named() -> None:

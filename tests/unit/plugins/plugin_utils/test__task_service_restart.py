@@ -10,7 +10,11 @@ import typing as t
 
 import pytest
 
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import _task_service_restart, _task_wspcfg
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import (
+    _task_service_restart,
+    _task_wspcfg,
+    _task_wspcfg_info,
+)
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._errors import Refused
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._target import ConnectionLost
 from tests.support.inspections import BIN, NOW, Described, File, Replay, error, service, session
@@ -53,8 +57,10 @@ def carried_out(request: Json) -> Json:
         }
         for row in request["services"]
     ]
-    answer = {"done": True, "outcome": "restarted", "services": rows, "timeline": [], "down": [], "left_alone": []}
-    return {**answer, "finished": [], "previous": None}
+    steps = ("recorded", "stopping", "stopped", "starting", "running")
+    timeline = [{"at": NOW, "service": row["name"], "step": step} for row in rows for step in steps]
+    answer = {"done": True, "outcome": "restarted", "services": rows, "timeline": timeline, "down": []}
+    return {**answer, "left_alone": [], "finished": [], "previous": None}
 
 
 def restart(server: Described, *steps: t.Any, check: bool = False, **options: t.Any) -> tuple[Json, Replay]:
@@ -154,6 +160,34 @@ def test_only_if_pending() -> None:
     assert result["failed"] and "Spooler" in result["msg"]
 
 
+FILES = {"none": None, "old": NOW - 90_000, "new": NOW - 10}
+MODES = {"direct": lambda server: server, "computer": lambda server: server.remotely()}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("changes", [{}, {"state": "stopped"}, {"proxy": True}], ids=["up", "down", "proxy"])
+def test_all_three_modules_agree_on_what_is_pending(mode: str, file: str, recorded: bool, changes: Json) -> None:
+    server = MODES[mode](Described())
+    modified = FILES[file]
+    if modified is not None:
+        server.files["bin"] = File(BIN, b"[STORE]\r\nServerBindTcpPorts=110\r\nPersistent=1\r\n", modified=modified)
+    if recorded:
+        _task_wspcfg.run(session(Replay(server)), {"listeners": ["pop3", "ldap"]}, host="EX1", check=False)
+    if "state" in changes:
+        server.services["MSExchangeIS"].update(state="stopped", process=None)
+    if "proxy" in changes:
+        server.services["wspsrv"] = service("wspsrv")
+    told = _task_wspcfg_info.run(session(Replay(server)), {}, host="EX1")
+    expected = {row["service"] for row in told["pending"] if row["pending"]}
+    if recorded and "proxy" not in changes:
+        again = _task_wspcfg.run(session(Replay(server)), {"listeners": ["pop3", "ldap"]}, host="EX1", check=True)
+        assert not again["changed"] and {row["service"] for row in again["owed"] if row["running"]} == expected
+    result, dummy = restart(server, only_if_pending=True, check=True)
+    assert set(result["roots"]) == expected
+
+
 @pytest.mark.parametrize(
     ("name", "option"),
     [("MSExchangeKMS", "allow_kms"), ("ClusSvc", "allow_cluster"), ("MSExchangeES", "allow_disabled")],
@@ -224,7 +258,7 @@ def test_failure_has_the_same_keys_and_says_what_is_down() -> None:
     good, dummy = restart(Described(), names=["MSExchangeIS"])
     bad, dummy = restart(Described(), FAILED, names=["MSExchangeIS"])
     assert set(good) <= set(bad) and bad["failed"] and bad["changed"]
-    assert "Down now: MSExchangeIMC" in bad["msg"] and "Q246287" in bad["msg"] and "EX1" in bad["msg"]
+    assert "Down now: MSExchangeIMC, MSExchangeIS." in bad["msg"] and "Q246287" in bad["msg"] and "EX1" in bad["msg"]
     assert bad["advice"][0].startswith("MSExchangeIS: ") and bad["services"][0]["step"] == "hung"
     assert "MSExchangeIS: stop_pending" in bad["diff"]["after"]
 
@@ -258,3 +292,106 @@ def test_old_journal_is_finished_on_request() -> None:
     assert replay.ops == ["inspect"] and any("finish" in warning for warning in result["warnings"])
     result, replay = restart(server, only_if_pending=True, finish="any")
     assert replay.ops == ["inspect", "restart"] and replay.requests[1]["finish"] == "any"
+
+
+# -- what is down, and what to do --------------------------------------------------------------------------------------
+
+EARLIER: Json = {"run": "r", "who": "me@there", "began": NOW - 60, "boot": "boot-1", "services": [{"name": "x"}]}
+DOWN_THERE = {**EARLIER, "down": ["MSExchangeIS", "MSExchangeES"]}
+START_FAILED = error("start_failed", "1069", service="MSExchangeIS", native=1069)
+
+
+def row(name: str, role: str = "root", **changes: t.Any) -> Json:
+    empty = dict.fromkeys(("process_before", "process_after", "process_source", "stop_ms", "start_ms", "error"))
+    return {**empty, "name": name, "role": role, "before": "running", "after": "stopped", "step": "stopped", **changes}
+
+
+def answer(**changes: t.Any) -> Json:
+    lists: Json = {"services": [], "timeline": [], "down": [], "left_alone": [], "finished": []}
+    return {"done": True, "outcome": "restarted", "previous": None, **lists, **changes}
+
+
+def test_run_that_fails_to_complete_an_earlier_one_says_what_is_down() -> None:
+    """Its own services are none: all that it tells stands in ``previous``."""
+    failed = answer(**START_FAILED, outcome="failed", previous=DOWN_THERE)
+    result, dummy = restart(Described(), failed, names=["MSExchangeIS"])
+    assert (result["failed"], result["changed"], result["down"]) == (True, False, ["MSExchangeIS", "MSExchangeES"])
+    assert "Down now: MSExchangeIS, MSExchangeES." in result["msg"]
+    assert [text.split(":")[0] for text in result["advice"]] == ["MSExchangeIS", "MSExchangeES"]
+    assert "Q222553" in result["advice"][0] and "Q168739" in result["advice"][1]
+    assert set(result["previous"]) == {"run", "who", "began", "down"}
+
+
+def test_service_that_hangs_since_an_earlier_run_is_down_too() -> None:
+    pending = error("service_pending", service="MSExchangeIS", state="stop_pending")
+    earlier = {**EARLIER, "down": ["MSExchangeES"]}
+    result, dummy = restart(Described(), answer(**pending, outcome="failed", previous=earlier), names=["MSExchangeIS"])
+    assert set(result["down"]) == {"MSExchangeIS", "MSExchangeES"}
+    assert not any("finish: any" in text for text in result["advice"])
+
+
+def test_rows_of_an_earlier_run_are_told_and_are_no_change_of_this_one() -> None:
+    rows = [row("MSExchangeIS", stop_ms=10, start_ms=10, step="failed", error=START_FAILED["error"])]
+    rows += [row("MSExchangeES", "dependent", stop_ms=10)]
+    steps = [{"at": NOW, "service": "MSExchangeIS", "step": step} for step in ("starting", "failed")]
+    down = ["MSExchangeIS", "MSExchangeES"]
+    failed = answer(**START_FAILED, outcome="failed", services=rows, timeline=steps, down=down, previous=DOWN_THERE)
+    result, dummy = restart(Described(), failed, names=["MSExchangeIS"])
+    assert (result["changed"], result["down"], result["diff"]["after"]) == (False, down, "")
+    assert [one["name"] for one in result["services"]] == down and len(result["advice"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "role", "words"),
+    [
+        ({"allow_disabled": True}, "dependent", "is disabled"),
+        ({"dependents": "leave_stopped"}, "dependent", "leave_stopped"),
+        ({"dependents": "leave_stopped", "allow_disabled": True}, "root", "is disabled"),
+    ],
+)
+def test_success_with_something_down_says_what_to_do(options: Json, role: str, words: str) -> None:
+    done = answer(services=[row("MSExchangeES", role, stop_ms=10, ran=True)], down=["MSExchangeES"])
+    result, dummy = restart(Described(), done, names=["MSExchangeIS"], **options)
+    assert not result.get("failed") and result["down"] == ["MSExchangeES"]
+    (text,) = result["advice"]
+    assert text.startswith("MSExchangeES: ") and words in text and " Q" in text.replace("(", " ")
+    assert "ran" not in result["services"][0]
+
+
+def test_earlier_restart_that_is_only_reported_is_told_with_the_option() -> None:
+    result, dummy = restart(Described(), answer(previous=DOWN_THERE), names=["MSExchangeIMC"])
+    assert result["down"] == DOWN_THERE["down"] and all("finish: any" in text for text in result["advice"])
+
+
+def test_failure_beside_an_earlier_restart_does_not_promise_that_the_next_run_starts_what_that_left() -> None:
+    own = error("start_failed", service="MSExchangeIMC")
+    failed = answer(**own, outcome="failed", services=[row("MSExchangeIMC", error=own["error"])], previous=DOWN_THERE)
+    result, dummy = restart(Described(), failed, names=["MSExchangeIMC"])
+    assert ["finish: any" in text for text in result["advice"]] == [False, True, True]
+
+
+def test_why_an_interrupted_restart_could_not_be_completed() -> None:
+    cut = answer(outcome="interrupted", services=[row("MSExchangeIS", stop_ms=10)], down=["MSExchangeIS"])
+    steps = [{"at": NOW, "service": "MSExchangeIS", "step": step} for step in ("stopping", "stopped")]
+    replay = Replay(
+        Described(), steps={"restart": [{**cut, "timeline": steps}, answer(**START_FAILED, outcome="failed")]}
+    )
+    replay.server.services["MSExchangeIS"].update(state="stopped", process=None)
+    plan = {"services": [{**row("MSExchangeIS"), "depends_on": [], "file": None, "file_sha256": None, "loaded": None}]}
+    plan.update({key: [] for key in ("roots", "takes_down", "stopped", "refusals", "warnings")})
+    result = _task_service_restart.run(session(replay), {**DEFAULTS, "plan": plan}, host="EX1", check=False)
+    assert (result["outcome"], result["changed"], result["down"]) == ("interrupted", True, ["MSExchangeIS"])
+    assert [problem["code"] for problem in result["problems"]] == ["interrupted", "start_failed"]
+    assert "Completing it failed: MSExchangeIS did not start [1069]" in result["msg"]
+    assert "Down now: MSExchangeIS." in result["msg"] and result["error"]["detail"]["finish_error"]["message"] == "1069"
+
+
+def test_what_was_seen_last_is_told_when_the_target_does_not_come_back() -> None:
+    busy = {**answer(services=[row("MSExchangeIS", step="stopping", after=None)]), "done": False, "step": "stopping"}
+    lost = ConnectionLost("reset by peer", sent=True)
+    replay = Replay(Described(), steps={"restart": [busy], "restart_status": [busy, *[lost] * 99]})
+    result = _task_service_restart.run(
+        session(replay), {**DEFAULTS, "names": ["MSExchangeIS"]}, host="EX1", check=False
+    )
+    assert result["failed"] and result["error"]["code"] == "connection_lost"
+    assert "Seen last: MSExchangeIS stopping." in result["msg"] and result["services"][0]["step"] == "stopping"

@@ -84,6 +84,7 @@ def test_ldap_takes_down_everything_that_depends_on_the_directory() -> None:
         "MSExchangeDX",
         "MSExchangeFB",
         "MSExchangeMSMI",
+        "MSExchangeATMTA",
     }
 
 
