@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import typing as t
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ansible.errors import AnsibleFilterError
 
-from ..plugin_utils._conflicts import WantedError, wanted_of
+from ..plugin_utils._conflicts import wanted_of
+from ..plugin_utils._errors import Refused
+from ..plugin_utils._inventory import typed_options
 
 DOCUMENTATION = r"""
 name: wspcfg_targets
@@ -79,9 +82,10 @@ def wspcfg_targets(options: t.Any, expect: str = "open") -> list[dict[str, t.Any
     if prefix + "listeners" not in options:
         raise AnsibleFilterError(f"wspcfg_targets: neither listeners nor {_PREFIX}listeners is given")
     try:
-        wanted = wanted_of(options, prefix=prefix)
-    except WantedError as error:
-        raise AnsibleFilterError(f"wspcfg_targets: {error}") from error
+        wanted = wanted_of(typed_options(options, prefix=prefix))
+    except Refused as refused:
+        named = [replace(row, option=row.option and prefix + row.option) for row in refused.problems]
+        raise AnsibleFilterError(Refused(named).message("wspcfg_targets")) from refused
     for each in wanted:
         if each.address is None:
             name = each.listener.name

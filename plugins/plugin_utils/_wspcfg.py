@@ -30,6 +30,17 @@ OWN_KEYS = (PORTS, BIND_IP, *FLAGS)
 
 PUBLISHERS: tuple[Owner, ...] = (STORE, DSAMAIN, MSEXCIMC)
 
+# Options that say what is published, in the form of Ansible's argument specs: the module's own, and what is read of an
+# inventory when claims are compared. One table, so that both read the same out of the same value.
+LISTENER_OPTIONS: Mapping[str, Mapping[str, t.Any]] = {
+    "listeners": {"type": "list", "elements": "str"},
+    "ports": {"type": "dict"},
+    "proxy_address": {"type": "str"},
+    "proxy_addresses": {"type": "dict"},
+    "pin": {"type": "bool", "default": False},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+}
+
 _RANGE = re.compile(r"(\d+)-(\d+)\Z")
 
 
