@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import typing as t
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ..module_utils._listeners import EMSMTA, LISTENERS, OWNERS, Owner
@@ -383,34 +383,76 @@ def _listener_name(owner: Owner, port: int, ports: Mapping[str, int]) -> str | N
     return next((row.name for row in rows if row.port == port), None)
 
 
-def _open_ports(data: bytes | None, owner: Owner, wanted: Wanted | None) -> dict[tuple[int, str | None], str | None]:
-    """Return address by (port, listener) of what a file surely publishes for a process."""
+@dataclass(frozen=True)
+class _Place:
+    """Where a file surely publishes a listener; an address of None is unknown."""
+
+    host: str | None
+    port: int
+    protocol: str | None
+
+    @property
+    def order(self) -> tuple[int, str]:
+        return self.port, self.host or ""
+
+
+def _given_address(wanted: Wanted | None, name: str | None) -> str | None:
+    """Return where the user says that an unpinned port is: the listener's address, or for any other port the common."""
+    if wanted is None:
+        return None
+    return wanted.address if name is None else wanted.addresses.get(name)
+
+
+def _places(data: bytes | None, owner: Owner, wanted: Wanted | None) -> dict[_Place, bool]:
+    """Return the places that a file surely publishes for a process, and whether each is pinned."""
     if data is None:
         return {}
     reading = read_strict(Document.parse(data))
     pinned = bind_addresses(reading, owner.section)
-    found: dict[tuple[int, str | None], str | None] = {}
+    found: dict[_Place, bool] = {}
     for port in single_ports(reading.get(owner.section, PORTS) or ""):
         name = _listener_name(owner, port, {} if wanted is None else wanted.ports)
-        given = None if wanted is None or name is None else wanted.addresses.get(name)
-        found[(port, name)] = pinned.get(port) or given
+        found[_Place(pinned.get(port) or _given_address(wanted, name), port, name)] = port in pinned
     return found
+
+
+@dataclass(frozen=True)
+class _Shift:
+    """The places of one process, before and after."""
+
+    debt: Debt | None
+    before: Mapping[_Place, bool]
+    after: Mapping[_Place, bool]
+
+    def leaves(self, place: _Place) -> bool:
+        """Whether it is no longer offered there: the port is gone, or pinned to another address.
+
+        A port that is no longer pinned may still be there: the proxy binds it where it likes (Q181420).
+        """
+        staying = [pinned for other, pinned in self.after.items() if other.port == place.port]
+        return place not in self.after and all(staying)
+
+    def ports(self, taken: Collection[tuple[str | None, int]]) -> Iterable[Port]:
+        """Return the ports; a place among ``taken``, which is everybody's afterwards, is closed by nobody's leaving."""
+        debt = self.debt
+        now = debt is not None and debt.running and not debt.verdict.pending
+        comes = debt is not None and (debt.running or debt.returns)
+        for place in sorted({**self.before, **self.after}, key=lambda item: item.order):
+            leaves = self.leaves(place) and (place.host, place.port) not in taken
+            is_now, will = now and place in self.before, comes and place in self.after
+            yield Port(place.host, place.port, place.protocol, is_now, will, leaves)
 
 
 def _ports(files: Iterable[FilePlan], debts: Iterable[Debt], wanted: Wanted | None) -> tuple[Port, ...]:
     by_owner = {debt.owner: debt for debt in debts}
-    ports = []
-    for file in files:
-        for owner in (row for row in PUBLISHERS if row.file_id == file.state.id):
-            debt = by_owner.get(owner)
-            before, after = (_open_ports(data, owner, wanted) for data in (file.before, file.after))
-            now = debt is not None and debt.running and not debt.verdict.pending
-            for port, name in sorted({**before, **after}, key=lambda item: item[0]):
-                host = after.get((port, name)) or before.get((port, name))
-                will = (port, name) in after and debt is not None and (debt.running or debt.returns)
-                leaves = (port, name) not in after
-                ports.append(Port(host, port, name, now and (port, name) in before, will, leaves))
-    return tuple(ports)
+    shifts = [
+        _Shift(by_owner.get(owner), *(_places(data, owner, wanted) for data in (file.before, file.after)))
+        for file in files
+        for owner in PUBLISHERS
+        if owner.file_id == file.state.id
+    ]
+    taken = {(place.host, place.port) for shift in shifts for place in shift.after}
+    return tuple(port for shift in shifts for port in shift.ports(taken))
 
 
 def _targets(wanted: Wanted) -> tuple[Json, ...]:
@@ -490,8 +532,9 @@ def _warnings(server: Server, exchange: Exchange, wanted: Wanted) -> Iterable[st
     if wanted.present and exchange.version is None:
         yield "The Exchange version is unknown (no build in the registry); set exchange_version to have it checked."
     ldaps = next((item for item in wanted.published if item.listener.name == "ldaps"), None)
-    if ldaps and wanted.present and ldaps.port != 636 and (exchange.build or 9999) < LDAPS_FIXED_BEFORE_BUILD:
-        yield "Before Exchange 5.5 SP3, LDAP over TLS always listens on 636 (Q179309, Q232606); ports.ldaps differs."
+    port = LISTENERS["ldaps"].port
+    if ldaps and wanted.present and ldaps.port != port and (exchange.build or 9999) < LDAPS_FIXED_BEFORE_BUILD:
+        yield f"Before 5.5 SP3, LDAP over TLS always listens on {port} (Q179309, Q232606); ports.ldaps differs."
 
 
 # -- the plan -----------------------------------------------------------------------------------------------------

@@ -75,6 +75,7 @@ class Wanted:
         everything: ``state: absent`` without ``listeners``: all of them leave.
         ports: Port of every listener, moved ones as the user said.
         addresses: The proxy's address per listener name, where given.
+        address: The proxy's address for everything else, None when not given.
         mta_direct: ``auto``, ``true`` or ``false``.
         force_credentials: None leaves the key as it is.
     """
@@ -86,6 +87,7 @@ class Wanted:
     addresses: Mapping[str, str]
     mta_direct: str = "auto"
     force_credentials: bool | None = None
+    address: str | None = None
 
     def of(self, owner: Owner) -> tuple[Published, ...]:
         """Return what a process shall publish."""
@@ -189,7 +191,9 @@ def read_wanted(options: Mapping[str, t.Any]) -> Wanted:
     problems += _names_problem("proxy_addresses", given_addresses)
     ports = {row.name: row.port for row in LISTENERS.values()}
     ports.update(_collect(problems, "ports", given_ports, _port))
-    addresses = _addresses(options, given_addresses, problems)
+    common = _common_address(options, problems)
+    addresses = {} if common is None else dict.fromkeys(LISTENERS, common)
+    addresses.update(_collect(problems, "proxy_addresses", given_addresses, _address))
     problems += _duplicate_problems(names, ports)
     if present and not names:
         remedy = "Name at least one listener, or set state: absent."
@@ -207,19 +211,18 @@ def read_wanted(options: Mapping[str, t.Any]) -> Wanted:
         addresses=addresses,
         mta_direct=options.get("mta_direct") or "auto",
         force_credentials=options.get("force_credentials"),
+        address=common,
     )
 
 
-def _addresses(options: Mapping[str, t.Any], given: Mapping[str, t.Any], problems: list[Problem]) -> dict[str, str]:
-    addresses: dict[str, str] = {}
-    if options.get("proxy_address"):
-        try:
-            common = _address("proxy_address", options["proxy_address"])
-            addresses = dict.fromkeys(LISTENERS, common)
-        except Refused as refused:
-            problems.extend(refused.problems)
-    addresses.update(_collect(problems, "proxy_addresses", given, _address))
-    return addresses
+def _common_address(options: Mapping[str, t.Any], problems: list[Problem]) -> str | None:
+    if not options.get("proxy_address"):
+        return None
+    try:
+        return _address("proxy_address", options["proxy_address"])
+    except Refused as refused:
+        problems.extend(refused.problems)
+        return None
 
 
 def _published(
