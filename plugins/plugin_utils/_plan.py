@@ -30,8 +30,10 @@ from ._wspcfg import (
     Wanted,
     bind_addresses,
     range_problems,
+    readable,
     shape,
     single_ports,
+    unnamed_ports,
     unreached,
     unreadable_encoding,
     version_problems,
@@ -205,6 +207,7 @@ class Plan:
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...]
     proxy_on_server: bool = False
+    unproven: tuple[Json, ...] = ()
 
     @property
     def writes(self) -> tuple[FilePlan, ...]:
@@ -216,21 +219,21 @@ class Plan:
 
     def records(self) -> list[Json]:
         """Return the records that go with the files that are written."""
-        written = {file.state.id for file in self.writes}
-        owned = [name for file in self.files for name in file.owned]
-        debts = [debt for debt in self.debts if debt.owner.file_id in written]
-        foreign = _foreign_owned(owned)
-        rows = [debt.as_record(owned) for debt in debts]
-        for row in rows:
-            if row["service"] == EMSMTA.service and foreign:
-                row["owned"] = ",".join(filter(None, [row["owned"], *foreign]))
+        return [row for file in self.writes for row in self._records_of(file)]
+
+    def _records_of(self, file: FilePlan) -> list[Json]:
+        """Return the records of the processes that read a file.
+
+        Keys of programs without a record of their own stand in the last one: the MTA's, or where there is no MTA, that
+        of another process that reads the same file.
+        """
+        debts = [debt for debt in self.debts if debt.owner.file_id == file.state.id]
+        rows = [debt.as_record(file.owned) for debt in debts]
+        recorded = {debt.owner.section.lower() for debt in debts}
+        others = [name for name in file.owned if name.partition(".")[0].lower() not in recorded]
+        if rows and others:
+            rows[-1]["owned"] = ",".join(filter(None, [rows[-1]["owned"], *others]))
         return rows
-
-
-def _foreign_owned(owned: Iterable[str]) -> list[str]:
-    """Return owned keys of processes without a record; they came with [EMSMTA] and stand in its record."""
-    sections = {owner.section.lower() for owner in OWNERS}
-    return [name for name in owned if name.partition(".")[0].lower() not in sections]
 
 
 # -- files --------------------------------------------------------------------------------------------------------
@@ -308,7 +311,7 @@ def _content_problems(plan: FilePlan, wanted: Wanted) -> Iterable[Problem]:
 
 def _prose_problems(plan: FilePlan) -> Iterable[Problem]:
     sections = {owner.section.lower(): owner for owner in PUBLISHERS}
-    for finding in read_strict(Document.parse(plan.before or b"")).findings:
+    for finding in read_strict(readable(plan.before or b"")).findings:
         if finding.code == "prose_value" and finding.section.lower() in sections:
             cause = f"line {finding.line}: {finding.message}"
             remedy = (
@@ -465,6 +468,18 @@ def _targets(wanted: Wanted) -> tuple[Json, ...]:
     )
 
 
+def _unproven(wanted: Wanted | None, ports: Iterable[Port]) -> tuple[Json, ...]:
+    """Return what should be proven and cannot be, because nothing tells at which address of the proxy."""
+    published = wanted.published if wanted is not None and wanted.present else ()
+    rows = [_nowhere(item.port, item.listener.name, "open") for item in published if item.address is None]
+    rows += [_nowhere(port.port, port.protocol, "closed") for port in ports if port.leaves and port.host is None]
+    return tuple(rows)
+
+
+def _nowhere(port: int, protocol: str | None, expect: str) -> Json:
+    return {"port": port, "protocol": protocol, "expect": expect}
+
+
 # -- findings and warnings ----------------------------------------------------------------------------------------
 
 
@@ -492,9 +507,17 @@ def findings_of(server: Server) -> tuple[Json, ...]:
             text = "[Common Configuration] may apply to every program of this directory, the MTA too; remove it"
             rows.append(_finding(file.path, "common_section", text))
         if proxy_here(server) is not None:
-            text = "Proxy Server runs on this server, so this file has no use (Q178532); remove it by hand"
-            rows.append(_finding(file.path, "file_on_proxy", text))
+            rows.append(_finding(file.path, "file_on_proxy", _NO_USE))
     return tuple(rows)
+
+
+_NO_USE = "Proxy Server runs on this server, so this file has no use (Q178532); remove it by hand"
+
+
+def _useless_files(server: Server) -> Iterable[str]:
+    for file in map(server.file, FILES):
+        if file.exists:
+            yield f"{file.path}: {_NO_USE}."
 
 
 def _mta_warnings(server: Server, files: Iterable[FilePlan], wanted: Wanted) -> Iterable[str]:
@@ -514,6 +537,12 @@ def _conversions(files: Iterable[FilePlan]) -> Iterable[str]:
         encoding = unreadable_encoding(file.before or b"")
         if encoding is not None and file.after is not None and unreadable_encoding(file.after) is None:
             yield f"{file.path} is saved as {encoding}, which Exchange cannot read (Q181420); it is converted to ANSI."
+
+
+def _left_open(files: Iterable[FilePlan], wanted: Wanted) -> Iterable[str]:
+    for file in files:
+        for text in unnamed_ports(file.before, file.state.id, wanted):
+            yield f"{file.path}: {text}"
 
 
 def _lookalikes(server: Server) -> Iterable[str]:
@@ -565,7 +594,8 @@ def make_plan(wanted: Wanted, server: Server, exchange: Exchange) -> Plan:
         if file is not None:
             files.append(file)
             problems += _content_problems(file, wanted)
-    return finish_plan(server, files, wanted, problems, [*_warnings(server, exchange, wanted), *_conversions(files)])
+    warnings = [*_warnings(server, exchange, wanted), *_conversions(files), *_left_open(files, wanted)]
+    return finish_plan(server, files, wanted, problems, warnings)
 
 
 def finish_plan(
@@ -587,16 +617,18 @@ def finish_plan(
     files = tuple(files)
     debts = _debts(server, files, wanted)
     restart = _restart(server, files, debts)
+    ports = _ports(files, debts, wanted)
     more = [] if wanted is None else list(_mta_warnings(server, files, wanted))
     return Plan(
         files=files,
         debts=debts,
         restart=restart,
-        ports=_ports(files, debts, wanted),
+        ports=ports,
         targets=() if wanted is None else _targets(wanted),
         findings=findings_of(server),
         problems=tuple(problems),
         warnings=(*warnings, *more),
+        unproven=_unproven(wanted, ports),
     )
 
 
@@ -604,7 +636,18 @@ def _hands_off(wanted: Wanted, server: Server) -> Plan:
     """Plan nothing: Proxy Server on the Exchange server itself needs no file (Q178532); its ports are verified."""
     targets = _targets(wanted)
     ports = tuple(Port(row["host"], row["port"], row["protocol"], now=True, will=True) for row in targets)
-    return Plan((), (), RestartPlan(), ports, targets, findings_of(server), (), (), proxy_on_server=True)
+    return Plan(
+        files=(),
+        debts=(),
+        restart=RestartPlan(),
+        ports=ports,
+        targets=targets,
+        findings=findings_of(server),
+        problems=(),
+        warnings=tuple(_useless_files(server)),
+        proxy_on_server=True,
+        unproven=_unproven(wanted, ports),
+    )
 
 
 def unchanged_files(server: Server) -> tuple[FilePlan, ...]:

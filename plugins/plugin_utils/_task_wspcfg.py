@@ -156,6 +156,7 @@ def _result(plan: Plan, view: View | None, session: Session, host: str) -> Json:
         "restart": plan.restart.as_result(),
         "targets": targets,
         "closed_targets": closed,
+        "unproven": list(plan.unproven),
         "predicted": [port.as_result() for port in plan.ports],
         "in_force": [port.as_target() for port in plan.ports if port.now],
         "proxy_on_server": plan.proxy_on_server,

@@ -332,7 +332,7 @@ def unreadable_encoding(data: bytes) -> str | None:
     return document.encoding if document.bom or document.codec.width > 1 else None
 
 
-def _readable(data: bytes) -> Document:
+def readable(data: bytes) -> Document:
     """Return the text as an ANSI document, whatever it was saved as.
 
     Raises:
@@ -381,7 +381,7 @@ def _withdraw_edits(
         leaving: Ports to take away; None: all of our keys.
         owned: ``SECTION.Key`` names beyond OWN_KEYS that are ours.
     """
-    extra = [name.partition(".")[2] for name in owned if name.partition(".")[0].lower() == owner.section.lower()]
+    extra = _in_section(owned, owner.section)
     everything: list[Edit] = [
         RemoveKey(owner.section, key) for key in (*OWN_KEYS, *extra) if _has(document, owner.section, key)
     ]
@@ -409,17 +409,21 @@ def _drop_empty(document: Document, sections: Iterable[str]) -> Document:
     return document.apply([RemoveSection(name) for name in empty], duplicates="remove")
 
 
+def _in_section(names: Iterable[str], section: str) -> list[str]:
+    """Return the keys of those ``SECTION.Key`` names that lie in a section, written in any case."""
+    pairs = (name.partition(".") for name in names)
+    return [key for found, dummy, key in pairs if found.lower() == section.lower()]
+
+
 def _mta_edits(document: Document, wanted: Wanted, owned: Sequence[str]) -> list[Edit]:
     if not wanted.present:
         return []
-    mine = f"{EMSMTA.section}.{DISABLE}"
     if wanted.mta_direct == "true":
         if same_value(DISABLE, read_strict(document).get(EMSMTA.section, DISABLE), "1"):
             return []
         return [SetKey(EMSMTA.section, DISABLE, "1")]
-    if wanted.mta_direct == "false" and mine in owned and _has(document, EMSMTA.section, DISABLE):
-        return [RemoveKey(EMSMTA.section, DISABLE)]
-    return []
+    mine = _in_section(owned, EMSMTA.section) if wanted.mta_direct == "false" else []
+    return [RemoveKey(EMSMTA.section, key) for key in mine if _has(document, EMSMTA.section, key)]
 
 
 def _owned_edits(document: Document, owned: Iterable[str]) -> list[Edit]:
@@ -487,13 +491,13 @@ def shape(
         before: The file, None when there is none.
         wanted: What shall be.
         owned: ``SECTION.Key`` names that our record says we wrote.
-        client: Mspclnt.ini, for ``mta_direct: auto``.
+        client: Mspclnt.ini, whose sections a new file may hide.
         executables: Programs of the directory.
 
     Raises:
         IniError: The text cannot be brought to ANSI.
     """
-    document = Document.new() if before is None else _readable(before)
+    document = Document.new() if before is None else readable(before)
     edits = _edits(document, file_id, wanted, owned)
     creating = before is None and bool(edits) and wanted.present
     copied = _copied(file_id, wanted, client, executables, edits) if creating else {}
@@ -516,9 +520,11 @@ def _must_convert(before: bytes | None, document: Document, file_id: str, wanted
 def _copied(
     file_id: str, wanted: Wanted, client: bytes | None, executables: Sequence[str], edits: Sequence[Edit]
 ) -> dict[str, dict[str, str]]:
-    if file_id != EMSMTA.file_id or wanted.mta_direct != "auto":
+    """Return what a new file would hide; not what keeps the MTA off the proxy, when the user wants it there."""
+    if file_id != EMSMTA.file_id:
         return {}
-    return client_sections(client, executables, [edit.section for edit in edits])
+    unwanted = [EMSMTA.section] if wanted.mta_direct == "false" else []
+    return client_sections(client, executables, [*unwanted, *(edit.section for edit in edits)])
 
 
 def _owned_after(owned: Sequence[str], edits: Sequence[Edit]) -> tuple[str, ...]:
@@ -540,13 +546,30 @@ def range_problems(before: bytes | None, file_id: str, wanted: Wanted) -> Iterab
     """Refuse to take one port out of a range, which only its author can split."""
     if wanted.present or wanted.everything or before is None:
         return
-    reading = read_text(_readable(before))
+    reading = read_text(readable(before))
     for owner in _owners_of(file_id):
         value = reading.get(owner.section, PORTS) or ""
         for item in wanted.of(owner):
             if _in_range(value, item.port):
                 cause = f"port {item.port} lies inside a range of [{owner.section}] {PORTS}={value}"
                 yield Problem("port_in_range", cause, "Write the ports one by one, then run again.", "listeners")
+
+
+def unnamed_ports(before: bytes | None, file_id: str, wanted: Wanted) -> Iterable[str]:
+    """Say which named listeners leave nothing, although a port of no name stays that may be theirs."""
+    if wanted.present or wanted.everything or before is None:
+        return
+    reading = read_text(readable(before))
+    for owner in _owners_of(file_id):
+        found = single_ports(reading.get(owner.section, PORTS) or "")
+        known = {wanted.ports[row.name] for row in LISTENERS.values() if row.owner == owner}
+        others = ", ".join(str(port) for port in found if port not in known)
+        for item in wanted.of(owner):
+            if item.port not in found and others:
+                yield (
+                    f"{item.listener.name} shall leave, but [{owner.section}] does not publish its port {item.port}; "
+                    f"it publishes {others}. Set ports.{item.listener.name} if that is where it was moved."
+                )
 
 
 def unreached(after: bytes | None, file_id: str, wanted: Wanted) -> Iterable[str]:
