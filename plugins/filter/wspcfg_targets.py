@@ -37,6 +37,10 @@ options:
     type: str
     choices: [open, closed, any]
     default: open
+  skip_unknown:
+    description: Leave out a listener that has no address of the proxy, instead of refusing it.
+    type: bool
+    default: false
 seealso:
   - plugin: msexchange.winsock_proxy.port_probe
     plugin_type: module
@@ -68,7 +72,7 @@ _PREFIX = "publish_"
 _EXPECTATIONS = ("open", "closed", "any")
 
 
-def wspcfg_targets(options: t.Any, expect: str = "open") -> list[dict[str, t.Any]]:
+def wspcfg_targets(options: t.Any, expect: str = "open", skip_unknown: bool = False) -> list[dict[str, t.Any]]:
     """Return one target per wanted listener.
 
     Raises:
@@ -87,12 +91,14 @@ def wspcfg_targets(options: t.Any, expect: str = "open") -> list[dict[str, t.Any
         named = [replace(row, option=row.option and prefix + row.option) for row in refused.problems]
         raise AnsibleFilterError(Refused(named).message("wspcfg_targets")) from refused
     for each in wanted:
-        if each.address is None:
+        if each.address is None and not skip_unknown:
             name = each.listener.name
             remedy = f"give {prefix}proxy_address or {prefix}proxy_addresses.{name}"
             raise AnsibleFilterError(f"wspcfg_targets: listener {name} has no external address of the proxy; {remedy}")
     return [
-        {"host": each.address, "port": each.port, "protocol": each.listener.name, "expect": expect} for each in wanted
+        {"host": each.address, "port": each.port, "protocol": each.listener.name, "expect": expect}
+        for each in wanted
+        if each.address is not None
     ]
 
 

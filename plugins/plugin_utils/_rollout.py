@@ -349,6 +349,24 @@ def report(case: Case) -> str:
     return "\n".join(lines)
 
 
+def with_withdrawn(plan: JsonObject, targets: Iterable[JsonObject]) -> dict[str, t.Any]:
+    """Return the plan with everything that must be closed, also what left the file in an earlier run.
+
+    When that run deferred its restart, the file has nothing left to tell, and the variables do. What no debt of a
+    service stands for was proven before, or was never there.
+
+    Args:
+        plan: Result of ``wspcfg`` with ``state: absent``.
+        targets: Where the listeners were that are off the proxy now.
+    """
+    owed = {entry["service"] for entry in plan["owed"]}
+    staying = [port for port in plan["predicted"] if port["will"] == IN_FORCE]
+    known = {_place(port) for port in (*plan["closed_targets"], *plan["targets"], *staying)}
+    more = [target for target in targets if _service_of(target["protocol"]) in owed and _place(target) not in known]
+    closed = [{name: target[name] for name in ("host", "port", "protocol")} for target in more]
+    return {**plan, "closed_targets": [*plan["closed_targets"], *closed]}
+
+
 # Findings about how a file looks that change nothing for anybody; an audit does not repeat them.
 COSMETIC = frozenset({"blank_line", "text_before_section", "lookalike"})
 

@@ -43,6 +43,11 @@ def test_targets_of_variables() -> None:
     assert wspcfg_targets(variables, expect="any") == [{"host": ONE, "port": 25, "protocol": "smtp", "expect": "any"}]
 
 
+def test_listeners_without_address_are_left_out_on_request() -> None:
+    options = {"listeners": ["pop3", "imap4"], "proxy_addresses": {"imap4": ONE}}
+    assert [target["port"] for target in wspcfg_targets(options, skip_unknown=True)] == [143]
+
+
 def test_no_listeners_no_targets() -> None:
     assert wspcfg_targets({"listeners": []}) == []
 

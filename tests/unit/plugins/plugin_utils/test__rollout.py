@@ -23,6 +23,7 @@ from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._rollout 
     report,
     unloaded,
     what_is_owed,
+    with_withdrawn,
     within_window,
 )
 
@@ -365,6 +366,19 @@ def test_a_port_check_that_could_not_be_made_is_drift_not_ok() -> None:
     (row,) = audit({"a": {"__publish_plan": plan(), "__publish_checked": checked}})["rows"]
     assert row["state"] == "drift"
     assert row["findings"] == ["ports not checked: probe host is down"]
+
+
+def test_what_left_the_file_earlier_is_proven_closed_by_the_run_that_restarts() -> None:
+    places = [port(110, "pop3"), port(143, "imap4"), port(389, "ldap"), port(995, "pop3s")]
+    targets = [{**place, "expect": "closed"} for place in places]
+    staying = {**port(995, "pop3s"), "now": "in force", "will": "in force"}
+    gone = [port(143, "imap4")]
+    healing = plan(files=["none"], owed=[owed("MSExchangeIS")], closed_targets=gone, predicted=[staying])
+    more = with_withdrawn(healing, targets)
+    assert more["closed_targets"] == [port(143, "imap4"), port(110, "pop3")]
+    assert (110, "closed") in [(row["port"], row["expect"]) for row in what_is_owed(more, Policy()).prove]
+    assert not [row for row in what_is_owed(more, Policy("defer")).prove if row["expect"] == "closed"]
+    assert with_withdrawn(plan(files=["none"]), targets)["closed_targets"] == []
 
 
 def row_of(**variables: t.Any) -> Json:
