@@ -14,6 +14,7 @@ description:
     C(Dsamain.exe) and in the directory of C(Msexcimc.exe) (Q178532, Q181420).
   - Finds the installation, refuses what the version does not have, keeps comments, foreign sections and every byte that
     need not change, and backs the file up on the server before it is written.
+  - Warns when C(Disable=1) in a section would keep its process off the proxy all the same (Q231878).
   - Leaves a server that runs Proxy Server itself alone, and warns of a file there, which has no use (Q178532).
   - Converts a file that was saved as UTF-16, or as UTF-8 with a byte order mark, to ANSI, because Exchange cannot read
     it otherwise (Q181420), and warns of that and of a C(Wspcfg.ini.txt) beside the place where it is read.

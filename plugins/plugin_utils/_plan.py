@@ -24,6 +24,7 @@ from ._pending import Pending, pending, section_hash
 from ._restart import Loads, RestartPlan, Wish, is_active, plan_restart
 from ._server import FileState, Server
 from ._wspcfg import (
+    DISABLE,
     PORTS,
     PUBLISHERS,
     Outcome,
@@ -524,7 +525,7 @@ def _mta_warnings(server: Server, files: Iterable[FilePlan], wanted: Wanted) -> 
     plan = next((file for file in files if file.state.id == EMSMTA.file_id), None)
     if plan is None or plan.after is None or not wanted.present or not server.service(EMSMTA.service).exists:
         return
-    direct = read_strict(Document.parse(plan.after)).get(EMSMTA.section, "Disable") == "1"
+    direct = read_strict(Document.parse(plan.after)).get(EMSMTA.section, DISABLE) == "1"
     if wanted.mta_direct == "false" and not direct:
         yield (
             "mta_direct is false: the MTA may send through the proxy, and X.400, site and RAS connectors then fail "
@@ -537,6 +538,17 @@ def _conversions(files: Iterable[FilePlan]) -> Iterable[str]:
         encoding = unreadable_encoding(file.before or b"")
         if encoding is not None and file.after is not None and unreadable_encoding(file.after) is None:
             yield f"{file.path} is saved as {encoding}, which Exchange cannot read (Q181420); it is converted to ANSI."
+
+
+def _disabled(files: Iterable[FilePlan], wanted: Wanted) -> Iterable[str]:
+    for file in files if wanted.present else ():
+        reading = read_strict(Document.parse(file.after or b""))
+        published = [row for row in PUBLISHERS if row.file_id == file.state.id and wanted.of(row)]
+        for owner in (row for row in published if reading.get(row.section, DISABLE) == "1"):
+            yield (
+                f"{file.path}: [{owner.section}] {DISABLE}=1 keeps {owner.executable} off the proxy (Q231878), so none "
+                "of its ports will be open there; delete that line."
+            )
 
 
 def _left_open(files: Iterable[FilePlan], wanted: Wanted) -> Iterable[str]:
@@ -595,6 +607,7 @@ def make_plan(wanted: Wanted, server: Server, exchange: Exchange) -> Plan:
             files.append(file)
             problems += _content_problems(file, wanted)
     warnings = [*_warnings(server, exchange, wanted), *_conversions(files), *_left_open(files, wanted)]
+    warnings += _disabled(files, wanted)
     return finish_plan(server, files, wanted, problems, warnings)
 
 

@@ -356,8 +356,22 @@ def _is_doubled(reading: Reading, section: str) -> bool:
     )
 
 
-def _publish_edits(document: Document, owner: Owner, wanted: Wanted) -> list[Edit]:
-    """Return what makes a section publish the wanted listeners; nothing when it does so surely."""
+def _in_section(names: Iterable[str], section: str) -> list[str]:
+    """Return the keys of those ``SECTION.Key`` names that lie in a section, written in any case."""
+    pairs = (name.partition(".") for name in names)
+    return [key for found, dummy, key in pairs if found.lower() == section.lower()]
+
+
+def _is_owned(owned: Iterable[str], owner: Owner, key: str) -> bool:
+    return key.lower() in (name.lower() for name in _in_section(owned, owner.section))
+
+
+def _publish_edits(document: Document, owner: Owner, wanted: Wanted, owned: Sequence[str]) -> list[Edit]:
+    """Return what makes a section publish the wanted listeners; nothing when it does so surely.
+
+    A ``Disable`` that was copied when nothing of the process was published leaves, for it keeps the process off the
+    proxy; somebody else's stays and is a warning.
+    """
     reading = read_strict(document)
     values = section_values(wanted.of(owner), wanted.force_credentials)
     doubled = _is_doubled(reading, owner.section)
@@ -369,6 +383,8 @@ def _publish_edits(document: Document, owner: Owner, wanted: Wanted) -> list[Edi
     unwanted = [BIND_IP] if BIND_IP not in values else []
     if wanted.force_credentials is False:
         unwanted.append(FORCE_CREDENTIALS)
+    if _is_owned(owned, owner, DISABLE):
+        unwanted.append(DISABLE)
     return edits + [RemoveKey(owner.section, key) for key in unwanted if _has(document, owner.section, key)]
 
 
@@ -407,12 +423,6 @@ def _drop_empty(document: Document, sections: Iterable[str]) -> Document:
     reading = read_text(document)
     empty = [name for name in sections if (found := reading.section(name)) is not None and not found.keys]
     return document.apply([RemoveSection(name) for name in empty], duplicates="remove")
-
-
-def _in_section(names: Iterable[str], section: str) -> list[str]:
-    """Return the keys of those ``SECTION.Key`` names that lie in a section, written in any case."""
-    pairs = (name.partition(".") for name in names)
-    return [key for found, dummy, key in pairs if found.lower() == section.lower()]
 
 
 def _mta_edits(document: Document, wanted: Wanted, owned: Sequence[str]) -> list[Edit]:
@@ -461,8 +471,11 @@ def _edits(document: Document, file_id: str, wanted: Wanted, owned: Sequence[str
     edits: list[Edit] = []
     for owner in _owners_of(file_id):
         if wanted.present and wanted.of(owner):
-            edits += _publish_edits(document, owner, wanted)
-        elif wanted.present or wanted.everything:
+            edits += _publish_edits(document, owner, wanted, owned)
+        elif wanted.present:  # what was copied for the process is not among the listeners, and stays
+            ours = [f"{owner.section}.{FORCE_CREDENTIALS}"] if _is_owned(owned, owner, FORCE_CREDENTIALS) else []
+            edits += _withdraw_edits(document, owner, None, ours)
+        elif wanted.everything:
             edits += _withdraw_edits(document, owner, None, owned)
         else:
             edits += _withdraw_edits(document, owner, [item.port for item in wanted.of(owner)], owned)

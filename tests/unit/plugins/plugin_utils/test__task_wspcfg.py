@@ -382,6 +382,30 @@ def test_what_was_copied_leaves_although_there_is_no_mta(mta_direct: str) -> Non
     assert server.files["bin"].content is None
 
 
+def test_a_copied_disable_leaves_when_the_process_is_published() -> None:
+    client = File("C:\\m.ini", b"[store]\r\nDisable=1\r\nNameResolution=L\r\n")
+    server = _server(bin=File(BIN, executables=("store.exe",)), client=client)
+    wspcfg(server, listeners=["ldap"])
+    assert b"[store]\r\nDisable=1\r\n" in (server.files["bin"].content or b"")
+    again, dummy = wspcfg(server, listeners=["ldap"])
+    assert not again["changed"], "what was copied stays while nothing of the process is published"
+    result, dummy = wspcfg(server, listeners=["ldap", "pop3"])
+    text = server.files["bin"].content or b""
+    assert b"Disable" not in text and b"[store]\r\nNameResolution=L\r\nServerBindTcpPorts=110\r\n" in text
+    assert result["warnings"] == []
+
+
+def test_somebody_s_disable_stays_and_is_named() -> None:
+    server = _server(bin=File(BIN, b"[STORE]\r\nDisable=1\r\n"))
+    result, dummy = wspcfg(server, listeners=["pop3"])
+    (warning,) = result["warnings"]
+    assert all(
+        part in warning for part in ("EX1", BIN, "[STORE] Disable=1", "store.exe", "Q231878", "delete that line")
+    )
+    assert b"Disable=1" in (server.files["bin"].content or b"")
+    assert wspcfg(server, listeners=["ldap"])[0]["warnings"] == []
+
+
 def test_foreign_mta_section_is_not_ours() -> None:
     server = _server(bin=File(BIN, b"[EMSMTA]\r\nDisable=1\r\n"))
     wspcfg(server, listeners=["pop3"], mta_direct="true")
@@ -627,7 +651,8 @@ WISHES = st.fixed_dictionaries(
 @given(lines=st.none() | LINES, encoding=st.sampled_from(["cp1252", "utf-16", "utf-8-sig"]), wish=WISHES, again=WISHES)
 def test_applied_plan_plans_nothing(lines: list[str] | None, encoding: str, wish: Json, again: Json) -> None:
     content = None if lines is None else "".join(line + "\r\n" for line in lines).encode(encoding)
-    server = _server(bin=File(BIN, content, executables=("emsmta.exe", "mad.exe")), client=File("C:\\m.ini", MSPCLNT))
+    programs = ("emsmta.exe", "mad.exe", "store.exe")
+    server = _server(bin=File(BIN, content, executables=programs), client=File("C:\\m.ini", MSPCLNT))
     for options in (wish, again):
         result, dummy = wspcfg(server, **options)
         if result.get("failed"):
@@ -645,7 +670,8 @@ def test_applied_plan_plans_nothing(lines: list[str] | None, encoding: str, wish
 )
 def test_absent_undoes_present(foreign: list[str], wish: Json) -> None:
     content = "".join(line + "\r\n" for line in foreign).encode()
-    server = _server(bin=File(BIN, content or None, executables=("emsmta.exe",)), client=File("C:\\m.ini", MSPCLNT))
+    programs = ("emsmta.exe", "store.exe")
+    server = _server(bin=File(BIN, content or None, executables=programs), client=File("C:\\m.ini", MSPCLNT))
     result, dummy = wspcfg(server, **{**wish, "state": "present"})
     if result.get("failed"):
         return
