@@ -80,6 +80,7 @@ options:
     description:
       - Put a backup back instead, V(original) (the first one that was ever saved), V(latest) (what the last change
         replaced) or the sha256 of one, for the files that have it. Mutually exclusive with O(listeners) and O(undo).
+        O(ports), O(proxy_address) and O(proxy_addresses) then tell where what leaves and what comes is to be proven.
     type: str
   undo:
     description:

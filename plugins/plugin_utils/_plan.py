@@ -617,6 +617,8 @@ def finish_plan(
     wanted: Wanted | None,
     problems: Iterable[Problem] = (),
     warnings: Iterable[str] = (),
+    *,
+    where: Wanted | None = None,
 ) -> Plan:
     """Add to planned files what follows from them: restarts owed, ports, findings.
 
@@ -626,11 +628,12 @@ def finish_plan(
         wanted: The user's options, None when a backup is put back.
         problems: Why nothing is done.
         warnings: What was noticed so far.
+        where: What the user says about ports and addresses when a backup is put back.
     """
     files = tuple(files)
     debts = _debts(server, files, wanted)
     restart = _restart(server, files, debts)
-    ports = _ports(files, debts, wanted)
+    ports = _ports(files, debts, wanted or where)
     more = [] if wanted is None else list(_mta_warnings(server, files, wanted))
     return Plan(
         files=files,

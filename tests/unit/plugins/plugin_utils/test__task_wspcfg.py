@@ -545,6 +545,21 @@ def test_restore_and_undo() -> None:
     assert result["failed"] and "restore" in result["msg"]
 
 
+def test_what_leaves_and_comes_with_a_backup_has_the_address_that_the_user_gives() -> None:
+    server = _server(bin=File(BIN, ARTICLE.replace("110", "390").replace("STORE", "DSAMAIN").encode("ascii")))
+    wspcfg(server, listeners=["nntp"])
+    where: Json = {"proxy_address": "192.0.2.1", "ports": {"ldap": 390}}
+    result, dummy = wspcfg(server, restore="original", check=True, **where)
+    assert result["closed_targets"] == [{"host": "192.0.2.1", "port": 119, "protocol": "nntp"}]
+    assert {(row["host"], row["port"], row["protocol"]) for row in result["predicted"]} == {
+        ("192.0.2.1", 119, "nntp"),
+        ("192.0.2.1", 390, "ldap"),
+    }
+    assert result["targets"] == [] and result["unproven"] == []
+    result, dummy = wspcfg(server, restore="original", check=True)
+    assert result["unproven"] == [{"port": 119, "protocol": "nntp", "expect": "closed"}]
+
+
 def test_undo_of_a_created_file_and_of_somebody_elses_work() -> None:
     server = Described()
     first, dummy = wspcfg(server, listeners=["pop3"])
