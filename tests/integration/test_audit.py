@@ -125,6 +125,7 @@ def test_a_server_that_answers_after_all_gets_its_line_and_its_exit_status(here:
     rows = {row["host"]: row["state"] for row in json.loads(target.read_text(encoding="utf-8"))}
     assert rows == {"fine": "ok", "away": "drift"}
     assert (run.status, run.failed(), run.unreachable()) == (2, ["away"], [])
+    assert "duplicate mapping key" not in run.output
 
 
 def test_what_an_option_of_the_role_keeps_quiet(here: Site) -> None:
