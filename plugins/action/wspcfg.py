@@ -9,20 +9,16 @@ import typing as t
 from ..plugin_utils import _task_wspcfg
 from ..plugin_utils._action import TargetAction
 from ..plugin_utils._target import Session
+from ..plugin_utils._wspcfg import LISTENER_OPTIONS
 
 
 class ActionModule(TargetAction):
     """Adapter of the module wspcfg."""
 
     OPTIONS = {
-        "listeners": {"type": "list", "elements": "str"},
-        "ports": {"type": "dict"},
-        "proxy_address": {"type": "str"},
-        "proxy_addresses": {"type": "dict"},
-        "pin": {"type": "bool", "default": False},
+        **LISTENER_OPTIONS,
         "mta_direct": {"type": "str", "choices": ["auto", "true", "false"], "default": "auto"},
         "force_credentials": {"type": "bool"},
-        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         "restore": {"type": "str"},
         "undo": {"type": "list", "elements": "dict"},
         "bin_dir": {"type": "str"},

@@ -65,6 +65,12 @@ _value:
           description: What differs from what is wanted, or the error.
           type: list
           elements: str
+        notes:
+          description:
+            - What somebody should know although it is as wanted, such as a file on a server that runs Proxy Server
+              itself, or that no port was checked.
+          type: list
+          elements: str
         line:
           description: The host's line of the table.
           type: str

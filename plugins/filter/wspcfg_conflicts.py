@@ -24,8 +24,9 @@ description:
   - Reads C(publish_listeners), C(publish_ports), C(publish_proxy_address), C(publish_proxy_addresses),
     C(publish_pin), C(publish_state) and C(publish_proxy) of every host. These are inventory variables; what a play,
     a role or the command line sets for a task is not among the variables of another host, and does not count.
-  - A host with C(publish_state=absent), without C(publish_listeners), or with values that cannot be read counts for
-    nothing. Its own plan refuses the latter.
+  - A host with C(publish_state=absent), without C(publish_listeners), or with values that
+    M(msexchange.winsock_proxy.wspcfg) refuses counts for nothing. Values may have any form that the module takes, such
+    as V(pop3) for a list of one.
   - A listener with TLS, or any listener with C(publish_pin), claims its port on its address. A plain listener without
     C(publish_pin) is bound wherever its proxy likes, and claims its port on every address of that proxy.
   - Two hosts have the same proxy when C(publish_proxy), a name of your choice, is the same, or when they name the

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import typing as t
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ansible.errors import AnsibleFilterError
 
-from ..plugin_utils._conflicts import WantedError, wanted_of
+from ..plugin_utils._conflicts import wanted_of
+from ..plugin_utils._errors import Refused
+from ..plugin_utils._inventory import typed_options
 
 DOCUMENTATION = r"""
 name: wspcfg_targets
@@ -35,6 +38,10 @@ options:
       - Without it, V(closed) where C(state) (or C(publish_state)) is V(absent), otherwise V(open).
     type: str
     choices: [open, closed, any]
+  skip_unknown:
+    description: Leave out a listener that has no address of the proxy, instead of refusing it.
+    type: bool
+    default: false
 seealso:
   - plugin: msexchange.winsock_proxy.port_probe
     plugin_type: module
@@ -66,7 +73,7 @@ _PREFIX = "publish_"
 _EXPECTATIONS = ("open", "closed", "any")
 
 
-def wspcfg_targets(options: t.Any, expect: str | None = None) -> list[dict[str, t.Any]]:
+def wspcfg_targets(options: t.Any, expect: str | None = None, skip_unknown: bool = False) -> list[dict[str, t.Any]]:
     """Return one target per wanted listener.
 
     Raises:
@@ -82,16 +89,19 @@ def wspcfg_targets(options: t.Any, expect: str | None = None) -> list[dict[str, 
     if expect is None:
         expect = "closed" if options.get(prefix + "state") == "absent" else "open"
     try:
-        wanted = wanted_of(options, prefix=prefix)
-    except WantedError as error:
-        raise AnsibleFilterError(f"wspcfg_targets: {error}") from error
+        wanted = wanted_of(typed_options(options, prefix=prefix))
+    except Refused as refused:
+        named = [replace(row, option=row.option and prefix + row.option) for row in refused.problems]
+        raise AnsibleFilterError(Refused(named).message("wspcfg_targets")) from refused
     for each in wanted:
-        if each.address is None:
+        if each.address is None and not skip_unknown:
             name = each.listener.name
             remedy = f"give {prefix}proxy_address or {prefix}proxy_addresses.{name}"
             raise AnsibleFilterError(f"wspcfg_targets: listener {name} has no external address of the proxy; {remedy}")
     return [
-        {"host": each.address, "port": each.port, "protocol": each.listener.name, "expect": expect} for each in wanted
+        {"host": each.address, "port": each.port, "protocol": each.listener.name, "expect": expect}
+        for each in wanted
+        if each.address is not None
     ]
 
 

@@ -14,6 +14,8 @@ description:
     C(Dsamain.exe) and in the directory of C(Msexcimc.exe) (Q178532, Q181420).
   - Finds the installation, refuses what the version does not have, keeps comments, foreign sections and every byte that
     need not change, and backs the file up on the server before it is written.
+  - Warns when C(Disable=1) in a section would keep its process off the proxy all the same (Q231878).
+  - Leaves a server that runs Proxy Server itself alone, and warns of a file there, which has no use (Q178532).
   - Converts a file that was saved as UTF-16, or as UTF-8 with a byte order mark, to ANSI, because Exchange cannot read
     it otherwise (Q181420), and warns of that and of a C(Wspcfg.ini.txt) beside the place where it is read.
   - Restarts nothing. It reports which services owe a restart, decided per service by the content that its process
@@ -27,7 +29,8 @@ options:
   listeners:
     description:
       - What the server publishes, all of it. A listener that is not named is taken out of the file.
-      - With O(state=absent) only the named ones leave; without this option all of them do.
+      - With O(state=absent) only the named ones leave; without this option all of them do. A name whose port is not in
+        the file is a warning when a port stays that may be a moved one, see O(ports).
       - One or more of V(pop3), V(pop3s), V(imap4), V(imap4s), V(nntp), V(nntps), V(ldap), V(ldaps), V(smtp).
       - Needed with O(state=present), unless O(restore) or O(undo) is given.
     type: list
@@ -40,7 +43,7 @@ options:
   proxy_address:
     description:
       - The proxy's external IPv4 address. It goes into C(ProxyBindIp) for every TLS listener, and is where the ports
-        are to be proven.
+        are to be proven. Plain listeners can do without, but then nothing tells where to look, see RV(unproven).
     type: str
   proxy_addresses:
     description:
@@ -54,9 +57,10 @@ options:
   mta_direct:
     description:
       - Whether the message transfer agent bypasses the proxy (C([EMSMTA] Disable=1), Q254909).
-      - With V(auto), sections of C(Mspclnt.ini) for programs of the directory are copied when C(Wspcfg.ini) is created
-        there, because creating it may hide them.
-      - V(true) always writes the section; V(false) never does, takes away what this module wrote, and warns.
+      - Whatever it is, sections of C(Mspclnt.ini) for programs of the directory of C(Store.exe) are copied when
+        C(Wspcfg.ini) is created there, because creating it may hide them.
+      - With V(auto), C([EMSMTA]) is one of them, if it is there. V(true) always writes C(Disable=1). V(false) never
+        copies or writes that section, takes away what this module wrote there, and warns.
     type: str
     choices: ['auto', 'true', 'false']
     default: auto
@@ -76,6 +80,7 @@ options:
     description:
       - Put a backup back instead, V(original) (the first one that was ever saved), V(latest) (what the last change
         replaced) or the sha256 of one, for the files that have it. Mutually exclusive with O(listeners) and O(undo).
+        O(ports), O(proxy_address) and O(proxy_addresses) then tell where what leaves and what comes is to be proven.
     type: str
   undo:
     description:
@@ -220,6 +225,14 @@ closed_targets:
   returned: always
   type: list
   elements: dict
+unproven:
+  description:
+    - What RV(targets) and RV(closed_targets) lack because neither O(proxy_address), O(proxy_addresses) nor the file
+      tells the address, with C(port), C(protocol), and C(open) or C(closed) under C(expect).
+  returned: always
+  type: list
+  elements: dict
+  sample: [{port: 110, protocol: pop3, expect: open}]
 in_force:
   description: What the running processes surely offer now.
   returned: always

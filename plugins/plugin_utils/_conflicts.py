@@ -15,28 +15,8 @@ import typing as t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..module_utils._listeners import LISTENERS, Listener
-
-
-class WantedError(ValueError):
-    """The wanted listeners cannot be read; the text names option, value and remedy."""
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """One listener that a host wants published.
-
-    Attributes:
-        listener: The row of the table.
-        port: TCP port.
-        address: External address of the proxy, None when none is given for it.
-        pinned: Whether it is bound to that address and to no other.
-    """
-
-    listener: Listener
-    port: int
-    address: str | None
-    pinned: bool
+from ._errors import Refused
+from ._wspcfg import LISTENER_OPTIONS, Published, read_wanted
 
 
 @dataclass(frozen=True)
@@ -51,7 +31,7 @@ class Claims:
 
     host: str
     proxy: str | None
-    wanted: tuple[Wanted, ...]
+    wanted: tuple[Published, ...]
 
     @property
     def addresses(self) -> frozenset[str]:
@@ -76,43 +56,42 @@ class Conflict:
     listeners: tuple[str, ...]
 
 
-def wanted_of(options: Mapping[str, t.Any], *, prefix: str = "") -> tuple[Wanted, ...]:
-    """Read the listeners that one host wants, from options or from its inventory variables.
+def wanted_of(options: Mapping[str, t.Any]) -> tuple[Published, ...]:
+    """Read the listeners that one host wants, by the same rules as the task that publishes them.
 
     Args:
-        options: Mapping with ``listeners``, ``ports``, ``proxy_address``, ``proxy_addresses`` and ``pin``.
-        prefix: What the keys of ``options`` begin with.
+        options: Options of ``wspcfg`` in their types; all but those of the listeners are ignored.
+
+    Returns:
+        The listeners in the order given, none when none are named.
 
     Raises:
-        WantedError: An unknown listener, an impossible port, or an address that is no IPv4 address.
+        Refused: ``wspcfg`` would refuse them.
     """
-    ports = _mapping(options, prefix + "ports")
-    addresses = _mapping(options, prefix + "proxy_addresses")
-    common = options.get(prefix + "proxy_address") or None
-    pin = _truth(options.get(prefix + "pin"))
-    wanted = []
-    for name in _names(options, prefix + "listeners"):
-        listener = LISTENERS[name]
-        option = "proxy_addresses." + name if name in addresses else "proxy_address"
-        address = _address(addresses.get(name) or common, prefix + option)
-        port = _port(ports.get(name, listener.port), f"{prefix}ports.{name}")
-        wanted.append(Wanted(listener, port, address, address is not None and (listener.tls or pin)))
-    return tuple(wanted)
+    names = list(options.get("listeners") or ())
+    if not names:
+        return ()
+    wanted = read_wanted({**{name: options.get(name) for name in LISTENER_OPTIONS}, "state": "present"})
+    return tuple(sorted(wanted.published, key=lambda item: names.index(item.listener.name)))
 
 
-def claims_of(host: str, variables: Mapping[str, t.Any], *, prefix: str) -> Claims | None:
-    """Return what a host of the inventory claims; None when it wants nothing published, or what it wants is unreadable.
+def claims_of(host: str, options: Mapping[str, t.Any]) -> Claims | None:
+    """Return what a host of the inventory claims; None when it wants nothing published.
 
-    An unreadable host is refused by its own plan; here it must not stop the others.
+    Args:
+        host: Inventory name.
+        options: Its options, in their types, ``proxy`` and ``state`` among them.
+
+    Returns:
+        None too when the options are refused: by its own plan as well, and here it must not stop the others.
     """
-    if variables.get(prefix + "state", "present") == "absent":
+    if options.get("state") == "absent":
         return None
     try:
-        wanted = wanted_of(variables, prefix=prefix)
-    except WantedError:
+        wanted = wanted_of(options)
+    except Refused:
         return None
-    proxy = variables.get(prefix + "proxy") or None
-    return Claims(host, None if proxy is None else str(proxy), wanted) if wanted else None
+    return Claims(host, str(options.get("proxy") or "") or None, wanted) if wanted else None
 
 
 def find_conflicts(claims: Sequence[Claims]) -> list[Conflict]:
@@ -188,7 +167,7 @@ def _proxy_of(claim: Claims, proxies: Sequence[_Proxy]) -> _Proxy:
     return next((proxy for proxy in proxies if proxy.is_same(own)), own)
 
 
-def _claimed_addresses(wanted: Wanted, proxy: _Proxy) -> frozenset[str]:
+def _claimed_addresses(wanted: Published, proxy: _Proxy) -> frozenset[str]:
     if wanted.pinned and wanted.address is not None:
         return frozenset({wanted.address})
     return proxy.addresses or proxy.names
@@ -204,46 +183,3 @@ def _address_order(address: str) -> tuple[int, str]:
         return int(ipaddress.IPv4Address(address)), address
     except ValueError:
         return 1 << 32, address
-
-
-# --- values -----------------------------------------------------------------------------------------------------
-
-
-def _names(options: Mapping[str, t.Any], option: str) -> list[str]:
-    names = options.get(option) or []
-    if isinstance(names, str) or not isinstance(names, Sequence):
-        raise WantedError(f"{option}: {names!r} is no list; write [pop3, imap4s]")
-    for name in names:
-        if name not in LISTENERS:
-            raise WantedError(f"{option}: {name!r} is no listener; there are {', '.join(LISTENERS)}")
-    return list(dict.fromkeys(str(name) for name in names))
-
-
-def _mapping(options: Mapping[str, t.Any], option: str) -> Mapping[str, t.Any]:
-    value = options.get(option) or {}
-    if not isinstance(value, Mapping):
-        raise WantedError(f"{option}: {value!r} is no mapping of a listener to a value")
-    return value
-
-
-def _port(value: t.Any, option: str) -> int:
-    try:
-        port = int(value)
-    except (TypeError, ValueError):
-        port = 0
-    if isinstance(value, bool) or not 1 <= port <= 65535:
-        raise WantedError(f"{option}: {value!r} is no port from 1 to 65535")
-    return port
-
-
-def _address(value: t.Any, option: str) -> str | None:
-    if value is None:
-        return None
-    try:
-        return str(ipaddress.IPv4Address(str(value)))
-    except ValueError:
-        raise WantedError(f"{option}: {value!r} is no IPv4 address, and Proxy Server 2.0 knows no other") from None
-
-
-def _truth(value: t.Any) -> bool:
-    return str(value).strip().lower() in ("true", "yes", "on", "1", "y", "t")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import typing as t
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ..module_utils._listeners import EMSMTA, LISTENERS, OWNERS, Owner
@@ -24,14 +24,17 @@ from ._pending import Pending, pending, section_hash
 from ._restart import Loads, RestartPlan, Wish, is_active, plan_restart
 from ._server import FileState, Server
 from ._wspcfg import (
+    DISABLE,
     PORTS,
     PUBLISHERS,
     Outcome,
     Wanted,
     bind_addresses,
     range_problems,
+    readable,
     shape,
     single_ports,
+    unnamed_ports,
     unreached,
     unreadable_encoding,
     version_problems,
@@ -205,6 +208,7 @@ class Plan:
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...]
     proxy_on_server: bool = False
+    unproven: tuple[Json, ...] = ()
 
     @property
     def writes(self) -> tuple[FilePlan, ...]:
@@ -216,21 +220,21 @@ class Plan:
 
     def records(self) -> list[Json]:
         """Return the records that go with the files that are written."""
-        written = {file.state.id for file in self.writes}
-        owned = [name for file in self.files for name in file.owned]
-        debts = [debt for debt in self.debts if debt.owner.file_id in written]
-        foreign = _foreign_owned(owned)
-        rows = [debt.as_record(owned) for debt in debts]
-        for row in rows:
-            if row["service"] == EMSMTA.service and foreign:
-                row["owned"] = ",".join(filter(None, [row["owned"], *foreign]))
+        return [row for file in self.writes for row in self._records_of(file)]
+
+    def _records_of(self, file: FilePlan) -> list[Json]:
+        """Return the records of the processes that read a file.
+
+        Keys of programs without a record of their own stand in the last one: the MTA's, or where there is no MTA, that
+        of another process that reads the same file.
+        """
+        debts = [debt for debt in self.debts if debt.owner.file_id == file.state.id]
+        rows = [debt.as_record(file.owned) for debt in debts]
+        recorded = {debt.owner.section.lower() for debt in debts}
+        others = [name for name in file.owned if name.partition(".")[0].lower() not in recorded]
+        if rows and others:
+            rows[-1]["owned"] = ",".join(filter(None, [rows[-1]["owned"], *others]))
         return rows
-
-
-def _foreign_owned(owned: Iterable[str]) -> list[str]:
-    """Return owned keys of processes without a record; they came with [EMSMTA] and stand in its record."""
-    sections = {owner.section.lower() for owner in OWNERS}
-    return [name for name in owned if name.partition(".")[0].lower() not in sections]
 
 
 # -- files --------------------------------------------------------------------------------------------------------
@@ -308,7 +312,7 @@ def _content_problems(plan: FilePlan, wanted: Wanted) -> Iterable[Problem]:
 
 def _prose_problems(plan: FilePlan) -> Iterable[Problem]:
     sections = {owner.section.lower(): owner for owner in PUBLISHERS}
-    for finding in read_strict(Document.parse(plan.before or b"")).findings:
+    for finding in read_strict(readable(plan.before or b"")).findings:
         if finding.code == "prose_value" and finding.section.lower() in sections:
             cause = f"line {finding.line}: {finding.message}"
             remedy = (
@@ -383,34 +387,76 @@ def _listener_name(owner: Owner, port: int, ports: Mapping[str, int]) -> str | N
     return next((row.name for row in rows if row.port == port), None)
 
 
-def _open_ports(data: bytes | None, owner: Owner, wanted: Wanted | None) -> dict[tuple[int, str | None], str | None]:
-    """Return address by (port, listener) of what a file surely publishes for a process."""
+@dataclass(frozen=True)
+class _Place:
+    """Where a file surely publishes a listener; an address of None is unknown."""
+
+    host: str | None
+    port: int
+    protocol: str | None
+
+    @property
+    def order(self) -> tuple[int, str]:
+        return self.port, self.host or ""
+
+
+def _given_address(wanted: Wanted | None, name: str | None) -> str | None:
+    """Return where the user says that an unpinned port is: the listener's address, or for any other port the common."""
+    if wanted is None:
+        return None
+    return wanted.address if name is None else wanted.addresses.get(name)
+
+
+def _places(data: bytes | None, owner: Owner, wanted: Wanted | None) -> dict[_Place, bool]:
+    """Return the places that a file surely publishes for a process, and whether each is pinned."""
     if data is None:
         return {}
     reading = read_strict(Document.parse(data))
     pinned = bind_addresses(reading, owner.section)
-    found: dict[tuple[int, str | None], str | None] = {}
+    found: dict[_Place, bool] = {}
     for port in single_ports(reading.get(owner.section, PORTS) or ""):
         name = _listener_name(owner, port, {} if wanted is None else wanted.ports)
-        given = None if wanted is None or name is None else wanted.addresses.get(name)
-        found[(port, name)] = pinned.get(port) or given
+        found[_Place(pinned.get(port) or _given_address(wanted, name), port, name)] = port in pinned
     return found
+
+
+@dataclass(frozen=True)
+class _Shift:
+    """The places of one process, before and after."""
+
+    debt: Debt | None
+    before: Mapping[_Place, bool]
+    after: Mapping[_Place, bool]
+
+    def leaves(self, place: _Place) -> bool:
+        """Whether it is no longer offered there: the port is gone, or pinned to another address.
+
+        A port that is no longer pinned may still be there: the proxy binds it where it likes (Q181420).
+        """
+        staying = [pinned for other, pinned in self.after.items() if other.port == place.port]
+        return place not in self.after and all(staying)
+
+    def ports(self, taken: Collection[tuple[str | None, int]]) -> Iterable[Port]:
+        """Return the ports; a place among ``taken``, which is everybody's afterwards, is closed by nobody's leaving."""
+        debt = self.debt
+        now = debt is not None and debt.running and not debt.verdict.pending
+        comes = debt is not None and (debt.running or debt.returns)
+        for place in sorted({**self.before, **self.after}, key=lambda item: item.order):
+            leaves = self.leaves(place) and (place.host, place.port) not in taken
+            is_now, will = now and place in self.before, comes and place in self.after
+            yield Port(place.host, place.port, place.protocol, is_now, will, leaves)
 
 
 def _ports(files: Iterable[FilePlan], debts: Iterable[Debt], wanted: Wanted | None) -> tuple[Port, ...]:
     by_owner = {debt.owner: debt for debt in debts}
-    ports = []
-    for file in files:
-        for owner in (row for row in PUBLISHERS if row.file_id == file.state.id):
-            debt = by_owner.get(owner)
-            before, after = (_open_ports(data, owner, wanted) for data in (file.before, file.after))
-            now = debt is not None and debt.running and not debt.verdict.pending
-            for port, name in sorted({**before, **after}, key=lambda item: item[0]):
-                host = after.get((port, name)) or before.get((port, name))
-                will = (port, name) in after and debt is not None and (debt.running or debt.returns)
-                leaves = (port, name) not in after
-                ports.append(Port(host, port, name, now and (port, name) in before, will, leaves))
-    return tuple(ports)
+    shifts = [
+        _Shift(by_owner.get(owner), *(_places(data, owner, wanted) for data in (file.before, file.after)))
+        for file in files
+        for owner in PUBLISHERS
+        if owner.file_id == file.state.id
+    ]
+    taken = {(place.host, place.port) for shift in shifts for place in shift.after}
+    return tuple(port for shift in shifts for port in shift.ports(taken))
 
 
 def _targets(wanted: Wanted) -> tuple[Json, ...]:
@@ -421,6 +467,18 @@ def _targets(wanted: Wanted) -> tuple[Json, ...]:
         for item in wanted.published
         if item.address is not None
     )
+
+
+def _unproven(wanted: Wanted | None, ports: Iterable[Port]) -> tuple[Json, ...]:
+    """Return what should be proven and cannot be, because nothing tells at which address of the proxy."""
+    published = wanted.published if wanted is not None and wanted.present else ()
+    rows = [_nowhere(item.port, item.listener.name, "open") for item in published if item.address is None]
+    rows += [_nowhere(port.port, port.protocol, "closed") for port in ports if port.leaves and port.host is None]
+    return tuple(rows)
+
+
+def _nowhere(port: int, protocol: str | None, expect: str) -> Json:
+    return {"port": port, "protocol": protocol, "expect": expect}
 
 
 # -- findings and warnings ----------------------------------------------------------------------------------------
@@ -450,16 +508,24 @@ def findings_of(server: Server) -> tuple[Json, ...]:
             text = "[Common Configuration] may apply to every program of this directory, the MTA too; remove it"
             rows.append(_finding(file.path, "common_section", text))
         if proxy_here(server) is not None:
-            text = "Proxy Server runs on this server, so this file has no use (Q178532); remove it by hand"
-            rows.append(_finding(file.path, "file_on_proxy", text))
+            rows.append(_finding(file.path, "file_on_proxy", _NO_USE))
     return tuple(rows)
+
+
+_NO_USE = "Proxy Server runs on this server, so this file has no use (Q178532); remove it by hand"
+
+
+def _useless_files(server: Server) -> Iterable[str]:
+    for file in map(server.file, FILES):
+        if file.exists:
+            yield f"{file.path}: {_NO_USE}."
 
 
 def _mta_warnings(server: Server, files: Iterable[FilePlan], wanted: Wanted) -> Iterable[str]:
     plan = next((file for file in files if file.state.id == EMSMTA.file_id), None)
     if plan is None or plan.after is None or not wanted.present or not server.service(EMSMTA.service).exists:
         return
-    direct = read_strict(Document.parse(plan.after)).get(EMSMTA.section, "Disable") == "1"
+    direct = read_strict(Document.parse(plan.after)).get(EMSMTA.section, DISABLE) == "1"
     if wanted.mta_direct == "false" and not direct:
         yield (
             "mta_direct is false: the MTA may send through the proxy, and X.400, site and RAS connectors then fail "
@@ -472,6 +538,23 @@ def _conversions(files: Iterable[FilePlan]) -> Iterable[str]:
         encoding = unreadable_encoding(file.before or b"")
         if encoding is not None and file.after is not None and unreadable_encoding(file.after) is None:
             yield f"{file.path} is saved as {encoding}, which Exchange cannot read (Q181420); it is converted to ANSI."
+
+
+def _disabled(files: Iterable[FilePlan], wanted: Wanted) -> Iterable[str]:
+    for file in files if wanted.present else ():
+        reading = read_strict(Document.parse(file.after or b""))
+        published = [row for row in PUBLISHERS if row.file_id == file.state.id and wanted.of(row)]
+        for owner in (row for row in published if reading.get(row.section, DISABLE) == "1"):
+            yield (
+                f"{file.path}: [{owner.section}] {DISABLE}=1 keeps {owner.executable} off the proxy (Q231878), so none "
+                "of its ports will be open there; delete that line."
+            )
+
+
+def _left_open(files: Iterable[FilePlan], wanted: Wanted) -> Iterable[str]:
+    for file in files:
+        for text in unnamed_ports(file.before, file.state.id, wanted):
+            yield f"{file.path}: {text}"
 
 
 def _lookalikes(server: Server) -> Iterable[str]:
@@ -490,8 +573,9 @@ def _warnings(server: Server, exchange: Exchange, wanted: Wanted) -> Iterable[st
     if wanted.present and exchange.version is None:
         yield "The Exchange version is unknown (no build in the registry); set exchange_version to have it checked."
     ldaps = next((item for item in wanted.published if item.listener.name == "ldaps"), None)
-    if ldaps and wanted.present and ldaps.port != 636 and (exchange.build or 9999) < LDAPS_FIXED_BEFORE_BUILD:
-        yield "Before Exchange 5.5 SP3, LDAP over TLS always listens on 636 (Q179309, Q232606); ports.ldaps differs."
+    port = LISTENERS["ldaps"].port
+    if ldaps and wanted.present and ldaps.port != port and (exchange.build or 9999) < LDAPS_FIXED_BEFORE_BUILD:
+        yield f"Before 5.5 SP3, LDAP over TLS always listens on {port} (Q179309, Q232606); ports.ldaps differs."
 
 
 # -- the plan -----------------------------------------------------------------------------------------------------
@@ -522,7 +606,9 @@ def make_plan(wanted: Wanted, server: Server, exchange: Exchange) -> Plan:
         if file is not None:
             files.append(file)
             problems += _content_problems(file, wanted)
-    return finish_plan(server, files, wanted, problems, [*_warnings(server, exchange, wanted), *_conversions(files)])
+    warnings = [*_warnings(server, exchange, wanted), *_conversions(files), *_left_open(files, wanted)]
+    warnings += _disabled(files, wanted)
+    return finish_plan(server, files, wanted, problems, warnings)
 
 
 def finish_plan(
@@ -531,6 +617,8 @@ def finish_plan(
     wanted: Wanted | None,
     problems: Iterable[Problem] = (),
     warnings: Iterable[str] = (),
+    *,
+    where: Wanted | None = None,
 ) -> Plan:
     """Add to planned files what follows from them: restarts owed, ports, findings.
 
@@ -540,20 +628,23 @@ def finish_plan(
         wanted: The user's options, None when a backup is put back.
         problems: Why nothing is done.
         warnings: What was noticed so far.
+        where: What the user says about ports and addresses when a backup is put back.
     """
     files = tuple(files)
     debts = _debts(server, files, wanted)
     restart = _restart(server, files, debts)
+    ports = _ports(files, debts, wanted or where)
     more = [] if wanted is None else list(_mta_warnings(server, files, wanted))
     return Plan(
         files=files,
         debts=debts,
         restart=restart,
-        ports=_ports(files, debts, wanted),
+        ports=ports,
         targets=() if wanted is None else _targets(wanted),
         findings=findings_of(server),
         problems=tuple(problems),
         warnings=(*warnings, *more),
+        unproven=_unproven(wanted, ports),
     )
 
 
@@ -561,7 +652,18 @@ def _hands_off(wanted: Wanted, server: Server) -> Plan:
     """Plan nothing: Proxy Server on the Exchange server itself needs no file (Q178532); its ports are verified."""
     targets = _targets(wanted)
     ports = tuple(Port(row["host"], row["port"], row["protocol"], now=True, will=True) for row in targets)
-    return Plan((), (), RestartPlan(), ports, targets, findings_of(server), (), (), proxy_on_server=True)
+    return Plan(
+        files=(),
+        debts=(),
+        restart=RestartPlan(),
+        ports=ports,
+        targets=targets,
+        findings=findings_of(server),
+        problems=(),
+        warnings=tuple(_useless_files(server)),
+        proxy_on_server=True,
+        unproven=_unproven(wanted, ports),
+    )
 
 
 def unchanged_files(server: Server) -> tuple[FilePlan, ...]:

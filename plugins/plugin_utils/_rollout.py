@@ -225,13 +225,22 @@ def _who_answers(result: JsonObject) -> str:
     return f"answers '{greeting}'" if greeting else "answers, but not as Exchange"
 
 
+_APART = (
+    "take the listener off one of them, or give one another publish_proxy_address (with publish_pin if it is a plain"
+    " listener) or another port (publish_ports)"
+)
+
+
 def conflicts_of(host: str, conflicts: Iterable[JsonObject]) -> tuple[str, ...]:
     """Sentences for every (address, port) that ``host`` and another host of the inventory both claim."""
     sentences = []
     for conflict in conflicts:
         if host in conflict["hosts"]:
             others = ", ".join(name for name in conflict["hosts"] if name != host)
-            sentences.append(f"{conflict['address']}:{conflict['port']} is claimed by {others} as well")
+            sentences.append(
+                f"publish_listeners ({', '.join(conflict['listeners'])}): {conflict['address']}:{conflict['port']} is"
+                f" claimed by {others} as well, and a proxy grants it to one server only; {_APART}"
+            )
     return tuple(sentences)
 
 
@@ -341,6 +350,28 @@ def report(case: Case) -> str:
     return "\n".join(lines)
 
 
+def with_withdrawn(plan: JsonObject, targets: Iterable[JsonObject]) -> dict[str, t.Any]:
+    """Return the plan with everything that must be closed, also what left the file in an earlier run.
+
+    When that run deferred its restart, the file has nothing left to tell, and the variables do. What no debt of a
+    service stands for was proven before, or was never there.
+
+    Args:
+        plan: Result of ``wspcfg`` with ``state: absent``.
+        targets: Where the listeners were that are off the proxy now.
+    """
+    owed = {entry["service"] for entry in plan["owed"]}
+    staying = [port for port in plan["predicted"] if port["will"] == IN_FORCE]
+    known = {_place(port) for port in (*plan["closed_targets"], *plan["targets"], *staying)}
+    more = [target for target in targets if _service_of(target["protocol"]) in owed and _place(target) not in known]
+    closed = [{name: target[name] for name in ("host", "port", "protocol")} for target in more]
+    return {**plan, "closed_targets": [*plan["closed_targets"], *closed]}
+
+
+# Findings about how a file looks that change nothing for anybody; an audit does not repeat them.
+COSMETIC = frozenset({"blank_line", "text_before_section", "lookalike"})
+
+
 @dataclass(frozen=True)
 class AuditRow:
     """One line of an audit.
@@ -349,11 +380,59 @@ class AuditRow:
         host: Inventory name.
         state: ``ok``, ``drift``, ``error`` or ``unknown``.
         findings: What differs, or the error; empty when ``ok``.
+        notes: What somebody should know although it is as wanted.
     """
 
     host: str
     state: str
     findings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The line behind the host's name; a finding with several lines stays on this one."""
+        words = [*self.findings, *(f"note: {note}" for note in self.notes)]
+        said = "; ".join(_one_line(word) for word in words)
+        return WORDS[self.state] + (": " if said else "") + said
+
+
+def _one_line(text: str) -> str:
+    return "; ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What an audit found out about one host, and under which options of the role.
+
+    Attributes:
+        plan: Result of ``wspcfg``.
+        checked: Result of ``port_probe``; empty when no port was checked.
+        conflicts: Result of ``wspcfg_conflicts``.
+        probe: ``publish_probe``.
+        restart: ``publish_restart``.
+    """
+
+    plan: JsonObject
+    checked: JsonObject
+    conflicts: Sequence[JsonObject] = ()
+    probe: bool = True
+    restart: str = "now"
+
+    @property
+    def differing(self) -> list[JsonObject]:
+        return [file for file in self.plan["files"] if file["action"] != "none"]
+
+    @property
+    def owed(self) -> list[JsonObject]:
+        """Debts to report; restarts that are never wanted are none, a service that does not run is."""
+        return [entry for entry in self.plan["owed"] if self.restart != "never" or not entry["running"]]
+
+    @property
+    def turned(self) -> list[JsonObject]:
+        """Ports that the plan opens or closes; with the right file, those of debts that are not reported are none."""
+        silent = {entry["service"] for entry in self.plan["owed"]} - {entry["service"] for entry in self.owed}
+        ports = [port for port in self.plan["predicted"] if port["now"] != port["will"]]
+        return [port for port in ports if self.differing or _service_of(port["protocol"]) not in silent]
 
 
 def _changed_lines(difference: JsonObject) -> str:
@@ -368,16 +447,16 @@ def _changed_lines(difference: JsonObject) -> str:
     return " ".join(shown) + (f" and {len(lines) - len(shown)} lines more" if len(lines) > len(shown) else "")
 
 
-def _file_findings(plan: JsonObject, seen_open: Collection[tuple[str, int]]) -> list[str]:
+def _file_findings(looked: Looked) -> list[str]:
     """Files that differ, why where the reader says so, and what the difference is on the proxy."""
-    differing = [file for file in plan["files"] if file["action"] != "none"]
-    paths = {file["path"] for file in differing}
+    plan = looked.plan
+    paths = {file["path"] for file in looked.differing}
+    seen_open = {_place(result) for result in looked.checked.get("results", ()) if result["status"] == "open"}
     lines = [_changed_lines(difference) for difference in plan.get("diff") or ()]
-    turned = [port for port in plan["predicted"] if port["now"] != port["will"]]
-    opens = [_port(port) for port in turned if port["will"] == IN_FORCE and _place(port) not in seen_open]
-    closes = [_port(port) for port in turned if port["will"] != IN_FORCE]
+    opens = [_port(port) for port in looked.turned if port["will"] == IN_FORCE and _place(port) not in seen_open]
+    closes = [_port(port) for port in looked.turned if port["will"] != IN_FORCE]
     return [
-        *(f"{file['path']} has to be {file['action']}d" for file in differing),
+        *(f"{file['path']} has to be {file['action']}d" for file in looked.differing),
         *(line for line in lines if line),
         *(finding["message"] for finding in plan["findings"] if finding["path"] in paths),
         *(["not in force: " + ", ".join(opens)] if opens else []),
@@ -385,18 +464,19 @@ def _file_findings(plan: JsonObject, seen_open: Collection[tuple[str, int]]) -> 
     ]
 
 
-def _restart_findings(plan: JsonObject) -> list[str]:
-    return [f"{entry['service']}: {entry['reason']}" for entry in plan["owed"]]
+def _restart_findings(looked: Looked) -> list[str]:
+    return [f"{entry['service']}: {entry['reason']}" for entry in looked.owed]
 
 
-def _port_findings(plan: JsonObject, probe: JsonObject) -> list[str]:
+def _port_findings(looked: Looked) -> list[str]:
     """What the port check found wrong; a check that could not be made is a finding too.
 
     That a port is closed which the plan will open is no news.
     """
+    probe = looked.checked
     if probe.get("unreachable") or (probe.get("failed") and "results" not in probe):
         return [f"ports not checked: {probe.get('msg', 'the probe host gave no answer')}"]
-    expected = {_place(port) for port in plan["predicted"] if port["now"] != port["will"]}
+    expected = {_place(port) for port in looked.plan["predicted"] if port["now"] != port["will"]}
     wrong = [
         result
         for result in probe.get("results", ())
@@ -407,32 +487,57 @@ def _port_findings(plan: JsonObject, probe: JsonObject) -> list[str]:
     ]
 
 
+def _unproven_findings(looked: Looked) -> list[str]:
+    """What is wanted open and could not be checked, because its place on the proxy is unknown."""
+    rows = [row for row in looked.plan.get("unproven", ()) if row["expect"] == "open"] if looked.probe else []
+    ports = ", ".join(f"{row['port']} ({row['protocol']})" for row in rows)
+    return [f"ports not checked, because publish_proxy_address is not given: {ports}"] if rows else []
+
+
+def _notes(looked: Looked) -> list[str]:
+    paths = {file["path"] for file in looked.differing}
+    about_files = [
+        f"{finding['path']}: {finding['message']}"
+        for finding in looked.plan["findings"]
+        if finding["path"] not in paths and finding["code"] not in COSMETIC
+    ]
+    return [*about_files, *([] if looked.probe else [NOTHING_PROVEN])]
+
+
+NOTHING_PROVEN = "publish_probe is false, so no port was checked and nothing is proven"
+
+
 def audit_row(host: str, variables: JsonObject) -> AuditRow:
     """Judge one host by what the plan and the port check left in its variables.
 
     Args:
         host: Inventory name.
-        variables: Host variables; ``publish_audit_error``, ``__publish_plan``, ``__publish_checked`` and
-            ``__publish_conflicts`` are read.
+        variables: Host variables; ``publish_audit_error``, ``__publish_plan``, ``__publish_checked``,
+            ``__publish_conflicts`` and ``__publish_audited`` (options of the role) are read.
     """
     plan = variables.get("__publish_plan") or {}
     if plan.get("unreachable"):
         return AuditRow(host, "unknown", ("unreachable",))
     error = variables.get("publish_audit_error") or plan.get("msg" if plan.get("failed") else "")
     if error or "files" not in plan:
-        return AuditRow(host, "error", (str(error or "no plan was made; the messages above say why"),))
-    checked = variables.get("__publish_checked") or {}
-    seen_open = {_place(result) for result in checked.get("results", ()) if result["status"] == "open"}
+        return AuditRow(host, "error", (_one_line(str(error or "no plan was made; the messages above say why")),))
+    looked = Looked(
+        plan=plan,
+        checked=variables.get("__publish_checked") or {},
+        conflicts=variables.get("__publish_conflicts") or (),
+        **(variables.get("__publish_audited") or {}),
+    )
     findings = [
-        *conflicts_of(host, variables.get("__publish_conflicts") or ()),
-        *_file_findings(plan, seen_open),
-        *_restart_findings(plan),
-        *_port_findings(plan, checked),
+        *conflicts_of(host, looked.conflicts),
+        *_file_findings(looked),
+        *_restart_findings(looked),
+        *_port_findings(looked),
+        *_unproven_findings(looked),
     ]
-    return AuditRow(host, "drift" if findings else "ok", tuple(findings))
+    return AuditRow(host, "drift" if findings else "ok", tuple(findings), tuple(_notes(looked)))
 
 
-WORDS = {"ok": "ok", "drift": "drift: ", "error": "ERROR: ", "unknown": "UNKNOWN: "}
+WORDS = {"ok": "ok", "drift": "drift", "error": "ERROR", "unknown": "UNKNOWN"}
 
 
 def audit(variables: Mapping[str, JsonObject]) -> dict[str, t.Any]:
@@ -442,17 +547,23 @@ def audit(variables: Mapping[str, JsonObject]) -> dict[str, t.Any]:
         variables: Host variables by inventory name.
 
     Returns:
-        ``lines`` for people, ``rows`` (host, state, findings, line) for programs.
+        ``lines`` for people, ``rows`` (host, state, findings, notes, line) for programs.
     """
     rows = [audit_row(host, of_host) for host, of_host in variables.items()]
     width = max((len(row.host) for row in rows), default=0)
-    lines = [f"{row.host:<{width}}  {WORDS[row.state]}{'; '.join(row.findings)}" for row in rows]
+    lines = [f"{row.host:<{width}}  {row.text}" for row in rows]
     count = {state: sum(row.state == state for row in rows) for state in WORDS}
     totals = ", ".join(f"{number} {state}" for state, number in count.items() if number or state == "ok")
     return {
         "lines": [*lines, f"{len(rows)} servers: {totals}"],
         "rows": [
-            {"host": row.host, "state": row.state, "findings": list(row.findings), "line": lines[index]}
+            {
+                "host": row.host,
+                "state": row.state,
+                "findings": list(row.findings),
+                "notes": list(row.notes),
+                "line": lines[index],
+            }
             for index, row in enumerate(rows)
         ],
     }

@@ -156,6 +156,7 @@ def _result(plan: Plan, view: View | None, session: Session, host: str) -> Json:
         "restart": plan.restart.as_result(),
         "targets": targets,
         "closed_targets": closed,
+        "unproven": list(plan.unproven),
         "predicted": [port.as_result() for port in plan.ports],
         "in_force": [port.as_target() for port in plan.ports if port.now],
         "proxy_on_server": plan.proxy_on_server,
@@ -246,7 +247,7 @@ def _plan_back(session: Session, options: Mapping[str, t.Any], view: View) -> Pl
     chosen = _choose_undo(server, options["undo"]) if options.get("undo") else _choose(server, options["restore"])
     back = {row.state.id: _file_back(session, options, row, server) for row in chosen}
     files = [back.get(file.state.id, file) for file in unchanged_files(server)]
-    return finish_plan(server, files, None)
+    return finish_plan(server, files, None, where=read_wanted({**options, "listeners": None, "state": "absent"}))
 
 
 def _file_back(session: Session, options: Mapping[str, t.Any], back: _Back, server: Server) -> FilePlan:

@@ -30,6 +30,17 @@ OWN_KEYS = (PORTS, BIND_IP, *FLAGS)
 
 PUBLISHERS: tuple[Owner, ...] = (STORE, DSAMAIN, MSEXCIMC)
 
+# Options that say what is published, in the form of Ansible's argument specs: the module's own, and what is read of an
+# inventory when claims are compared. One table, so that both read the same out of the same value.
+LISTENER_OPTIONS: Mapping[str, Mapping[str, t.Any]] = {
+    "listeners": {"type": "list", "elements": "str"},
+    "ports": {"type": "dict"},
+    "proxy_address": {"type": "str"},
+    "proxy_addresses": {"type": "dict"},
+    "pin": {"type": "bool", "default": False},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+}
+
 _RANGE = re.compile(r"(\d+)-(\d+)\Z")
 
 
@@ -64,6 +75,7 @@ class Wanted:
         everything: ``state: absent`` without ``listeners``: all of them leave.
         ports: Port of every listener, moved ones as the user said.
         addresses: The proxy's address per listener name, where given.
+        address: The proxy's address for everything else, None when not given.
         mta_direct: ``auto``, ``true`` or ``false``.
         force_credentials: None leaves the key as it is.
     """
@@ -75,6 +87,7 @@ class Wanted:
     addresses: Mapping[str, str]
     mta_direct: str = "auto"
     force_credentials: bool | None = None
+    address: str | None = None
 
     def of(self, owner: Owner) -> tuple[Published, ...]:
         """Return what a process shall publish."""
@@ -182,7 +195,9 @@ def read_wanted(options: Mapping[str, t.Any]) -> Wanted:
     given_addresses = options.get("proxy_addresses") or {}
     ports = read_ports(options, problems)
     problems += _names_problem("proxy_addresses", given_addresses)
-    addresses = _addresses(options, given_addresses, problems)
+    common = _common_address(options, problems)
+    addresses = {} if common is None else dict.fromkeys(LISTENERS, common)
+    addresses.update(_collect(problems, "proxy_addresses", given_addresses, _address))
     problems += _duplicate_problems(names, ports)
     if present and not names:
         remedy = "Name at least one listener, or set state: absent."
@@ -200,19 +215,18 @@ def read_wanted(options: Mapping[str, t.Any]) -> Wanted:
         addresses=addresses,
         mta_direct=options.get("mta_direct") or "auto",
         force_credentials=options.get("force_credentials"),
+        address=common,
     )
 
 
-def _addresses(options: Mapping[str, t.Any], given: Mapping[str, t.Any], problems: list[Problem]) -> dict[str, str]:
-    addresses: dict[str, str] = {}
-    if options.get("proxy_address"):
-        try:
-            common = _address("proxy_address", options["proxy_address"])
-            addresses = dict.fromkeys(LISTENERS, common)
-        except Refused as refused:
-            problems.extend(refused.problems)
-    addresses.update(_collect(problems, "proxy_addresses", given, _address))
-    return addresses
+def _common_address(options: Mapping[str, t.Any], problems: list[Problem]) -> str | None:
+    if not options.get("proxy_address"):
+        return None
+    try:
+        return _address("proxy_address", options["proxy_address"])
+    except Refused as refused:
+        problems.extend(refused.problems)
+        return None
 
 
 def _published(
@@ -322,7 +336,7 @@ def unreadable_encoding(data: bytes) -> str | None:
     return document.encoding if document.bom or document.codec.width > 1 else None
 
 
-def _readable(data: bytes) -> Document:
+def readable(data: bytes) -> Document:
     """Return the text as an ANSI document, whatever it was saved as.
 
     Raises:
@@ -346,8 +360,22 @@ def _is_doubled(reading: Reading, section: str) -> bool:
     )
 
 
-def _publish_edits(document: Document, owner: Owner, wanted: Wanted) -> list[Edit]:
-    """Return what makes a section publish the wanted listeners; nothing when it does so surely."""
+def _in_section(names: Iterable[str], section: str) -> list[str]:
+    """Return the keys of those ``SECTION.Key`` names that lie in a section, written in any case."""
+    pairs = (name.partition(".") for name in names)
+    return [key for found, dummy, key in pairs if found.lower() == section.lower()]
+
+
+def _is_owned(owned: Iterable[str], owner: Owner, key: str) -> bool:
+    return key.lower() in (name.lower() for name in _in_section(owned, owner.section))
+
+
+def _publish_edits(document: Document, owner: Owner, wanted: Wanted, owned: Sequence[str]) -> list[Edit]:
+    """Return what makes a section publish the wanted listeners; nothing when it does so surely.
+
+    A ``Disable`` that was copied when nothing of the process was published leaves, for it keeps the process off the
+    proxy; somebody else's stays and is a warning.
+    """
     reading = read_strict(document)
     values = section_values(wanted.of(owner), wanted.force_credentials)
     doubled = _is_doubled(reading, owner.section)
@@ -359,6 +387,8 @@ def _publish_edits(document: Document, owner: Owner, wanted: Wanted) -> list[Edi
     unwanted = [BIND_IP] if BIND_IP not in values else []
     if wanted.force_credentials is False:
         unwanted.append(FORCE_CREDENTIALS)
+    if _is_owned(owned, owner, DISABLE):
+        unwanted.append(DISABLE)
     return edits + [RemoveKey(owner.section, key) for key in unwanted if _has(document, owner.section, key)]
 
 
@@ -371,7 +401,7 @@ def _withdraw_edits(
         leaving: Ports to take away; None: all of our keys.
         owned: ``SECTION.Key`` names beyond OWN_KEYS that are ours.
     """
-    extra = [name.partition(".")[2] for name in owned if name.partition(".")[0].lower() == owner.section.lower()]
+    extra = _in_section(owned, owner.section)
     everything: list[Edit] = [
         RemoveKey(owner.section, key) for key in (*OWN_KEYS, *extra) if _has(document, owner.section, key)
     ]
@@ -402,14 +432,12 @@ def _drop_empty(document: Document, sections: Iterable[str]) -> Document:
 def _mta_edits(document: Document, wanted: Wanted, owned: Sequence[str]) -> list[Edit]:
     if not wanted.present:
         return []
-    mine = f"{EMSMTA.section}.{DISABLE}"
     if wanted.mta_direct == "true":
         if same_value(DISABLE, read_strict(document).get(EMSMTA.section, DISABLE), "1"):
             return []
         return [SetKey(EMSMTA.section, DISABLE, "1")]
-    if wanted.mta_direct == "false" and mine in owned and _has(document, EMSMTA.section, DISABLE):
-        return [RemoveKey(EMSMTA.section, DISABLE)]
-    return []
+    mine = _in_section(owned, EMSMTA.section) if wanted.mta_direct == "false" else []
+    return [RemoveKey(EMSMTA.section, key) for key in mine if _has(document, EMSMTA.section, key)]
 
 
 def _owned_edits(document: Document, owned: Iterable[str]) -> list[Edit]:
@@ -447,8 +475,11 @@ def _edits(document: Document, file_id: str, wanted: Wanted, owned: Sequence[str
     edits: list[Edit] = []
     for owner in _owners_of(file_id):
         if wanted.present and wanted.of(owner):
-            edits += _publish_edits(document, owner, wanted)
-        elif wanted.present or wanted.everything:
+            edits += _publish_edits(document, owner, wanted, owned)
+        elif wanted.present:  # what was copied for the process is not among the listeners, and stays
+            ours = [f"{owner.section}.{FORCE_CREDENTIALS}"] if _is_owned(owned, owner, FORCE_CREDENTIALS) else []
+            edits += _withdraw_edits(document, owner, None, ours)
+        elif wanted.everything:
             edits += _withdraw_edits(document, owner, None, owned)
         else:
             edits += _withdraw_edits(document, owner, [item.port for item in wanted.of(owner)], owned)
@@ -477,13 +508,13 @@ def shape(
         before: The file, None when there is none.
         wanted: What shall be.
         owned: ``SECTION.Key`` names that our record says we wrote.
-        client: Mspclnt.ini, for ``mta_direct: auto``.
+        client: Mspclnt.ini, whose sections a new file may hide.
         executables: Programs of the directory.
 
     Raises:
         IniError: The text cannot be brought to ANSI.
     """
-    document = Document.new() if before is None else _readable(before)
+    document = Document.new() if before is None else readable(before)
     edits = _edits(document, file_id, wanted, owned)
     creating = before is None and bool(edits) and wanted.present
     copied = _copied(file_id, wanted, client, executables, edits) if creating else {}
@@ -506,9 +537,11 @@ def _must_convert(before: bytes | None, document: Document, file_id: str, wanted
 def _copied(
     file_id: str, wanted: Wanted, client: bytes | None, executables: Sequence[str], edits: Sequence[Edit]
 ) -> dict[str, dict[str, str]]:
-    if file_id != EMSMTA.file_id or wanted.mta_direct != "auto":
+    """Return what a new file would hide; not what keeps the MTA off the proxy, when the user wants it there."""
+    if file_id != EMSMTA.file_id:
         return {}
-    return client_sections(client, executables, [edit.section for edit in edits])
+    unwanted = [EMSMTA.section] if wanted.mta_direct == "false" else []
+    return client_sections(client, executables, [*unwanted, *(edit.section for edit in edits)])
 
 
 def _owned_after(owned: Sequence[str], edits: Sequence[Edit]) -> tuple[str, ...]:
@@ -530,13 +563,30 @@ def range_problems(before: bytes | None, file_id: str, wanted: Wanted) -> Iterab
     """Refuse to take one port out of a range, which only its author can split."""
     if wanted.present or wanted.everything or before is None:
         return
-    reading = read_text(_readable(before))
+    reading = read_text(readable(before))
     for owner in _owners_of(file_id):
         value = reading.get(owner.section, PORTS) or ""
         for item in wanted.of(owner):
             if _in_range(value, item.port):
                 cause = f"port {item.port} lies inside a range of [{owner.section}] {PORTS}={value}"
                 yield Problem("port_in_range", cause, "Write the ports one by one, then run again.", "listeners")
+
+
+def unnamed_ports(before: bytes | None, file_id: str, wanted: Wanted) -> Iterable[str]:
+    """Say which named listeners leave nothing, although a port of no name stays that may be theirs."""
+    if wanted.present or wanted.everything or before is None:
+        return
+    reading = read_text(readable(before))
+    for owner in _owners_of(file_id):
+        found = single_ports(reading.get(owner.section, PORTS) or "")
+        known = {wanted.ports[row.name] for row in LISTENERS.values() if row.owner == owner}
+        others = ", ".join(str(port) for port in found if port not in known)
+        for item in wanted.of(owner):
+            if item.port not in found and others:
+                yield (
+                    f"{item.listener.name} shall leave, but [{owner.section}] does not publish its port {item.port}; "
+                    f"it publishes {others}. Set ports.{item.listener.name} if that is where it was moved."
+                )
 
 
 def unreached(after: bytes | None, file_id: str, wanted: Wanted) -> Iterable[str]:

@@ -26,9 +26,10 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         Wish("DRIFT", COMPUTER, POP),
         Wish("AWAY", DIRECT, POP),
         Wish("WRONG", DIRECT, {"listeners": ["pop4"]}),
+        Wish("NEVER", DIRECT, {**POP, "restart": "never"}),
     ]
     with site(tmp_path_factory.mktemp("audit"), wishes) as running:
-        first = running.play.run("publish", "-l", "fine,drift")
+        first = running.play.run("publish", "-l", "fine,drift,never")
         assert first.status == 0, first.output
         yield running
 
@@ -86,6 +87,7 @@ def test_unreachable_is_4_and_has_its_line_beside_the_others(here: Site) -> None
         "drift": "drift",
         "away": "unknown",
         "wrong": "error",
+        "never": "ok",
     }
     assert rows["away"]["line"] == "away   UNKNOWN: unreachable"
     assert "pop4" in rows["wrong"]["findings"][0]
@@ -100,7 +102,39 @@ def test_a_fleet_that_is_altogether_unreachable_has_its_table_too(here: Site) ->
     assert table(run) == ["away  UNKNOWN: unreachable", "1 servers: 0 ok, 1 unknown"]
 
 
-def test_an_error_alone_is_2(here: Site) -> None:
-    run = here.play.run("audit", "-l", "wrong")
+def test_an_error_alone_is_2_and_stays_on_its_line(here: Site) -> None:
+    run = here.play.run("audit", "-l", "wrong,fine", extra={"publish_restart_window": ["22:00", "05:00"]})
     assert run.status == 2
-    assert table(run)[0].startswith("wrong  ERROR: ")
+    fine, wrong, totals = table(run)
+    for line, option in ((wrong, "publish_listeners"), (wrong, "pop4")):
+        assert option in line
+    assert [line.split()[1] for line in (fine, wrong)] == ["ERROR:", "ERROR:"]
+    assert not any("\n" in line for line in (fine, wrong, totals))
+
+
+def test_a_server_that_answers_after_all_gets_its_line_and_its_exit_status(here: Site) -> None:
+    target = here.lab.directory / "late.json"
+    here.lab.inject("drop", "AWAY", point="connect", times=1)
+    run = here.play.run("audit", "-l", "fine,away", extra={"publish_audit_json": str(target)})
+    here.lab.clear("AWAY")
+    assert table(run) == ["fine  ok", "away  UNKNOWN: unreachable", "2 servers: 1 ok, 1 unknown"]
+    (late,) = [entry.result["msg"] for entry in run.entries if entry.task == "Result per server after asking again"]
+    assert late[0] == "fine  ok"
+    assert late[1].startswith(f"away  drift: {BIN} has to be created")
+    assert late[2] == "2 servers: 1 ok, 1 drift"
+    rows = {row["host"]: row["state"] for row in json.loads(target.read_text(encoding="utf-8"))}
+    assert rows == {"fine": "ok", "away": "drift"}
+    assert (run.status, run.failed(), run.unreachable()) == (2, ["away"], [])
+    assert "duplicate mapping key" not in run.output
+
+
+def test_what_an_option_of_the_role_keeps_quiet(here: Site) -> None:
+    assert here.host("NEVER").file(BIN), "written, and never loaded"
+    quiet = here.play.run("audit", "-l", "never")
+    assert (quiet.status, table(quiet)[0]) == (0, "never  ok"), quiet.output
+    waiting = here.play.run("audit", "-l", "never", extra={"publish_restart": "defer"})
+    assert waiting.status == 2
+    assert "MSExchangeIS: " in table(waiting)[0]
+    unproven = here.play.run("audit", "-l", "never", extra={"publish_probe": False})
+    assert unproven.status == 0
+    assert table(unproven)[0].startswith("never  ok: note: publish_probe is false, so no port was checked")

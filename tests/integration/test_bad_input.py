@@ -47,6 +47,7 @@ class Bad:
 
     Attributes:
         says: What the message must name, beside the host: option, value, remedy.
+        words: Whose the message is: ``ours``, which begins with the host, or ``ansible``'s, which names it before.
         publish: Role variables.
         variables: Connection variables.
         mode: How the server is reached.
@@ -64,6 +65,7 @@ class Bad:
     spec: Mapping[str, t.Any] = field(default_factory=dict)
     make: Callable[[Site, str], None] = nothing
     unreachable: bool = False
+    words: str = "ours"
 
 
 def inject(fault: str, *, on_wire: bool = False, **arguments: t.Any) -> Callable[[Site, str], None]:
@@ -77,48 +79,94 @@ def inject(fault: str, *, on_wire: bool = False, **arguments: t.Any) -> Callable
 
 
 BAD: Mapping[str, Bad] = {
-    "LISTENER": Bad(("publish_listeners", "pop4", "pop3s"), {"listeners": ["pop4"]}),
-    "NOTHING": Bad(("listeners", "at least one listener"), {"listeners": []}),
-    "TWICE": Bad(("listeners", "pop3", "once"), {"listeners": ["pop3", "pop3"]}),
+    "LISTENER": Bad(
+        ("publish_listeners", "pop4", "must be one or more of", "pop3s"), {"listeners": ["pop4"]}, words="ansible"
+    ),
+    "NOTHING": Bad(("option listeners", "nothing is to be", "at least one listener"), {"listeners": []}),
+    "TWICE": Bad(("option listeners='pop3'", "twice", "every listener once"), {"listeners": ["pop3", "pop3"]}),
     "PORT0": Bad(("ports.pop3", "'0'", "1 to 65535"), {**GOOD, "ports": {"pop3": 0}}),
     "PORT65536": Bad(("ports.pop3", "'65536'", "1 to 65535"), {**GOOD, "ports": {"pop3": 65536}}),
     "PORTTEXT": Bad(
         ("ports.ldap", "'389 (636 for Secure)'", "1 to 65535"),
         {"listeners": ["ldap"], "ports": {"ldap": "389 (636 for Secure)"}},
     ),
-    "PORTSAME": Bad(("ports", "4110"), {"listeners": ["pop3", "imap4"], "ports": {"pop3": 4110, "imap4": 4110}}),
-    "ADDRESS": Bad(("proxy_address", "proxy.example.com", "IPv4"), {**GOOD, "proxy_address": "proxy.example.com"}),
-    "ADDRESS6": Bad(("proxy_address", "2001:db8::1", "IPv4"), {**GOOD, "proxy_address": "2001:db8::1"}),
-    "TLS": Bad(("proxy_address", "imap4s", "ProxyBindIp"), {"listeners": ["imap4s"], "proxy_address": ""}),
+    "PORTSAME": Bad(
+        ("ports=", "imap4: 4110", "a port of its own"),
+        {"listeners": ["pop3", "imap4"], "ports": {"pop3": 4110, "imap4": 4110}},
+    ),
+    "ADDRESS": Bad(
+        ("proxy_address='proxy.example.com'", "such as 192.0.2.10"), {**GOOD, "proxy_address": "proxy.example.com"}
+    ),
+    "ADDRESS6": Bad(("proxy_address='2001:db8::1'", "such as 192.0.2.10"), {**GOOD, "proxy_address": "2001:db8::1"}),
+    "TLS": Bad(
+        ("proxy_address='imap4s'", "ProxyBindIp", "Set proxy_address"), {"listeners": ["imap4s"], "proxy_address": ""}
+    ),
     "PROSE": Bad(
-        ("389 (636 for Secure)", "numbers with commas"),
+        ("ServerBindTcpPorts", BIN, "line 2", "389 (636 for Secure)", "numbers with commas"),
         {"listeners": ["ldap"]},
         files={BIN: "[DSAMAIN]\r\nServerBindTcpPorts=389 (636 for Secure)\r\n"},
     ),
-    "NEWLINE": Bad(("bin_dir", "C:\\\\new\\nline"), {**GOOD, "bin_dir": "C:\\new\nline"}),
-    "COMPUTER": Bad(("computer", "a]b"), variables={"publish_computer": "a]b"}, mode=COMPUTER),
+    "NEWLINE": Bad(("bin_dir='C:\\\\new\\nline'", "Give an absolute path"), {**GOOD, "bin_dir": "C:\\new\nline"}),
+    "COMPUTER": Bad(
+        ("computer='a]b'", "Give the NetBIOS or DNS name"), variables={"publish_computer": "a]b"}, mode=COMPUTER
+    ),
     "LARGE": Bad((BIN, "70000 bytes", "more than the 65536", "split it"), files={BIN: "; filler\r\n" * 7000}),
-    "GONE": Bad(("bin_dir", "Set"), make=uninstalled),
-    "NOMAIL": Bad(("listeners", "smtp", "MSExchangeIMC"), {"listeners": ["smtp"]}, make=without_mail),
-    "OLD": Bad(("pop3", "4.0"), spec={"version": "4.0"}),
-    "IMAP50": Bad(("imap4", "5.0"), {"listeners": ["imap4"]}, spec={"version": "5.0"}),
-    "PASSWORD": Bad(("ansible_password",), variables={"ansible_password": "wrong"}, unreachable=True),
-    "DOWN": Bad(("ansible_host",), make=inject("network_down", on_wire=True), unreachable=True),
+    "GONE": Bad(("option bin_dir", "not found", "Set bin_dir to"), make=uninstalled),
+    "NOMAIL": Bad(
+        ("listeners='smtp'", "MSExchangeIMC", "remove these listeners"), {"listeners": ["smtp"]}, make=without_mail
+    ),
+    "OLD": Bad(("listeners='pop3'", "4.0", "Remove it from listeners"), spec={"version": "4.0"}),
+    "IMAP50": Bad(
+        ("listeners='imap4'", "5.0", "Remove it from listeners"), {"listeners": ["imap4"]}, spec={"version": "5.0"}
+    ),
+    "PASSWORD": Bad(
+        ("ansible_user=", "Administrator", "Check ansible_user and ansible_password"),
+        variables={"ansible_password": "wrong"},
+        unreachable=True,
+    ),
+    "DOWN": Bad(
+        ("ansible_host='127.", "cannot be reached", "Check ansible_host"),
+        make=inject("network_down", on_wire=True),
+        unreachable=True,
+    ),
     "HOP": Bad(
-        ("computer", "second hop", "CredSSP", "computer_username"),
+        ("computer='HOP'", "second hop", "CredSSP", "computer_username"),
         mode=COMPUTER,
         variables={"publish_computer_username": "", "publish_computer_password": ""},
     ),
-    "REFUSED": Bad(("computer_username", "refused"), mode=COMPUTER, make=inject("refuse_credential")),
-    "AWAY": Bad(("computer", "could not reach"), mode=COMPUTER, make=inject("network_down")),
-    "HTTP": Bad(("ansible_host",), make=inject("not_windows", on_wire=True), unreachable=True),
-    "POSH2": Bad(("PowerShell is 2.0", "3.0"), make=inject("old_powershell", on_wire=True)),
-    "SILENT": Bad(("ansible_connection", "did not answer"), make=inject("silent", on_wire=True)),
-    "BECOME": Bad(("become", "computer_username"), variables={"ansible_become": True, "ansible_become_user": "SYSTEM"}),
-    "WINDOW": Bad(("publish_restart_window", "tonight", "22:00-05:00"), {**GOOD, "restart_window": "tonight"}),
-    "ONE": Bad(("is claimed by two as well",)),
-    "TWO": Bad(("is claimed by one as well",)),
-    "PROBE": Bad(("publish_nonsense",), {**GOOD, "ports": "{{ publish_nonsense }}"}),
+    "REFUSED": Bad(
+        ("computer_username=", "refused", "Check computer_username"), mode=COMPUTER, make=inject("refuse_credential")
+    ),
+    "AWAY": Bad(("computer='AWAY'", "could not reach", "Check the name"), mode=COMPUTER, make=inject("network_down")),
+    "HTTP": Bad(
+        ("ansible_port=", "something else than WinRM", "Check ansible_host and ansible_port"),
+        make=inject("not_windows", on_wire=True),
+        unreachable=True,
+    ),
+    "POSH2": Bad(
+        ("ansible_host", "PowerShell is 2.0", "Install Windows Management Framework 3.0"),
+        make=inject("old_powershell", on_wire=True),
+    ),
+    "SILENT": Bad(
+        ("ansible_connection", "did not answer", "set ansible_connection to"), make=inject("silent", on_wire=True)
+    ),
+    "BECOME": Bad(
+        ("option become", "CredSSP", "computer_username"),
+        variables={"ansible_become": True, "ansible_become_user": "SYSTEM"},
+    ),
+    "WINDOW": Bad(
+        ("publish_restart_window", "tonight", "22:00-05:00"), {**GOOD, "restart_window": "tonight"}, words="ansible"
+    ),
+    "ONE": Bad(("publish_listeners (pop3)", "is claimed by two as well", "publish_ports")),
+    "TWO": Bad(("publish_listeners (pop3)", "is claimed by one as well", "publish_ports")),
+    "UNDEFINED": Bad(("publish_nonsense",), {**GOOD, "ports": "{{ publish_nonsense }}"}, words="ansible"),
+    "UNPROVEN": Bad(
+        ("publish_proxy_address", "pop3", "Set it", "publish_probe to false"), {**GOOD, "proxy_address": ""}
+    ),
+    "TYPO": Bad(
+        ("publish_conflict_hosts=exchnage", "no host or group", "Set it to all, to a group"),
+        {**GOOD, "conflict_hosts": "exchnage"},
+    ),
 }
 FINE = ("GOOD1", "GOOD2")
 
@@ -157,6 +205,10 @@ def run(here: Site, before: dict[str, tuple[t.Any, ...]]) -> Run:
 @pytest.mark.parametrize("name", BAD)
 def test_the_message_names_host_option_value_and_remedy(run: Run, name: str) -> None:
     said = run.messages(name.lower())
+    if BAD[name].words == "ours":
+        assert f"{name.lower()}: " in said
+    else:
+        assert f"fatal: [{name.lower()}" in run.output
     assert name.lower() in (run.unreachable() if BAD[name].unreachable else run.failed()), run.output
     for part in BAD[name].says:
         assert part in said

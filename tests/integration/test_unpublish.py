@@ -74,3 +74,20 @@ def test_a_port_that_nobody_should_have_is_a_failure(fleet: Site) -> None:
     assert verified.status == 2
     for messages in (run.messages("old"), verified.messages("old")):
         assert f"{where} should be closed and is open ('+OK Microsoft Exchange POP3 server" in messages
+
+
+def test_what_a_deferred_restart_leaves_open_is_proven_closed_later(fleet: Site) -> None:
+    alone = {"publish_conflict_hosts": ["old"]}
+    assert fleet.play.run("publish", "-l", "old", extra=alone).status == 0
+    waiting = fleet.play.run("unpublish", "-l", "old", extra={**alone, "publish_restart": "defer"})
+    assert waiting.status == 0, waiting.output
+    assert fleet.host("OLD").file(BIN) is None
+    assert fleet.host("OLD").in_force()["STORE"], "the process still holds the ports"
+    later = fleet.play.run("unpublish", "-l", "old", extra=alone)
+    assert later.status == 0, later.output
+    proven = later.last("old", "port_probe", "Check the ports until")["results"]
+    assert {(port["protocol"], port["expect"], port["status"]) for port in proven} == {
+        ("pop3", "closed", "refused"),
+        ("imap4", "closed", "refused"),
+    }
+    assert fleet.host("OLD").in_force().get("STORE", ()) == ()

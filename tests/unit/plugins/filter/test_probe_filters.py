@@ -51,6 +51,11 @@ def test_what_leaves_the_proxy_is_expected_closed(prefix: str) -> None:
     assert [target["expect"] for target in wspcfg_targets({**options, f"{prefix}state": "present"})] == ["open"]
 
 
+def test_listeners_without_address_are_left_out_on_request() -> None:
+    options = {"listeners": ["pop3", "imap4"], "proxy_addresses": {"imap4": ONE}}
+    assert [target["port"] for target in wspcfg_targets(options, skip_unknown=True)] == [143]
+
+
 def test_no_listeners_no_targets() -> None:
     assert wspcfg_targets({"listeners": []}) == []
 
@@ -63,8 +68,13 @@ def test_no_listeners_no_targets() -> None:
             "pop3 has no external address of the proxy; give proxy_address or proxy_addresses.pop3",
         ),
         ({"publish_listeners": ["pop3"]}, "give publish_proxy_address or publish_proxy_addresses.pop3"),
-        ({"listeners": ["pop"], "proxy_address": ONE}, "listeners: 'pop' is no listener; there are pop3,"),
-        ({"listeners": ["pop3"], "proxy_address": "x"}, "proxy_address: 'x' is no IPv4 address"),
+        ({"listeners": ["pop"], "proxy_address": ONE}, "option listeners='pop': there is no such listener."),
+        ({"listeners": ["pop3"], "proxy_address": "x"}, "option proxy_address='x': this is no IPv4 address."),
+        (
+            {"publish_listeners": ["ldap"], "publish_ports": {"ldap": "389 (636 for Secure)"}},
+            "option publish_ports.ldap='389 (636 for Secure)': this is no TCP port. Give one whole number",
+        ),
+        ({"publish_listeners": ["ldap"], "publish_ports": [390]}, "publish_"),
         ({}, "neither listeners nor publish_listeners is given"),
         ([], "neither options nor a host's variables"),
     ],
@@ -119,8 +129,25 @@ def test_conflicts_of_variables_with_another_prefix() -> None:
     assert wspcfg_conflicts(hostvars) == []
 
 
+class Counting(dict[str, t.Any]):
+    """Variables that count how often a host is asked for."""
+
+    asked = 0
+
+    def __getitem__(self, name: str) -> t.Any:
+        self.asked += 1
+        return super().__getitem__(name)
+
+
+def test_nobody_is_asked_who_else_claims_a_port_that_shall_be_open() -> None:
+    hostvars = Counting(HOSTVARS)
+    targets = [{"host": ONE, "port": 110, "protocol": "pop3", "expect": "open"}]
+    assert wspcfg_unclaimed(targets, hostvars, "a") == targets
+    assert hostvars.asked == 0
+
+
 def test_host_that_is_none() -> None:
-    with pytest.raises(AnsibleFilterError, match="'nobody' is no host of the inventory"):
+    with pytest.raises(AnsibleFilterError, match=r"'nobody' is no host of the inventory.*publish_conflict_hosts"):
         wspcfg_conflicts(HOSTVARS, ["nobody"])
 
 

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import _conflicts
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._conflicts import Conflict, find_conflicts
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._errors import Refused
 
 ONE, TWO, THREE = "198.51.100.1", "198.51.100.2", "198.51.100.3"
 
 
 def conflicts(**hosts: dict[str, t.Any]) -> list[Conflict]:
-    claims = [_conflicts.claims_of(host, options, prefix="") for host, options in hosts.items()]
+    claims = [_conflicts.claims_of(host, options) for host, options in hosts.items()]
     return find_conflicts([claim for claim in claims if claim is not None])
 
 
@@ -89,11 +90,12 @@ def test_no_address_but_a_name() -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        {"listeners": "pop3"},
         {"listeners": ["pop"]},
+        {"listeners": ["pop3", "pop3"]},
+        {"listeners": ["pop3", "imap4s"], "proxy_address": None},
         {"ports": {"pop3": "389 (636 for Secure)"}},
         {"ports": {"pop3": 0}},
-        {"ports": [110]},
+        {"ports": {"pop3": 390.9}},
         {"proxy_address": "mail.example.com"},
         {"proxy_address": "2001:db8::1"},
     ],
@@ -102,7 +104,7 @@ def test_unreadable_host_does_not_stop_the_others(bad: dict[str, t.Any]) -> None
     """Its own plan refuses it."""
     hosts = {"a": claim("pop3"), "b": {**claim("pop3"), **bad}, "c": claim("pop3")}
     assert conflicts(**hosts) == [Conflict(ONE, 110, ("a", "c"), ("pop3",))]
-    with pytest.raises(_conflicts.WantedError):
+    with pytest.raises(Refused):
         _conflicts.wanted_of(hosts["b"])
 
 
@@ -111,21 +113,17 @@ def test_absent_hosts_claim_nothing() -> None:
 
 
 def test_one_host_has_no_conflict_with_itself() -> None:
-    assert conflicts(a=claim("pop3", "imap4", ports={"imap4": 110})) == []
+    assert conflicts(a=claim("pop3", "imap4")) == []
+
+
+def test_blanks_around_a_value_are_none_of_it() -> None:
+    found = conflicts(a=claim("ldap", address=f"{ONE} ", ports={"ldap": " 390 "}), b=claim("ldap", ports={"ldap": 390}))
+    assert found == [Conflict(ONE, 390, ("a", "b"), ("ldap",))]
 
 
 def test_three_hosts_and_the_order_of_the_inventory() -> None:
     found = conflicts(z=claim("pop3"), a=claim("pop3"), m=claim("pop3"))
     assert found == [Conflict(ONE, 110, ("z", "a", "m"), ("pop3",))]
-
-
-def test_error_names_option_value_and_remedy() -> None:
-    with pytest.raises(_conflicts.WantedError, match=r"publish_ports\.ldap: '389 \(636 for Secure\)' is no port"):
-        _conflicts.wanted_of(
-            {"publish_listeners": ["ldap"], "publish_ports": {"ldap": "389 (636 for Secure)"}}, prefix="publish_"
-        )
-    with pytest.raises(_conflicts.WantedError, match=r"proxy_addresses\.pop3s: 'x' is no IPv4 address"):
-        _conflicts.wanted_of({"listeners": ["pop3s"], "proxy_addresses": {"pop3s": "x"}})
 
 
 # --- claims of others ---------------------------------------------------------------------------------------------
@@ -143,7 +141,7 @@ def test_error_names_option_value_and_remedy() -> None:
     ],
 )
 def test_port_that_another_host_may_have(other: dict[str, t.Any], claimed: bool) -> None:
-    claims = [_conflicts.claims_of(host, other, prefix="") for host in ("a", "b")]
+    claims = [_conflicts.claims_of(host, other) for host in ("a", "b")]
     known = [each for each in claims if each is not None]
     assert _conflicts.is_claimed_by_others(ONE, 110, host="a", proxy="p", claims=known) is claimed
     assert _conflicts.is_claimed_by_others(ONE, 110, host="a", proxy="p", claims=known[:1]) is False
@@ -175,7 +173,13 @@ def model(hosts: list[dict[str, t.Any]]) -> set[tuple[str, int, frozenset[int]]]
         found: str | None = host["proxy_addresses"].get(name) or host["proxy_address"]
         return found
 
-    active = [index for index, host in enumerate(hosts) if host["listeners"]]
+    def is_accepted(host: dict[str, t.Any]) -> bool:
+        """Whether its own task accepts it: every listener on a port of its own, what is pinned has an address."""
+        names = host["listeners"]
+        apart = len({host["ports"].get(name, PORTS[name]) for name in names}) == len(names)
+        return apart and all(address(host, name) for name in names if host["pin"] or name.endswith("s"))
+
+    active = [index for index, host in enumerate(hosts) if host["listeners"] and is_accepted(host)]
     marks = {
         index: {("address", address(hosts[index], name)) for name in hosts[index]["listeners"]}
         | {("name", hosts[index]["proxy"])}

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import typing as t
 
+import pytest
+
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._exchange import Places, identify, inspection
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._pending import NOTHING
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._plan import Plan, make_plan
@@ -69,7 +71,48 @@ def test_ports_are_named_as_the_user_moved_them() -> None:
     found = plan(server, listeners=["ldap"], ports={"ldap": 390}, proxy_address="192.0.2.1")
     rows = {(port.port, port.protocol): (port.now, port.will) for port in found.ports}
     assert rows == {(390, "ldap"): (True, True), (1234, None): (True, False), (110, "pop3"): (True, False)}
-    assert {port.host for port in found.ports} == {"192.0.2.1", None}
+    assert {port.host for port in found.ports} == {"192.0.2.1"}, "a port without a name was on the common address"
+    assert {port.port for port in found.ports if port.leaves} == {1234, 110}
+
+
+STORE = b"[STORE]\r\nPersistent=1\r\nKillOldSession=1\r\nServerBindTcpPorts="
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "expected"),
+    [
+        (
+            STORE + b"993\r\nProxyBindIp=993:192.0.2.9\r\n",
+            {"listeners": ["imap4s"]},
+            {("192.0.2.9", 993): (True, False, True), ("192.0.2.1", 993): (False, True, False)},
+        ),
+        (
+            STORE + b"110\r\nProxyBindIp=110:192.0.2.9\r\n",
+            {"listeners": ["pop3"]},
+            {("192.0.2.9", 110): (True, False, False), ("192.0.2.1", 110): (False, True, False)},
+        ),
+        (
+            STORE + b"110\r\n",
+            {"listeners": ["pop3"], "pin": True},
+            {("192.0.2.1", 110): (True, True, False)},
+        ),
+    ],
+    ids=["pinned elsewhere", "no longer pinned", "newly pinned"],
+)
+def test_a_port_is_in_force_where_its_address_is(
+    content: bytes, options: dict[str, t.Any], expected: dict[tuple[str, int], tuple[bool, bool, bool]]
+) -> None:
+    found = plan(described(content), proxy_address="192.0.2.1", **options)
+    assert {(port.host, port.port): (port.now, port.will, port.leaves) for port in found.ports} == expected
+
+
+def test_a_port_that_another_process_takes_over_need_not_be_closed() -> None:
+    options: dict[str, t.Any] = {"listeners": ["ldap"], "ports": {"ldap": 390}, "proxy_address": "192.0.2.1"}
+    found = plan(described(STORE + b"390\r\n"), **options)
+    assert [(port.protocol, port.now, port.will, port.leaves) for port in found.ports] == [
+        (None, True, False, False),
+        ("ldap", False, True, False),
+    ]
 
 
 def test_unknown_address_is_no_target() -> None:

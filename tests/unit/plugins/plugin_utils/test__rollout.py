@@ -23,6 +23,7 @@ from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._rollout 
     report,
     unloaded,
     what_is_owed,
+    with_withdrawn,
     within_window,
 )
 
@@ -313,9 +314,11 @@ def test_a_rollback_that_did_not_happen_is_not_told_as_one(undone: Json | None) 
 
 def test_only_hosts_in_conflict_are_named() -> None:
     conflicts = [{"address": "192.0.2.1", "port": 110, "hosts": ["a", "b"], "listeners": ["pop3"]}]
-    assert conflicts_of("a", conflicts) == ("192.0.2.1:110 is claimed by b as well",)
+    (sentence,) = conflicts_of("a", conflicts)
+    for part in ("publish_listeners (pop3)", "192.0.2.1:110 is claimed by b as well", "publish_ports", "publish_pin"):
+        assert part in sentence
     assert conflicts_of("c", conflicts) == ()
-    assert refusals("a", IN_ORDER, conflicts=conflicts) == ("192.0.2.1:110 is claimed by b as well",)
+    assert refusals("a", IN_ORDER, conflicts=conflicts) == (sentence,)
 
 
 @pytest.mark.parametrize("status", ["foreign", "no_tls"])
@@ -372,3 +375,83 @@ def test_a_port_check_that_could_not_be_made_is_drift_not_ok() -> None:
     (row,) = audit({"a": {"__publish_plan": plan(), "__publish_checked": checked}})["rows"]
     assert row["state"] == "drift"
     assert row["findings"] == ["ports not checked: probe host is down"]
+
+
+def test_what_left_the_file_earlier_is_proven_closed_by_the_run_that_restarts() -> None:
+    places = [port(110, "pop3"), port(143, "imap4"), port(389, "ldap"), port(995, "pop3s")]
+    targets = [{**place, "expect": "closed"} for place in places]
+    staying = {**port(995, "pop3s"), "now": "in force", "will": "in force"}
+    gone = [port(143, "imap4")]
+    healing = plan(files=["none"], owed=[owed("MSExchangeIS")], closed_targets=gone, predicted=[staying])
+    more = with_withdrawn(healing, targets)
+    assert more["closed_targets"] == [port(143, "imap4"), port(110, "pop3")]
+    assert (110, "closed") in [(row["port"], row["expect"]) for row in what_is_owed(more, Policy()).prove]
+    assert not [row for row in what_is_owed(more, Policy("defer")).prove if row["expect"] == "closed"]
+    assert with_withdrawn(plan(files=["none"]), targets)["closed_targets"] == []
+
+
+def row_of(**variables: t.Any) -> Json:
+    (row,) = audit({"a": variables})["rows"]
+    return t.cast(Json, row)
+
+
+def test_an_error_of_several_lines_stays_on_one() -> None:
+    table = audit({"a": {"publish_audit_error": "a: option listeners='pop4': none\n  a: option ports='x': none\r\n"}})
+    assert table["lines"] == [
+        "a  ERROR: a: option listeners='pop4': none; a: option ports='x': none",
+        table["lines"][-1],
+    ]
+    assert table["rows"][0]["findings"] == ["a: option listeners='pop4': none; a: option ports='x': none"]
+    two = result(110, "foreign", greeting="220 a\r\n220 b")
+    line = row_of(__publish_plan=plan(), __publish_checked={"results": [two]})["line"]
+    assert len(line.splitlines()) == 1
+
+
+NEVER = {"probe": True, "restart": "never"}
+LOADED_ANOTHER = {
+    "owed": [owed("MSExchangeIS")],
+    "predicted": [{**port(110, "pop3"), "now": "not", "will": "in force"}],
+}
+
+
+def test_restarts_that_are_never_wanted_are_no_news() -> None:
+    assert row_of(__publish_plan=plan(files=["none"], **LOADED_ANOTHER), __publish_audited=NEVER)["line"] == "a  ok"
+    later = row_of(
+        __publish_plan=plan(files=["none"], **LOADED_ANOTHER), __publish_audited={**NEVER, "restart": "defer"}
+    )
+    assert later["findings"] == ["not in force: 192.0.2.1:110 (pop3)", "MSExchangeIS: its section differs"]
+    differs = row_of(__publish_plan=plan(files=["replace"], **LOADED_ANOTHER), __publish_audited=NEVER)
+    assert differs["findings"] == [f"{PATH} has to be replaced", "not in force: 192.0.2.1:110 (pop3)"]
+
+
+def test_a_service_that_does_not_run_is_news_even_then() -> None:
+    stopped = plan(owed=[owed("MSExchangeIS", running=False)])
+    assert row_of(__publish_plan=stopped, __publish_audited=NEVER)["findings"] == ["MSExchangeIS: its section differs"]
+
+
+def test_an_audit_without_port_check_says_that_nothing_is_proven() -> None:
+    unproven = plan(unproven=[{"port": 110, "protocol": "pop3", "expect": "open"}])
+    row = row_of(__publish_plan=unproven, __publish_audited={"probe": False, "restart": "now"})
+    assert row["state"] == "ok"
+    assert row["line"] == "a  ok: note: publish_probe is false, so no port was checked and nothing is proven"
+
+
+def test_a_listener_without_address_is_not_called_good() -> None:
+    rows = [{"port": 110, "protocol": "pop3", "expect": "open"}, {"port": 143, "protocol": "imap4", "expect": "closed"}]
+    row = row_of(__publish_plan=plan(unproven=rows))
+    assert (row["state"], row["findings"]) == (
+        "drift",
+        ["ports not checked, because publish_proxy_address is not given: 110 (pop3)"],
+    )
+
+
+def test_findings_of_files_that_stay_are_notes_unless_they_mean_nothing() -> None:
+    found = [
+        {"code": code, "path": PATH, "line": None, "message": code}
+        for code in ("file_on_proxy", "common_section", "ambiguous_text", "blank_line", "lookalike")
+    ]
+    row = row_of(__publish_plan=plan(files=["none"], findings=found))
+    assert row["state"] == "ok"
+    assert row["notes"] == [f"{PATH}: {code}" for code in ("file_on_proxy", "common_section", "ambiguous_text")]
+    assert row_of(__publish_plan=plan(files=[], findings=found))["notes"] == row["notes"]
+    assert row_of(__publish_plan=plan(files=["replace"], findings=found))["notes"] == []

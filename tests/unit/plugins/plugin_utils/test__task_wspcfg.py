@@ -152,8 +152,10 @@ def test_a_file_with_another_name_is_found_and_named() -> None:
     assert all(row["path"] == BIN for row in findings)
 
 
-def test_prose_of_the_article_is_refused_and_absent_removes_it() -> None:
-    text = b"[DSAMAIN]\r\nServerBindTcpPorts=389 (636 for Secure)\r\nPersistent=1\r\nKillOldSession=1\r\n"
+@pytest.mark.parametrize("encoding", ["ascii", "utf-16", "utf-8-sig"])
+def test_prose_of_the_article_is_refused_and_absent_removes_it(encoding: str) -> None:
+    lines = "[DSAMAIN]\r\nServerBindTcpPorts=389 (636 for Secure)\r\nPersistent=1\r\nKillOldSession=1\r\n"
+    text = lines.encode(encoding)
     server = Described(files={"bin": File(BIN, text), "imc": File(IMC), "client": File(None)})
     result, replay = wspcfg(server, listeners=["ldap"])
     assert result["failed"] and replay.ops == ["inspect"]
@@ -278,6 +280,8 @@ def test_proxy_on_the_server_is_left_alone() -> None:
             not result["changed"] and result["owed"] == [] and result["proxy_on_server"] and replay.ops == ["inspect"]
         )
         assert "file_on_proxy" in [finding["code"] for finding in result["findings"]]
+        (warning,) = result["warnings"]
+        assert all(part in warning for part in ("EX1", BIN, "no use", "Q178532", "remove it"))
     result, dummy = wspcfg(server, listeners=["imap4"], proxy_address="192.0.2.1")
     assert result["targets"] == [{"host": "192.0.2.1", "port": 143, "protocol": "imap4"}]
 
@@ -335,6 +339,74 @@ def test_mta_direct() -> None:
     assert any("9301" in warning for warning in result["warnings"])
 
 
+MTA_AND_MAD = b"[emsmta]\r\nDisable=1\r\nForceCredentials=1\r\n[mad]\r\nDisable=1\r\n"
+
+
+def _client() -> Described:
+    return _server(bin=File(BIN, executables=("emsmta.exe", "mad.exe")), client=File("C:\\m.ini", MTA_AND_MAD))
+
+
+@pytest.mark.parametrize(
+    ("mta_direct", "mta"),
+    [
+        ("auto", "[emsmta]\r\nDisable=1\r\nForceCredentials=1\r\n"),
+        ("true", "[EMSMTA]\r\nDisable=1\r\n"),
+        ("false", ""),
+    ],
+)
+def test_a_new_file_hides_no_section_whatever_the_mta_does(mta_direct: str, mta: str) -> None:
+    server = _client()
+    result, dummy = wspcfg(server, listeners=["pop3"], mta_direct=mta_direct)
+    assert (server.files["bin"].content or b"").decode() == ARTICLE + mta + "[mad]\r\nDisable=1\r\n"
+    assert any("9301" in warning for warning in result["warnings"]) == (mta_direct == "false")
+    wspcfg(server, state="absent")
+    assert server.files["bin"].content is None
+
+
+def test_mta_direct_false_takes_away_what_was_copied_in_any_case_of_letters() -> None:
+    server = _client()
+    wspcfg(server, listeners=["pop3"])
+    result, dummy = wspcfg(server, listeners=["pop3"], mta_direct="false")
+    assert (server.files["bin"].content or b"").decode() == ARTICLE + "[mad]\r\nDisable=1\r\n"
+    assert any("9301" in warning for warning in result["warnings"])
+
+
+@pytest.mark.parametrize("mta_direct", ["auto", "true"])
+def test_what_was_copied_leaves_although_there_is_no_mta(mta_direct: str) -> None:
+    server = _client()
+    server.services["MSExchangeMTA"] = missing("MSExchangeMTA")
+    wspcfg(server, listeners=["pop3", "smtp"], mta_direct=mta_direct)
+    assert b"[mad]" in (server.files["bin"].content or b"")
+    wspcfg(server, listeners=["pop3"], mta_direct=mta_direct)  # writes the other file only
+    wspcfg(server, listeners=["pop3", "imap4"], mta_direct=mta_direct)
+    wspcfg(server, state="absent")
+    assert server.files["bin"].content is None
+
+
+def test_a_copied_disable_leaves_when_the_process_is_published() -> None:
+    client = File("C:\\m.ini", b"[store]\r\nDisable=1\r\nNameResolution=L\r\n")
+    server = _server(bin=File(BIN, executables=("store.exe",)), client=client)
+    wspcfg(server, listeners=["ldap"])
+    assert b"[store]\r\nDisable=1\r\n" in (server.files["bin"].content or b"")
+    again, dummy = wspcfg(server, listeners=["ldap"])
+    assert not again["changed"], "what was copied stays while nothing of the process is published"
+    result, dummy = wspcfg(server, listeners=["ldap", "pop3"])
+    text = server.files["bin"].content or b""
+    assert b"Disable" not in text and b"[store]\r\nNameResolution=L\r\nServerBindTcpPorts=110\r\n" in text
+    assert result["warnings"] == []
+
+
+def test_somebody_s_disable_stays_and_is_named() -> None:
+    server = _server(bin=File(BIN, b"[STORE]\r\nDisable=1\r\n"))
+    result, dummy = wspcfg(server, listeners=["pop3"])
+    (warning,) = result["warnings"]
+    assert all(
+        part in warning for part in ("EX1", BIN, "[STORE] Disable=1", "store.exe", "Q231878", "delete that line")
+    )
+    assert b"Disable=1" in (server.files["bin"].content or b"")
+    assert wspcfg(server, listeners=["ldap"])[0]["warnings"] == []
+
+
 def test_foreign_mta_section_is_not_ours() -> None:
     server = _server(bin=File(BIN, b"[EMSMTA]\r\nDisable=1\r\n"))
     wspcfg(server, listeners=["pop3"], mta_direct="true")
@@ -367,6 +439,34 @@ def test_what_leaves_must_be_closed_although_nobody_knows_whether_it_is_open() -
     result, dummy = wspcfg(server, state="absent", proxy_address="192.0.2.10", check=True)
     assert result["in_force"] == []
     assert result["closed_targets"] == [{"host": "192.0.2.10", "port": 110, "protocol": "pop3"}]
+
+
+def test_absent_says_that_a_named_listener_may_be_on_another_port() -> None:
+    text = b"[DSAMAIN]\r\nServerBindTcpPorts=390\r\nPersistent=1\r\nKillOldSession=1\r\n"
+    server = _server(bin=File(BIN, text))
+    result, dummy = wspcfg(server, state="absent", listeners=["ldap"])
+    (warning,) = result["warnings"]
+    assert not result["changed"] and all(part in warning for part in ("EX1", BIN, "ldap", "389", "390", "ports.ldap"))
+    result, dummy = wspcfg(server, state="absent", listeners=["ldap"], ports={"ldap": 390})
+    assert result["changed"] and result["warnings"] == []
+    result, dummy = wspcfg(server, state="absent", listeners=["ldap"])
+    assert not result["changed"] and result["warnings"] == [], "it has left already"
+
+
+def test_what_has_no_address_is_named_because_nothing_proves_it() -> None:
+    server = _server(bin=File(BIN, ARTICLE.replace("110", "119,8110").encode("ascii")))
+    result, dummy = wspcfg(server, listeners=["pop3", "imap4"], proxy_addresses={"imap4": "192.0.2.1"}, check=True)
+    assert [row["port"] for row in result["targets"]] == [143]
+    assert result["unproven"] == [
+        {"port": 110, "protocol": "pop3", "expect": "open"},
+        {"port": 119, "protocol": "nntp", "expect": "closed"},
+        {"port": 8110, "protocol": None, "expect": "closed"},
+    ]
+    result, dummy = wspcfg(server, listeners=["pop3"], proxy_address="192.0.2.1", check=True)
+    assert result["unproven"] == []
+    server.services["wspsrv"] = service("wspsrv")
+    result, dummy = wspcfg(server, listeners=["pop3"], check=True)
+    assert result["unproven"] == [{"port": 110, "protocol": "pop3", "expect": "open"}]
 
 
 def test_absent_keeps_what_is_not_ours() -> None:
@@ -444,6 +544,21 @@ def test_restore_and_undo() -> None:
     assert not result.get("failed") and not result["changed"], "it is already undone"
     result, dummy = wspcfg(server, restore="0" * 64)
     assert result["failed"] and "restore" in result["msg"]
+
+
+def test_what_leaves_and_comes_with_a_backup_has_the_address_that_the_user_gives() -> None:
+    server = _server(bin=File(BIN, ARTICLE.replace("110", "390").replace("STORE", "DSAMAIN").encode("ascii")))
+    wspcfg(server, listeners=["nntp"])
+    where: Json = {"proxy_address": "192.0.2.1", "ports": {"ldap": 390}}
+    result, dummy = wspcfg(server, restore="original", check=True, **where)
+    assert result["closed_targets"] == [{"host": "192.0.2.1", "port": 119, "protocol": "nntp"}]
+    assert {(row["host"], row["port"], row["protocol"]) for row in result["predicted"]} == {
+        ("192.0.2.1", 119, "nntp"),
+        ("192.0.2.1", 390, "ldap"),
+    }
+    assert result["targets"] == [] and result["unproven"] == []
+    result, dummy = wspcfg(server, restore="original", check=True)
+    assert result["unproven"] == [{"port": 119, "protocol": "nntp", "expect": "closed"}]
 
 
 def test_undo_of_a_created_file_and_of_somebody_elses_work() -> None:
@@ -552,7 +667,8 @@ WISHES = st.fixed_dictionaries(
 @given(lines=st.none() | LINES, encoding=st.sampled_from(["cp1252", "utf-16", "utf-8-sig"]), wish=WISHES, again=WISHES)
 def test_applied_plan_plans_nothing(lines: list[str] | None, encoding: str, wish: Json, again: Json) -> None:
     content = None if lines is None else "".join(line + "\r\n" for line in lines).encode(encoding)
-    server = _server(bin=File(BIN, content, executables=("emsmta.exe", "mad.exe")), client=File("C:\\m.ini", MSPCLNT))
+    programs = ("emsmta.exe", "mad.exe", "store.exe")
+    server = _server(bin=File(BIN, content, executables=programs), client=File("C:\\m.ini", MSPCLNT))
     for options in (wish, again):
         result, dummy = wspcfg(server, **options)
         if result.get("failed"):
@@ -570,7 +686,8 @@ def test_applied_plan_plans_nothing(lines: list[str] | None, encoding: str, wish
 )
 def test_absent_undoes_present(foreign: list[str], wish: Json) -> None:
     content = "".join(line + "\r\n" for line in foreign).encode()
-    server = _server(bin=File(BIN, content or None, executables=("emsmta.exe",)), client=File("C:\\m.ini", MSPCLNT))
+    programs = ("emsmta.exe", "store.exe")
+    server = _server(bin=File(BIN, content or None, executables=programs), client=File("C:\\m.ini", MSPCLNT))
     result, dummy = wspcfg(server, **{**wish, "state": "present"})
     if result.get("failed"):
         return
