@@ -58,7 +58,7 @@ def input_problems(host: str, given: Mapping[str, t.Any], found: Mapping[str, st
 
     Args:
         host: Inventory name.
-        given: Inputs by name without ``publish_``; those that are missing are not looked at.
+        given: Inputs by name without ``publish_``; those that are missing or null are not looked at.
         found: Files of tasks by the input that names them, as far as they exist on the controller.
     """
     sentences = (*_durations(given), *_throttle(given), *_window(given), *_hooks(given, found))
@@ -67,7 +67,7 @@ def input_problems(host: str, given: Mapping[str, t.Any], found: Mapping[str, st
 
 def _durations(given: Mapping[str, t.Any]) -> Iterator[str]:
     for name, limits in DURATIONS.items():
-        if name in given and not _is_number(given[name], limits):
+        if given.get(name) is not None and not _is_number(given[name], limits):
             yield f"{name} is '{given[name]}'. Give a number of seconds, {limits.words}."
 
 
@@ -79,7 +79,7 @@ def _is_number(value: t.Any, limits: Seconds) -> bool:
 
 
 def _throttle(given: Mapping[str, t.Any]) -> Iterator[str]:
-    if "throttle" in given and not _is_number(given["throttle"], Seconds(0)):
+    if given.get("throttle") is not None and not _is_number(given["throttle"], Seconds(0)):
         yield f"throttle is '{given['throttle']}'. Give a number of servers, or 0 for as many as forks allow."
 
 

@@ -128,7 +128,7 @@ def write_journal(machine: t.Any, boot: str) -> None:
     store, now = Store(machine), machine.clock.now()
     asked: t.Any = {"role": "dependent", "depends_on": [], "file": None, "file_sha256": None, "loaded": None}
     rows = [
-        {**new_entry({**asked, "name": service}), "before": "running", "step": "stopped"}
+        {**new_entry({**asked, "name": service}), "before": "running", "ran": True, "step": "stopped"}
         for service in reversed(STOPPED_IN_ORDER)
     ]
     rows[0]["role"] = "root"

@@ -86,6 +86,11 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
     assert len(input_problems("ex1", given, {})) == len(given)
 
 
+def test_what_is_null_is_not_given() -> None:
+    given = dict.fromkeys((*DURATIONS, "throttle", "restart_window", "before_restart_tasks", "after_restart_tasks"))
+    assert input_problems("ex1", given, {}) == ()
+
+
 def test_hooks_that_are_there_or_not_given_are_fine() -> None:
     given = {"before_restart_tasks": "a.yml", "after_restart_tasks": ""}
     assert input_problems("ex1", given, {"before_restart_tasks": "/plays/a.yml", "after_restart_tasks": ""}) == ()
