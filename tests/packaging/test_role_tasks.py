@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles" / "publish"
 COLLECTION = "msexchange.winsock_proxy."
 Json = dict[str, t.Any]
