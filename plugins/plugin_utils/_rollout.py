@@ -346,11 +346,15 @@ def unprobed(probed: JsonObject | None, probe_host: str) -> str:
         return ""
     if not probed.get("unreachable") and (probed.get("results") or probed.get("ok")):
         return ""
-    why = str(probed.get("msg") or "no answer").strip().rstrip(".")
     return (
-        f"publish_probe_host '{probe_host}' could not check the ports: {why}. Give an inventory host that Ansible "
-        "reaches and that has Python (localhost is the controller), or see why it does not answer"
+        f"publish_probe_host '{probe_host}' could not check the ports: {_why(probed)}. Give an inventory host that "
+        "Ansible reaches and that has Python (localhost is the controller), or see why it does not answer"
     )
+
+
+def _why(failed: JsonObject) -> str:
+    """What a task said that failed, without what newer versions of Ansible put before it."""
+    return str(failed.get("msg") or "no answer").strip().removeprefix("Task failed: ").rstrip(".")
 
 
 @dataclass(frozen=True)
@@ -528,7 +532,7 @@ def _port_findings(plan: JsonObject, probe: JsonObject) -> list[str]:
     That a port is closed which the plan will open is no news.
     """
     if probe.get("unreachable") or (probe.get("failed") and "results" not in probe):
-        return [f"ports not checked: {probe.get('msg', 'the probe host gave no answer')}"]
+        return [f"ports not checked, see publish_probe_host: {_why(probe)}"]
     expected = {_place(port) for port in plan["predicted"] if port["now"] != port["will"]}
     wrong = [
         result

@@ -311,7 +311,7 @@ def test_a_vantage_is_blind_for_what_leaves_as_well_and_sees_by_what_leaves() ->
     assert refusals("a", OWING, probed={"results": seen}) == ()
 
 
-LOST: Json = {"unreachable": True, "msg": "Could not resolve hostname outside.example.com."}
+LOST: Json = {"unreachable": True, "msg": "Task failed: Could not resolve hostname outside.example.com."}
 
 
 @pytest.mark.parametrize("owes", [{"owes": True, "refusals": []}, {"owes": False, "refusals": []}])
@@ -530,4 +530,4 @@ def test_a_port_check_that_could_not_be_made_is_drift_not_ok() -> None:
     checked = {"unreachable": True, "msg": "probe host is down"}
     (row,) = audit({"a": {"__publish_plan": plan(), "__publish_checked": checked}})["rows"]
     assert row["state"] == "drift"
-    assert row["findings"] == ["ports not checked: probe host is down"]
+    assert row["findings"] == ["ports not checked, see publish_probe_host: probe host is down"]
