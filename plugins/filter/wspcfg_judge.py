@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from ansible.errors import AnsibleFilterError
 
 from ..plugin_utils._judge import Evidence, judge
+from ..plugin_utils._rollout import unprobed
 
 DOCUMENTATION = r"""
 name: wspcfg_judge
@@ -41,11 +42,18 @@ options:
   restarted:
     description: Result of M(msexchange.winsock_proxy.service_restart), if there was a restart.
     type: dict
+  probed:
+    description:
+      - Whole result of M(msexchange.winsock_proxy.port_probe) after the change, which tells whether there was a check.
+        Without one a change is never taken back, and never well.
+    type: dict
+    default: {}
   policy:
     description:
       - With V(regression) a change is taken back only if this run wrote, a port that answered before no longer does,
         the proxy can be reached now, nobody else answers there, and every restarted service runs anew.
       - With V(always) it is taken back whenever something is wrong and this run wrote; with V(never) it stays.
+      - When O(before) shows nothing of the proxy at all, it stays whatever the policy.
     type: str
     choices: [regression, always, never]
     default: regression
@@ -95,11 +103,13 @@ def wspcfg_judge(
     wrote: bool,
     before: Sequence[Mapping[str, t.Any]] = (),
     restarted: Mapping[str, t.Any] | None = None,
+    probed: Mapping[str, t.Any] | None = None,
     policy: str = "regression",
     rolled_back: bool = False,
 ) -> dict[str, t.Any]:
     """Filter; see the documentation above."""
-    evidence = Evidence(before, after, bool(wrote), restarted, bool(rolled_back))
+    missing = bool(unprobed(probed, ""))
+    evidence = Evidence(before, after, bool(wrote), restarted, bool(rolled_back), unproven=missing)
     try:
         verdict = dataclasses.asdict(judge(evidence, policy=policy))
     except (KeyError, TypeError, ValueError) as error:

@@ -49,6 +49,13 @@ options:
     type: list
     elements: str
     default: []
+  finish:
+    description:
+      - With V(any), what an interrupted restart from before a boot, or older than a day, has left stopped is started
+        too.
+    type: str
+    choices: [same_boot, any]
+    default: same_boot
   more:
     description: What P(msexchange.winsock_proxy.wspcfg_unloaded#filter) found.
     type: list
@@ -89,8 +96,19 @@ _value:
       description: Handler topics of RV(_value.restarts).
       type: list
       elements: str
+    restart:
+      description:
+        - What M(msexchange.winsock_proxy.service_restart) takes as
+          O(msexchange.winsock_proxy.service_restart#module:plan) to act on RV(_value.restarts).
+      type: dict
+    window:
+      description:
+        - O(window), empty where only an interrupted restart is completed; that stops nothing and never waits.
+      type: str
     wanted:
-      description: Targets of M(msexchange.winsock_proxy.port_probe) for everything that is wanted.
+      description:
+        - Targets of M(msexchange.winsock_proxy.port_probe) for everything that shall be open or closed when nothing
+          waits any more.
       type: list
       elements: dict
     prove:
@@ -114,10 +132,11 @@ def wspcfg_owes(
     accepted: Sequence[str] = (),
     more: Sequence[Mapping[str, t.Any]] = (),
     address: str = "",
+    finish: str = "same_boot",
 ) -> dict[str, t.Any]:
     """Divide what ``plan`` says is owed."""
     try:
-        policy = Policy(restart, window, start_stopped, accepted)
+        policy = Policy(restart, window, start_stopped, accepted, finish)
         return what_is_owed(plan, policy, more=more, address=address).as_result()
     except RolloutError as error:
         raise AnsibleFilterError(f"wspcfg_owes: {error}") from error

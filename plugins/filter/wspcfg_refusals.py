@@ -18,7 +18,7 @@ author:
   - The msexchange.winsock_proxy authors (@msexchange)
 description:
   - Names conflicts, restarts whose risk nobody accepted, and, when something is owed, programs that answer on a wanted
-    port and a probe host that sees nothing of the proxy.
+    port and a probe host that sees nothing of the proxy. A probe host that cannot be reached is named always.
 positional: _input, host
 options:
   _input:
@@ -34,11 +34,14 @@ options:
     type: list
     elements: dict
     default: []
-  results:
-    description: RV(msexchange.winsock_proxy.port_probe#module:results), taken before anything is written.
-    type: list
-    elements: dict
-    default: []
+  probed:
+    description: Result of M(msexchange.winsock_proxy.port_probe), taken before anything is written.
+    type: dict
+    default: {}
+  probe_host:
+    description: Host that checked the ports.
+    type: str
+    default: localhost
   blind:
     description: What to do when nothing of the proxy can be seen.
     type: str
@@ -50,7 +53,7 @@ EXAMPLES = r"""
 - name: Show why nothing would be done
   ansible.builtin.debug:
     msg: "{{ plan | msexchange.winsock_proxy.wspcfg_owes
-      | msexchange.winsock_proxy.wspcfg_refusals(inventory_hostname, results=probe.results) }}"
+      | msexchange.winsock_proxy.wspcfg_refusals(inventory_hostname, probed=probe) }}"
 """
 
 RETURN = r"""
@@ -65,11 +68,12 @@ def wspcfg_refusals(
     owes: Mapping[str, t.Any],
     host: str,
     conflicts: Sequence[Mapping[str, t.Any]] = (),
-    results: Sequence[Mapping[str, t.Any]] = (),
+    probed: Mapping[str, t.Any] | None = None,
+    probe_host: str = "localhost",
     blind: str = "refuse",
 ) -> list[str]:
     """Return the reasons."""
-    return list(refusals(host, owes, conflicts=conflicts, results=results, blind=blind))
+    return list(refusals(host, owes, conflicts=conflicts, probed=probed, probe_host=probe_host, blind=blind))
 
 
 class FilterModule:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Mapping, Sequence
 
-from ..plugin_utils._rollout import Case, report
+from ..plugin_utils._rollout import Back, Case, causes_since, report, unprobed
 
 DOCUMENTATION = r"""
 name: wspcfg_report
@@ -45,9 +45,35 @@ options:
   verdict:
     description: What P(msexchange.winsock_proxy.wspcfg_judge#filter) decided.
     type: dict
+  written:
+    description:
+      - Result of the M(msexchange.winsock_proxy.wspcfg) task whose effect is judged. Of the events in O(info), only
+        those since then are told, by the server's own clock where the file tells its time there.
+    type: dict
+    default: {}
+  remote:
+    description: Whether a management host runs the script, whose clock may differ from the server's.
+    type: bool
+    default: false
+  probed:
+    description: Whole result of M(msexchange.winsock_proxy.port_probe), which tells why O(_input) is empty.
+    type: dict
+    default: {}
+  probe_host:
+    description: Host that checked the ports.
+    type: str
+    default: localhost
   undone:
     description: Result of the M(msexchange.winsock_proxy.wspcfg) task that put the file of before back.
     type: dict
+  restarted_again:
+    description: Result of M(msexchange.winsock_proxy.service_restart) after that.
+    type: dict
+  deferred_again:
+    description: Restarts that wait after that.
+    type: list
+    elements: dict
+    default: []
   afterwards:
     description: RV(msexchange.winsock_proxy.port_probe#module:results) after that.
     type: list
@@ -76,7 +102,13 @@ def wspcfg_report(
     deferred: Sequence[Mapping[str, t.Any]] = (),
     restarted: Mapping[str, t.Any] | None = None,
     verdict: Mapping[str, t.Any] | None = None,
+    written: Mapping[str, t.Any] | None = None,
+    remote: bool = False,
+    probed: Mapping[str, t.Any] | None = None,
+    probe_host: str = "localhost",
     undone: Mapping[str, t.Any] | None = None,
+    restarted_again: Mapping[str, t.Any] | None = None,
+    deferred_again: Sequence[Mapping[str, t.Any]] = (),
     afterwards: Sequence[Mapping[str, t.Any]] = (),
 ) -> str:
     """Return the report."""
@@ -86,12 +118,12 @@ def wspcfg_report(
             host=host,
             results=results,
             inside=view.get("inside") or (),
-            causes=view.get("causes") or (),
+            causes=causes_since(view, written or {}, remote=bool(remote)),
             deferred=deferred,
             restarted=restarted or None,
             verdict=verdict or None,
-            undone=undone or None,
-            afterwards=afterwards,
+            unprobed=unprobed(probed, probe_host),
+            back=Back(undone, restarted_again or None, deferred_again, afterwards) if undone else None,
         )
     )
 

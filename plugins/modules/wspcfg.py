@@ -211,9 +211,17 @@ restart:
       description: Reasons against the restart, each with the option that accepts the risk.
       type: list
       elements: dict
+    refusals_if_started:
+      description: The same for a restart that starts what is stopped, too.
+      type: list
+      elements: dict
     unfinished:
       description: Whether an interrupted restart is to be completed.
       type: bool
+    left_down:
+      description: Services that an interrupted restart, of whatever age, has left stopped.
+      type: list
+      elements: str
 targets:
   description: What has to answer on the proxy once everything is done; input of M(msexchange.winsock_proxy.port_probe).
   returned: always
@@ -263,7 +271,9 @@ problems:
   type: list
   elements: dict
 unfinished:
-  description: What an interrupted restart left behind, null when there is none.
+  description:
+    - What an interrupted restart left behind, null when there is none. C(down) names the services, C(owed) has a row
+      for each as RV(owed) has them.
   returned: always
   type: dict
 applied:
@@ -286,7 +296,7 @@ executions:
   returned: always
   type: int
 clock:
-  description: Time and UTC offset of the machine that ran the script.
+  description: Time, UTC offset and name of the machine that ran the script.
   returned: always
   type: dict
 """

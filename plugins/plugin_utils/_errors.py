@@ -14,6 +14,8 @@ import typing as t
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from ._window import wall_time
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -333,13 +335,9 @@ def _local_time(detail: Mapping[str, t.Any]) -> dict[str, str]:
     """Return the time of day that the machine shows, with its offset from UTC, and the window as the user wrote it."""
     if "now" not in detail or "utc_offset_minutes" not in detail:
         return {}
-    offset = int(detail["utc_offset_minutes"])
-    minutes = int(float(detail["now"]) // 60 + offset) % 1440
-    sign = "-" if offset < 0 else "+"
     window = detail.get("window")
     text = f"{window['from']}-{window['to']}" if isinstance(window, Mapping) else ""
-    local = f"{minutes // 60:02d}:{minutes % 60:02d} (UTC{sign}{abs(offset) // 60:02d}:{abs(offset) % 60:02d})"
-    return {"local": local, "window": text}
+    return {"local": wall_time(detail), "window": text}
 
 
 # Why a file could not be written, where the code does not say it: Win32 error -> words (winerror.h).

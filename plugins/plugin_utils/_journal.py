@@ -53,13 +53,14 @@ def _left_down(server: Server, journal: Mapping[str, t.Any]) -> list[str]:
 def journal_result(server: Server) -> Json | None:
     """Return what an interrupted restart left behind, None when there is nothing to tell."""
     if server.journal is not None and _corrupt(server.journal):
-        return {"corrupt": True, "run": None, "who": None, "began": None, "same_boot": None, "down": []}
+        return {"corrupt": True, "run": None, "who": None, "began": None, "same_boot": None, "down": [], "owed": []}
     journal = _unfinished(server)
     if journal is None:
         return None
-    same = _same_boot(server, journal)
     keys = {key: journal.get(key) for key in ("run", "who", "began")}
-    return {"corrupt": False, **keys, "same_boot": same, "down": _left_down(server, journal)}
+    down = _left_down(server, journal)
+    owed = [] if server.lock is not None else [_debt(journal, name) for name in down]
+    return {"corrupt": False, **keys, "same_boot": _same_boot(server, journal), "down": down, "owed": owed}
 
 
 def _topic(journal: Mapping[str, t.Any], service: str) -> str:
@@ -70,19 +71,18 @@ def _topic(journal: Mapping[str, t.Any], service: str) -> str:
     return f"Restart {known[names[0].lower()] if names else OWNERS[0].service}"
 
 
+def _debt(journal: Mapping[str, t.Any], name: str) -> Json:
+    reason = f"an interrupted restart (run {journal.get('run')}) left it stopped; the next restart starts it again"
+    return {"service": name, "topic": _topic(journal, name), "reason": reason, "running": False, "unfinished": True}
+
+
 def owed_by_journal(server: Server) -> list[Json]:
     """Return a debt for every service that an interrupted restart of this boot left stopped.
 
     ``unfinished`` marks them: starting them again completes what was begun and needs nobody's wish.
     """
-    journal = _unfinished(server)
-    if journal is None or server.lock is not None or not _same_boot(server, journal):
-        return []
-    reason = f"an interrupted restart (run {journal.get('run')}) left it stopped; the next restart starts it again"
-    return [
-        {"service": name, "topic": _topic(journal, name), "reason": reason, "running": False, "unfinished": True}
-        for name in _left_down(server, journal)
-    ]
+    found = journal_result(server)
+    return list(found["owed"]) if found is not None and found["same_boot"] else []
 
 
 def as_finished(server: Server, names: Collection[str]) -> tuple[ServiceState, ...]:

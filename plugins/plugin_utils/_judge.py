@@ -21,6 +21,9 @@ POLICIES = ("regression", "always", "never")
 # The proxy itself can be seen from here: somebody accepted, or its system refused.
 REACHED = frozenset({"open", "refused"})
 
+# A probe that ends like this says nothing about the proxy: this vantage point does not reach it at all.
+BLIND_STATUSES = frozenset({"timeout", "unreachable", "unresolved"})
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -51,6 +54,7 @@ class Evidence:
         wrote: Whether this run wrote a file.
         restarted: Result of ``service_restart``, None when nothing was restarted.
         rolled_back: Whether this run already took a change back.
+        unproven: Whether the ports could not be checked afterwards.
     """
 
     before: Sequence[JsonObject]
@@ -58,6 +62,12 @@ class Evidence:
     wrote: bool
     restarted: JsonObject | None = None
     rolled_back: bool = False
+    unproven: bool = False
+
+
+def is_blind(results: Sequence[JsonObject]) -> bool:
+    """Whether every probe ended without any sign of the proxy."""
+    return bool(results) and all(result["status"] in BLIND_STATUSES for result in results)
 
 
 def _key(result: JsonObject) -> tuple[str, int]:
@@ -73,10 +83,14 @@ def _regressed(evidence: Evidence) -> list[JsonObject]:
     return [row for row in evidence.after if not row["ok"] and row["expect"] == "open" and _key(row) in answered]
 
 
+def _touched(row: JsonObject) -> bool:
+    return row.get("stop_ms") is not None or row.get("start_ms") is not None
+
+
 def _not_anew(restarted: JsonObject | None) -> Iterator[str]:
     """Name the restarted services that do not run as another process than before."""
     for row in (restarted or {}).get("services") or ():
-        touched = row.get("stop_ms") is not None or row.get("start_ms") is not None
+        touched = _touched(row)
         if row.get("error") or (touched and row.get("after") != "running"):
             yield f"{row['name']} is {row.get('after')}"
         elif touched and row.get("process_after") and row.get("process_after") == row.get("process_before"):
@@ -91,6 +105,9 @@ def _obstacles(evidence: Evidence, regressed: Sequence[JsonObject]) -> Iterator[
     """Say what else than the change may explain the regression, or forbids to take it back."""
     if not regressed:
         yield "no port that answered before has stopped to answer"
+    restarted = evidence.restarted or {}
+    if not restarted.get("completed") and not any(_touched(row) for row in restarted.get("services") or ()):
+        yield "no service was restarted, so that none has loaded the new file"
     reached = {row["host"] for row in evidence.after if row["status"] in REACHED}
     for host in sorted({row["host"] for row in regressed} - reached):
         yield f"the proxy {host} cannot be reached from here now"
@@ -109,7 +126,7 @@ def judge(evidence: Evidence, *, policy: str = "regression") -> Verdict:
         evidence: What was seen.
         policy: ``regression``: back only if ports that answered before stopped to, while the proxy can be reached,
             nobody else answers there and every restarted service runs anew; ``always``: back whenever something is
-            wrong; ``never``.
+            wrong; ``never``. From a vantage point that was blind before nothing is taken back.
 
     Raises:
         ValueError: Unknown policy.
@@ -118,7 +135,7 @@ def judge(evidence: Evidence, *, policy: str = "regression") -> Verdict:
         raise ValueError(f"policy is {policy!r}; choose from {', '.join(POLICIES)}")
     wrong = [row for row in evidence.after if not row["ok"]]
     failed = tuple(_name(row) for row in wrong)
-    if not wrong and not _restart_failed(evidence.restarted):
+    if not wrong and not _restart_failed(evidence.restarted) and not evidence.unproven:
         return Verdict(ok=True, action="none")
     regressed = _regressed(evidence)
     names = tuple(_name(row) for row in regressed)
@@ -136,5 +153,9 @@ def _against(evidence: Evidence, regressed: Sequence[JsonObject], policy: str) -
         yield "this run wrote no file"
     if evidence.rolled_back:
         yield "this run has already taken a change back once"
+    if evidence.unproven:
+        yield "the ports could not be checked afterwards"
+    if is_blind(evidence.before):
+        yield "the probe host saw nothing of the proxy before, so that nothing tells what was better then"
     if policy == "regression":
         yield from _obstacles(evidence, regressed)

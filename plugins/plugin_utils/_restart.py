@@ -81,6 +81,7 @@ class RestartPlan:
         takes_down: Running services that depend on a root and are no roots themselves, in stop order.
         stopped: Requested services that are not running; started only on request.
         refusals: Reasons against it, each with the option that accepts the risk.
+        refusals_if_started: The same for a restart that starts ``stopped``, too.
         warnings: What the administrator should know before.
     """
 
@@ -90,6 +91,7 @@ class RestartPlan:
     stopped: tuple[str, ...] = ()
     refusals: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
+    refusals_if_started: tuple[Problem, ...] = ()
 
     def as_result(self) -> Json:
         """Return it as ``wspcfg`` hands it to ``service_restart``."""
@@ -99,6 +101,7 @@ class RestartPlan:
             "takes_down": list(self.takes_down),
             "stopped": list(self.stopped),
             "refusals": [problem.as_result() for problem in self.refusals],
+            "refusals_if_started": [problem.as_result() for problem in self.refusals_if_started],
             "warnings": list(self.warnings),
         }
 
@@ -205,6 +208,7 @@ def plan_restart(services: Sequence[ServiceState], wish: Wish) -> RestartPlan:
         stopped=_names(graph, [name for name in order if name in stopped]),
         refusals=tuple(_refusals(graph, wish, moved)),
         warnings=tuple(_warnings(graph, roots | taken)),
+        refusals_if_started=tuple(_refusals(graph, wish, moved | stopped)),
     )
 
 

@@ -17,19 +17,44 @@ from dataclasses import dataclass
 
 from ..module_utils._listeners import LISTENERS
 from ..module_utils._probe_types import TAKEN
+from ._errors import problem_of
+from ._events import causes
+from ._judge import is_blind
 from ._sides import broken_side
+from ._window import REMEDY, WindowError, read_window, wall_time
 
 JsonObject = Mapping[str, t.Any]
-
-# A probe that ends like this says nothing about the proxy: this vantage point does not reach it at all.
-BLIND_STATUSES = frozenset({"timeout", "unreachable", "unresolved"})
 
 # What an audit's line shows of a difference; the whole text is shown by --diff.
 CHANGED_LINES = 6
 
+# What the time of a file on FAT is rounded to, and a little more.
+FILE_TIME_GRAIN_S = 5.0
+
 IN_FORCE = "in force"  # as wspcfg says it in predicted
 
-WINDOW = re.compile(r"(?P<from>(?:[01]\d|2[0-3]):[0-5]\d)-(?P<to>(?:[01]\d|2[0-3]):[0-5]\d)")
+# Options of the modules as the role calls them, for whoever uses the role reads what the modules advise.
+# "start: true" is the module's way to say it; a bare "window" or "start" may be any other word.
+ROLE_WORDS: t.Mapping[str, str] = {
+    "allow_kms": "publish_allow_kms",
+    "allow_cluster": "publish_allow_cluster",
+    "allow_disabled": "publish_allow_disabled",
+    "start_dependencies": "publish_start_dependencies",
+    "stop_timeout": "publish_stop_timeout",
+    "start_timeout": "publish_start_timeout",
+    "lock_wait": "publish_lock_wait",
+    "target_deadline": "publish_target_deadline",
+    "computer_username": "publish_computer_username",
+    "computer_password": "publish_computer_password",
+    "mta_direct": "publish_mta_direct",
+    "ports.ldaps": "publish_ports.ldaps",
+    "ports.ldap": "publish_ports.ldap",
+    "option window": "option publish_restart_window",
+    "option deadline": "option publish_restart_deadline",
+    "start: true": "publish_start_stopped: true",
+    "finish: any": "publish_finish: any",
+}
+_ROLE_WORDS = re.compile(rf"(?<![\w.])(?:{'|'.join(re.escape(word) for word in ROLE_WORDS)})(?!\w)")
 
 
 class RolloutError(ValueError):
@@ -46,8 +71,10 @@ class Owes:
         restarts: Entries of ``owed`` that are acted on now.
         deferred: Entries of ``owed`` that wait, each with ``because``.
         topics: Handler topics of ``restarts``, in the same order.
-        wanted: Targets of the port probe for everything that shall be open; of ports that nobody named, whatever they
-            are now is good enough to begin.
+        restart: The plan for ``service_restart``; where everything that may restart waits, it only completes what an
+            interrupted restart has left.
+        window: In which window it must begin; empty: always.
+        wanted: Targets of the port probe before anything is written: everything that shall be open or closed then.
         prove: Targets that must be as expected once what is done now is done.
         refusals: Risks of the restart that no option accepts, one sentence each.
     """
@@ -57,6 +84,8 @@ class Owes:
     restarts: tuple[JsonObject, ...]
     deferred: tuple[JsonObject, ...]
     topics: tuple[str, ...]
+    restart: JsonObject
+    window: str
     wanted: tuple[JsonObject, ...]
     prove: tuple[JsonObject, ...]
     refusals: tuple[str, ...]
@@ -64,34 +93,13 @@ class Owes:
     def as_result(self) -> dict[str, t.Any]:
         """Return it as filters hand it to playbooks."""
         lists = ("restarts", "deferred", "topics", "wanted", "prove", "refusals")
-        return {"owes": self.owes, "writes": self.writes, **{name: list(getattr(self, name)) for name in lists}}
+        single = {"owes": self.owes, "writes": self.writes, "restart": dict(self.restart), "window": self.window}
+        return {**single, **{name: list(getattr(self, name)) for name in lists}}
 
 
-def _minutes(clock_time: str) -> int:
-    hours, minutes = clock_time.split(":")
-    return int(hours) * 60 + int(minutes)
-
-
-def within_window(window: str, clock: JsonObject) -> bool:
-    """Say whether a restart may begin now.
-
-    Args:
-        window: ``HH:MM-HH:MM``, over midnight when the end is not after the begin; empty: always.
-        clock: ``now`` (seconds since 1970 UTC) and ``utc_offset_minutes`` of the machine that runs the script.
-
-    Raises:
-        RolloutError: The window cannot be read.
-    """
-    if not window:
-        return True
-    match = WINDOW.fullmatch(window.strip())
-    if match is None:
-        raise RolloutError(f"publish_restart_window is '{window}'; expected two times of day such as '22:00-05:00'")
-    begin, end = _minutes(match["from"]), _minutes(match["to"])
-    local = int(float(clock["now"]) // 60 + int(clock["utc_offset_minutes"])) % 1440
-    if begin < end:
-        return begin <= local < end
-    return local >= begin or local < end
+def role_words(text: str) -> str:
+    """Return a sentence of a module with the options as the role names them."""
+    return _ROLE_WORDS.sub(lambda found: ROLE_WORDS[found[0]], text)
 
 
 @dataclass(frozen=True)
@@ -103,22 +111,45 @@ class Policy:
         window: ``publish_restart_window``.
         start_stopped: ``publish_start_stopped``.
         accepted: Names of the options of ``service_restart`` that accept a risk and are set.
+        finish: ``publish_finish``: ``same_boot`` or ``any``.
     """
 
     restart: str = "now"
     window: str = ""
     start_stopped: bool = False
     accepted: Collection[str] = ()
+    finish: str = "same_boot"
 
-    def postpones(self, entry: JsonObject, *, open_now: bool) -> str:
-        """Why an owed restart is not acted on now; empty when it is."""
-        if not entry["running"] and not entry.get("unfinished") and not self.start_stopped:
+    def postpones(self, entry: JsonObject, *, outside: str) -> str:
+        """Why an owed restart is not acted on now; empty when it is.
+
+        Completing an interrupted restart stops nothing and is what was allowed when that began: it never waits.
+        """
+        if entry.get("unfinished"):
+            return ""
+        if not entry["running"] and not self.start_stopped:
             return "the service is stopped, and publish_start_stopped is false"
-        if self.restart != "now":
-            return f"publish_restart is '{self.restart}'"
-        if not open_now:
-            return f"outside publish_restart_window '{self.window}'"
+        return f"publish_restart is '{self.restart}'" if self.restart != "now" else outside
+
+
+def outside_window(text: str, clock: JsonObject) -> str:
+    """Say why a restart may not begin now: empty inside the window, or without one.
+
+    Args:
+        text: ``publish_restart_window``: ``HH:MM-HH:MM``, over midnight when the end is before the beginning.
+        clock: ``now`` (seconds since 1970 UTC), ``utc_offset_minutes`` and ``machine`` of the one that runs the script.
+
+    Raises:
+        RolloutError: The window cannot be read.
+    """
+    try:
+        window = read_window(text)
+    except WindowError as error:
+        raise RolloutError(f"publish_restart_window is '{text}'. {REMEDY}") from error
+    if window is None or window.contains(clock):
         return ""
+    machine = clock.get("machine") or "the machine that runs the script"
+    return f"outside publish_restart_window '{text}', for it is {wall_time(clock)} on {machine}"
 
 
 def _service_of(protocol: str | None) -> str | None:
@@ -180,6 +211,30 @@ def _answers_inside_only(result: JsonObject, info: JsonObject) -> bool:
     return result["status"] == "refused" and broken_side(result, info.get("inside") or ()).side == "proxy"
 
 
+def _debts(plan: JsonObject, policy: Policy, more: Iterable[JsonObject]) -> list[JsonObject]:
+    """Everything that is owed; what is started to complete an older restart is not owed a start besides."""
+    left = plan.get("unfinished") or {}
+    older = left.get("owed", ()) if policy.finish == "any" and not left.get("same_boot") else ()
+    names = {entry["service"] for entry in older}
+    return [*(entry for entry in plan["owed"] if entry["service"] not in names), *more, *older]
+
+
+def _completion(restart: JsonObject) -> JsonObject:
+    """The plan that stops nothing and only completes an interrupted restart."""
+    lists = ("services", "roots", "takes_down", "stopped", "refusals", "refusals_if_started", "warnings")
+    return {**restart, **{name: [] for name in lists}}
+
+
+def _risks(plan: JsonObject, policy: Policy) -> Iterator[str]:
+    """Why the restart would be refused once the file is written."""
+    if (plan.get("unfinished") or {}).get("corrupt"):
+        problem = problem_of("journal_corrupt")
+        yield f"{problem.cause}. {problem.remedy}"
+    for risk in plan["restart"].get("refusals_if_started" if policy.start_stopped else "refusals", ()):
+        if risk["option"] not in policy.accepted:
+            yield role_words(f"{risk['cause']}. {risk['remedy']}")
+
+
 def what_is_owed(plan: JsonObject, policy: Policy, *, more: Iterable[JsonObject] = (), address: str = "") -> Owes:
     """Divide what a plan found into what is done now and what waits.
 
@@ -192,23 +247,27 @@ def what_is_owed(plan: JsonObject, policy: Policy, *, more: Iterable[JsonObject]
     Raises:
         RolloutError: The window cannot be read.
     """
-    open_now = within_window(policy.window, plan["clock"])
-    because = [(entry, policy.postpones(entry, open_now=open_now)) for entry in (*plan["owed"], *more)]
+    outside = outside_window(policy.window, plan["clock"])
+    because = [(entry, policy.postpones(entry, outside=outside)) for entry in _debts(plan, policy, more)]
     now = tuple(entry for entry, reason in because if not reason)
     later = tuple({**entry, "because": reason} for entry, reason in because if reason)
+    asked = any(not entry.get("unfinished") for entry in now)
     writes = any(file["action"] != "none" for file in plan["files"])
-    named = plan["targets"]
-    open_ports = named or _staying(plan, address)
-    risks = [risk for risk in plan["restart"]["refusals"] if risk["option"] not in policy.accepted]
+    open_ports = plan["targets"] or _staying(plan, address)
     return Owes(
         owes=writes or bool(now),
         writes=writes,
         restarts=now,
         deferred=later,
         topics=tuple(dict.fromkeys(entry["topic"] for entry in now)),
-        wanted=tuple(_target(port, "open" if named else "any") for port in open_ports),
+        restart=plan["restart"] if asked else _completion(plan["restart"]),
+        window=policy.window if asked else "",
+        wanted=(
+            *(_target(port, "open") for port in open_ports),
+            *(_target(port, "closed") for port in plan["closed_targets"]),
+        ),
         prove=tuple(_to_prove(plan, open_ports, later)),
-        refusals=tuple(f"{risk['cause']}. {risk['remedy']}" for risk in risks) if now else (),
+        refusals=tuple(_risks(plan, policy)) if asked else (),
     )
 
 
@@ -249,7 +308,8 @@ def refusals(
     owes: JsonObject,
     *,
     conflicts: Iterable[JsonObject] = (),
-    results: Sequence[JsonObject] = (),
+    probed: JsonObject | None = None,
+    probe_host: str = "localhost",
     blind: str = "refuse",
 ) -> tuple[str, ...]:
     """Say why nothing is done on a server, one sentence per reason.
@@ -258,29 +318,73 @@ def refusals(
         host: Inventory name.
         owes: What :func:`what_is_owed` found.
         conflicts: Result of ``wspcfg_conflicts``.
-        results: Results of ``port_probe``, taken before anything is written.
+        probed: Result of ``port_probe``, taken before anything is written; None without.
+        probe_host: ``publish_probe_host``.
         blind: ``publish_blind``: ``refuse`` or ``proceed`` when nothing of the proxy can be seen from the probe host.
     """
     reasons = [*conflicts_of(host, conflicts), *owes["refusals"]]
-    if not owes["owes"]:
-        return tuple(reasons)
-    wanted = [result for result in results if result["expect"] == "open"]
-    taken = [result for result in wanted if result["status"] in TAKEN]
-    reasons += [
-        f"{_port(result)} is taken by another program on the proxy: it {_who_answers(result)}" for result in taken
-    ]
-    if is_blind(wanted) and blind == "refuse":
-        ports = ", ".join(f"{_port(result)} {result['status']}" for result in wanted)
+    missing = unprobed(probed, probe_host)
+    if missing:
+        return (*reasons, missing)
+    results = (probed or {}).get("results", ())
+    if owes["owes"]:
+        reasons += _taken(results)
+    if owes["owes"] and blind == "refuse" and is_blind(results):
+        ports = ", ".join(f"{_port(result)} {result['status']}" for result in results)
         reasons.append(
-            f"the proxy cannot be seen from the probe host ({ports}), so nothing could be proven afterwards;"
-            " choose another publish_probe_host, or set publish_blind: proceed"
+            f"the proxy cannot be seen from publish_probe_host '{probe_host}' ({ports}), so nothing could be proven "
+            "afterwards; choose another publish_probe_host, or set publish_blind: proceed"
         )
     return tuple(reasons)
 
 
-def is_blind(results: Sequence[JsonObject]) -> bool:
-    """Whether every probe ended without any sign of the proxy."""
-    return bool(results) and all(result["status"] in BLIND_STATUSES for result in results)
+def _taken(results: Iterable[JsonObject]) -> Iterator[str]:
+    """Name the programs that answer on the proxy where Exchange shall."""
+    for result in results:
+        if result["expect"] == "open" and result["status"] in TAKEN:
+            yield (
+                f"{_port(result)} is taken by another program on the proxy: it {_who_answers(result)}. Stop or move "
+                f"that program (Q222553, Q271275), or take {result['protocol']} out of publish_listeners"
+            )
+
+
+def unprobed(probed: JsonObject | None, probe_host: str) -> str:
+    """Say why the ports could not be checked, and what to do; empty when they were, or when nobody wanted it.
+
+    Args:
+        probed: Result of ``port_probe``, which never fails for a port in the role.
+        probe_host: ``publish_probe_host``.
+    """
+    if not probed or probed.get("skipped"):
+        return ""
+    if not probed.get("unreachable") and (probed.get("results") or probed.get("ok")):
+        return ""
+    return (
+        f"publish_probe_host '{probe_host}' could not check the ports: {_why(probed)}. Give an inventory host that "
+        "Ansible reaches and that has Python (localhost is the controller), or see why it does not answer"
+    )
+
+
+def _why(failed: JsonObject) -> str:
+    """What a task said that failed, without what newer versions of Ansible put before it."""
+    return str(failed.get("msg") or "no answer").strip().removeprefix("Task failed: ").rstrip(".")
+
+
+@dataclass(frozen=True)
+class Back:
+    """How the file of before was put back.
+
+    Attributes:
+        undone: Result of the ``wspcfg`` task that did it.
+        restarted: Result of the restart that followed, None without.
+        deferred: Restarts that wait, as :func:`what_is_owed` found them then.
+        results: Results of ``port_probe`` after that.
+    """
+
+    undone: JsonObject
+    restarted: JsonObject | None = None
+    deferred: Sequence[JsonObject] = ()
+    results: Sequence[JsonObject] = ()
 
 
 @dataclass(frozen=True)
@@ -295,8 +399,8 @@ class Case:
         deferred: Restarts that wait, as ``what_is_owed`` found them.
         restarted: Result of ``service_restart``, None when nothing was restarted.
         verdict: What ``wspcfg_judge`` decided, None when this run changed nothing.
-        undone: Result of the ``wspcfg`` task that put the file of before back, None without.
-        afterwards: Results of ``port_probe`` after that.
+        unprobed: Why the ports could not be checked, from :func:`unprobed`; empty when they were.
+        back: How the file of before was put back, None without.
     """
 
     host: str
@@ -306,8 +410,31 @@ class Case:
     deferred: Sequence[JsonObject] = ()
     restarted: JsonObject | None = None
     verdict: JsonObject | None = None
-    undone: JsonObject | None = None
-    afterwards: Sequence[JsonObject] = ()
+    unprobed: str = ""
+    back: Back | None = None
+
+
+def causes_since(info: JsonObject, written: JsonObject, *, remote: bool) -> list[str]:
+    """Return what the event log says about this run: a sentence per known cause.
+
+    Events carry the server's time, results that of the machine that runs the script; through a management host their
+    clocks may differ. The server's own mark is the time of the file that this run wrote.
+
+    Args:
+        info: Result of ``wspcfg_info`` with its events.
+        written: Result of the ``wspcfg`` task; empty when events of every age count.
+        remote: Whether another machine runs the script.
+    """
+    events = info.get("events")
+    if events is None:
+        return list(info.get("causes") or ())
+    paths = {file["path"].lower() for file in written.get("files") or () if file["action"] != "none"}
+    stamps = [file.get("modified") for file in info.get("files") or () if (file.get("path") or "").lower() in paths]
+    marks = [float(stamp) for stamp in stamps if stamp is not None]
+    if not marks and not remote and written.get("clock"):
+        marks = [float(written["clock"]["now"])]
+    since = max(marks) - FILE_TIME_GRAIN_S if marks else 0.0
+    return causes(event for event in events if event["at"] >= since)
 
 
 def _file_fate(case: Case) -> Iterator[str]:
@@ -318,21 +445,34 @@ def _file_fate(case: Case) -> Iterator[str]:
     because = "; ".join(verdict["because"])
     if verdict["action"] == "keep":
         yield f"Nothing was rolled back: {because}."
-    elif case.undone is None or case.undone.get("failed") or "files" not in case.undone:
-        why = (case.undone or {}).get("msg", "no answer")
+    elif case.back is None or not _is_written(case.back.undone):
+        why = "no answer" if case.back is None else role_words(case.back.undone.get("msg", "no answer"))
         yield f"Rolling back failed ({why}); it was due because {because}."
     else:
-        ports = ", ".join(f"{_port(result)} {result['status']}" for result in case.afterwards)
+        ports = ", ".join(f"{_port(result)} {result['status']}" for result in case.back.results)
         yield f"The file of before was put back, because {because}. Now: {ports or 'ports not checked'}."
+        yield from _restart_fate("Restart after that", case.back.restarted)
+        yield from _waiting(case.back.deferred)
 
 
-def _restart_fate(restarted: JsonObject | None) -> Iterator[str]:
-    """What went wrong with the restart, and what to do."""
+def _is_written(undone: JsonObject) -> bool:
+    """Whether a task of ``wspcfg`` did its work; the role lets none fail there, so its problems tell."""
+    return "files" in undone and not undone.get("problems") and not undone.get("failed")
+
+
+def _restart_fate(title: str, restarted: JsonObject | None) -> Iterator[str]:
+    """What went wrong with a restart, and what to do."""
     if not restarted:
         return
     if restarted.get("problems") or restarted.get("unreachable"):
-        yield f"Restart: {restarted.get('msg', 'no answer')}"
-    yield from restarted.get("advice", ())
+        yield f"{title}: {role_words(restarted.get('msg', 'no answer'))}"
+    yield from map(role_words, restarted.get("advice", ()))
+
+
+def _waiting(deferred: Iterable[JsonObject]) -> Iterator[str]:
+    """Restarts that are owed and not made."""
+    for entry in deferred:
+        yield f"{entry['service']}: {entry['reason']}; not done: {entry['because']}."
 
 
 def report(case: Case) -> str:
@@ -341,10 +481,11 @@ def report(case: Case) -> str:
     count = f"{len(wrong)} of {len(case.results)} ports are not as expected" if case.results else "ports not checked"
     lines = [
         f"{case.host}: {count}.",
+        *([f"{case.unprobed}."] if case.unprobed else []),
         *(f"{_port(result)}: {broken_side(result, case.inside).explanation}." for result in wrong),
-        *(f"Event log: {cause}" for cause in case.causes),
-        *(f"{entry['service']}: {entry['reason']}; not done: {entry['because']}." for entry in case.deferred),
-        *_restart_fate(case.restarted),
+        *(f"Event log: {role_words(cause)}" for cause in case.causes),
+        *_waiting(case.deferred),
+        *_restart_fate("Restart", case.restarted),
         *_file_fate(case),
     ]
     return "\n".join(lines)
@@ -475,7 +616,7 @@ def _port_findings(looked: Looked) -> list[str]:
     """
     probe = looked.checked
     if probe.get("unreachable") or (probe.get("failed") and "results" not in probe):
-        return [f"ports not checked: {probe.get('msg', 'the probe host gave no answer')}"]
+        return [f"ports not checked, see publish_probe_host: {_why(probe)}"]
     expected = {_place(port) for port in looked.plan["predicted"] if port["now"] != port["will"]}
     wrong = [
         result

@@ -22,10 +22,10 @@ from ._restart import Entry, Loads, RestartPlan, Wish, plan_restart
 from ._server import Server
 from ._target import Session
 from ._task_wspcfg import look
+from ._window import REMEDY, WindowError, read_window
 
 Json = dict[str, t.Any]
 
-_WINDOW = re.compile(r"((?:[01]\d|2[0-3]):[0-5]\d)-((?:[01]\d|2[0-3]):[0-5]\d)\Z")
 _SECONDS = ("stop_timeout", "start_timeout", "deadline", "settle")
 # The first answer comes within this time when everything is fast; then no second execution is needed.
 WAIT_S = 40
@@ -68,22 +68,17 @@ NOTHING = Job(RestartPlan(), False, {})
 # -- options ------------------------------------------------------------------------------------------------------
 
 
-def read_window(text: str | None) -> Json | None:
+def _window(text: str | None) -> Json | None:
     """Return a window as the target script wants it.
-
-    Args:
-        text: ``HH:MM-HH:MM``, over midnight when the end is before the beginning; empty or None: always.
 
     Raises:
         Refused: It cannot be read.
     """
-    if not text:
-        return None
-    match = _WINDOW.match(text.strip())
-    if match is None or match[1] == match[2]:
-        remedy = "Give two different times of day, such as 22:00-05:00."
-        raise Refused([Problem("bad_option", "this is no window", remedy, "window", text)])
-    return {"from": match[1], "to": match[2]}
+    try:
+        window = read_window(text)
+    except WindowError as error:
+        raise Refused([Problem("bad_option", "this is no window", REMEDY, "window", text)]) from error
+    return None if window is None else window.as_request()
 
 
 def _check(options: Mapping[str, t.Any]) -> None:
@@ -100,14 +95,18 @@ def _check(options: Mapping[str, t.Any]) -> None:
         problems.append(Problem("bad_option", "nothing to restart", "Give names or plan.", "names"))
     if problems:
         raise Refused(problems)
-    read_window(options.get("window"))
+    _window(options.get("window"))
 
 
 # -- the plan, taken or made --------------------------------------------------------------------------------------
 
 
-def _taken(value: Mapping[str, t.Any]) -> Job:
+def _taken(value: Mapping[str, t.Any], finish: str) -> Job:
     """Take the plan that ``wspcfg`` made.
+
+    Args:
+        value: The plan.
+        finish: The option of that name: ``any`` completes what a run before the last boot left down as well.
 
     Raises:
         Refused: It has not the shape that ``wspcfg`` returns.
@@ -115,13 +114,15 @@ def _taken(value: Mapping[str, t.Any]) -> Job:
     try:
         entries = tuple(_entry(row) for row in value["services"])
         refusals = tuple(Problem(**row) for row in value["refusals"])
+        if_started = tuple(Problem(**row) for row in value.get("refusals_if_started", value["refusals"]))
         names = {key: tuple(value[key]) for key in ("roots", "takes_down", "stopped", "warnings")}
     except (KeyError, TypeError) as error:
         remedy = "Give the key restart of a result of wspcfg, unchanged."
         raise Refused([Problem("bad_option", f"this is no plan ({error!r})", remedy, "plan")]) from error
-    plan = RestartPlan(entries, names["roots"], names["takes_down"], names["stopped"], refusals, names["warnings"])
+    plan = RestartPlan(entries, **names, refusals=refusals, refusals_if_started=if_started)
     states = {row.name: "stopped" if row.name in plan.stopped else "running" for row in entries}
-    return Job(plan, bool(value.get("unfinished")), states, plan.warnings if plan.roots else ())
+    unfinished = bool(value.get("unfinished") or (finish == "any" and value.get("left_down")))
+    return Job(plan, unfinished, states, plan.warnings if plan.roots else ())
 
 
 def _entry(row: Mapping[str, t.Any]) -> Entry:
@@ -180,7 +181,8 @@ def _narrowed(job: Job, options: Mapping[str, t.Any]) -> Job:
     plan = job.plan
     left_out = set() if options["start"] else set(plan.stopped)
     entries = tuple(entry for entry in plan.entries if entry.name not in left_out)
-    refusals = tuple(row for row in plan.refusals if not (row.option in ALLOWS and options[row.option]))
+    against = plan.refusals_if_started if options["start"] else plan.refusals
+    refusals = tuple(row for row in against if not (row.option in ALLOWS and options[row.option]))
     if options["dependents"] == "fail" and plan.takes_down:
         cause = f"{', '.join(plan.takes_down)} would be stopped with it"
         remedy = "Set dependents to restore (they are started again) or leave_stopped."
@@ -208,7 +210,7 @@ def run(session: Session, options: Mapping[str, t.Any], *, host: str, check: boo
     job = NOTHING
     try:
         _check(options)
-        job = _taken(options["plan"]) if options.get("plan") is not None else _made(session, options)
+        job = _taken(options["plan"], options["finish"]) if options.get("plan") is not None else _made(session, options)
         job = _narrowed(job, options)
         if job.plan.refusals:
             raise Refused(job.plan.refusals)
@@ -232,7 +234,7 @@ def _request(job: Job, options: Mapping[str, t.Any]) -> Json:
         "services": [entry.as_request() for entry in plan.entries],
         "start": list(plan.stopped) if options["start"] else [],
         "wait": WAIT_S,
-        "window": read_window(options.get("window")),
+        "window": _window(options.get("window")),
     }
 
 

@@ -168,14 +168,20 @@ def _result(plan: Plan, view: View | None, session: Session, host: str) -> Json:
     if view is None:
         return {**result, "exchange": None, "clock": None, "unfinished": None}
     server = view.server
+    left = journal_result(server)
     result["owed"] += owed_by_journal(server)
     result["restart"]["unfinished"] = bool(owed_by_journal(server))
+    result["restart"]["left_down"] = [] if left is None else [row["service"] for row in left["owed"]]
     result["warnings"] += [f"{host}: {warning}" for warning in journal_warnings(server)]
     return {
         **result,
         "exchange": view.exchange.as_result(server),
-        "clock": {"now": server.clock, "utc_offset_minutes": server.utc_offset_minutes},
-        "unfinished": journal_result(server),
+        "clock": {
+            "now": server.clock,
+            "utc_offset_minutes": server.utc_offset_minutes,
+            "machine": server.machine.get("name"),
+        },
+        "unfinished": left,
     }
 
 

@@ -154,9 +154,6 @@ BAD: Mapping[str, Bad] = {
         ("option become", "CredSSP", "computer_username"),
         variables={"ansible_become": True, "ansible_become_user": "SYSTEM"},
     ),
-    "WINDOW": Bad(
-        ("publish_restart_window", "tonight", "22:00-05:00"), {**GOOD, "restart_window": "tonight"}, words="ansible"
-    ),
     "ONE": Bad(("publish_listeners (pop3)", "is claimed by two as well", "publish_ports")),
     "TWO": Bad(("publish_listeners (pop3)", "is claimed by one as well", "publish_ports")),
     "UNDEFINED": Bad(("publish_nonsense",), {**GOOD, "ports": "{{ publish_nonsense }}"}, words="ansible"),
@@ -166,6 +163,44 @@ BAD: Mapping[str, Bad] = {
     "TYPO": Bad(
         ("publish_conflict_hosts=exchnage", "no host or group", "Set it to all, to a group"),
         {**GOOD, "conflict_hosts": "exchnage"},
+    ),
+    "WINDOW": Bad(("publish_restart_window", "tonight", "22:00-05:00"), {**GOOD, "restart_window": "tonight"}),
+    "WINDOWLESS": Bad(
+        ("publish_restart_window", "22:00-22:00", "two different times"), {**GOOD, "restart_window": "22:00-22:00"}
+    ),
+    "NOTIME": Bad(
+        (
+            "publish_stop_timeout is '0'",
+            "publish_start_timeout is '-1'",
+            "publish_restart_deadline is '0'",
+            "at least 1",
+        ),
+        {**GOOD, "stop_timeout": 0, "start_timeout": -1, "restart_deadline": 0},
+    ),
+    "NODELAY": Bad(
+        ("publish_probe_delay is '0'", "publish_probe_deadline is '-5'", "0 to 86400"),
+        {**GOOD, "probe_delay": 0, "probe_deadline": -5},
+    ),
+    "NOHOOK": Bad(
+        ("publish_before_restart_tasks", "/nowhere/silence.yml", "absolute path"),
+        {**GOOD, "before_restart_tasks": "/nowhere/silence.yml"},
+    ),
+    "DISABLED": Bad(
+        ("MSExchangeIMC is disabled", "publish_allow_disabled"),
+        {"listeners": ["smtp"], "start_stopped": True},
+        spec={"stopped": ("MSExchangeIMC",)},
+        make=inject("start_type", name="MSExchangeIMC", to="disabled"),
+    ),
+    "DEPENDS": Bad(
+        ("MSExchangeIS depends on MSExchangeDS", "publish_start_dependencies"),
+        make=inject("crash_service", name="MSExchangeDS"),
+    ),
+    "JOURNAL": Bad(
+        ("the journal of an earlier restart cannot be read", "delete the value journal"), make=inject("corrupt_journal")
+    ),
+    "VANTAGE": Bad(
+        ("publish_probe_host 'outside.invalid'", "could not check the ports", "localhost is the controller"),
+        {**GOOD, "probe_host": "outside.invalid"},
     ),
 }
 FINE = ("GOOD1", "GOOD2")
@@ -199,7 +234,10 @@ def state(here: Site, name: str) -> tuple[t.Any, ...]:
 @pytest.fixture(scope="module")
 def run(here: Site, before: dict[str, tuple[t.Any, ...]]) -> Run:
     assert before
-    return here.play.run("publish", "--forks", "20")
+    # What OpenSSH does about a host that it does not find, also where there is no OpenSSH.
+    ssh = here.play.write("ssh", "#!/bin/sh\necho 'ssh: Could not resolve hostname' >&2\nexit 255\n")
+    ssh.chmod(0o755)
+    return here.play.run("publish", "--forks", "20", extra={"ansible_ssh_executable": str(ssh)})
 
 
 @pytest.mark.parametrize("name", BAD)

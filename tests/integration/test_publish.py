@@ -190,27 +190,44 @@ def backup(run: Run, host: str) -> str:
 
 
 def test_restore_puts_a_chosen_backup_back_and_restarts(fleet: Site) -> None:
-    host = fleet.host("NEW")
+    hosts, listeners = ("NEW", "VIA"), {"publish_listeners": ["pop3", "imap4s"]}
     old = b"[STORE]\r\nServerBindTcpPorts=%d\r\nPersistent=1\r\nKillOldSession=1\r\n" % fleet.port("pop3")
-    host.write(BIN, old)
-    host.restart("MSExchangeES", "MSExchangeIMC", "MSExchangeIS")
-    first = fleet.play.run("publish", "-l", "new")
+    for host in map(fleet.host, hosts):
+        host.write(BIN, old)
+        host.restart("MSExchangeES", "MSExchangeIMC", "MSExchangeIS")
+    both = "new,via"
+    first = fleet.play.run("publish", "-l", both, extra={**listeners, **moved(fleet, "pop3", "imap4s")})
     assert first.status == 0, first.output
-    unnamed = fleet.play.run("restore", "-l", "new")
+    unnamed = fleet.play.run("restore", "-l", both)
     assert unnamed.status == 2
-    assert "-e publish_restore=latest" in unnamed.messages("new")
-    unknown = fleet.play.run("restore", "-l", "new", extra={"publish_restore": "0" * 64})
+    unknown = fleet.play.run("restore", "-l", both, extra={"publish_restore": "0" * 64})
     assert unknown.status == 2
-    assert "0" * 64 in unknown.messages("new")
-    back = fleet.play.run("restore", "-l", "new", extra={"publish_restore": backup(first, "new")})
+    for name in hosts:
+        fleet.lab.inject("proxy", name=fleet.proxy(name), condition="gone")
+    chosen = {"publish_restore": backup(first, "new"), "publish_serial": 2}
+    blind = fleet.play.run("restore", "-l", both, extra={**chosen, "publish_probe_timeout": 2.0})
+    assert blind.failed() == ["new", "via"], blind.output
+    for name in hosts:
+        assert "-e publish_restore=latest" in unnamed.messages(name.lower())
+        assert "0" * 64 in unknown.messages(name.lower())
+        assert "publish_blind: proceed" in blind.messages(name.lower())
+        assert fleet.host(name).file(BIN) != old
+        fleet.lab.inject("proxy", name=fleet.proxy(name), condition="up")
+    back = fleet.play.run("restore", "-l", both, extra=chosen)
     assert back.status == 0, back.output
-    proven = {(row["port"], row["expect"], row["status"]) for row in back.last("new", "port_probe", "until")["results"]}
-    assert (fleet.port("pop3"), "open", "open") in proven
-    assert host.file(BIN) == old
-    assert published(fleet, "NEW", "imap4s") == "-"
-    assert published(fleet, "NEW", "pop3").startswith("+OK Microsoft Exchange POP3")
-    again = fleet.play.run("restore", "-l", "new", extra={"publish_restore": "original"})
-    assert (again.status, again.changed("new")) == (0, 0), again.output
+    for name in hosts:
+        rows = back.last(name.lower(), "port_probe", "until")["results"]
+        assert (fleet.port("pop3"), "open", "open") in {(row["port"], row["expect"], row["status"]) for row in rows}
+        assert fleet.host(name).file(BIN) == old
+        assert published(fleet, name, "imap4s") == "-"
+        assert published(fleet, name, "pop3").startswith("+OK Microsoft Exchange POP3")
+    again = fleet.play.run("restore", "-l", both, extra={"publish_restore": "original"})
+    assert (again.status, again.changed("new"), again.changed("via")) == (0, 0, 0), again.output
+
+
+def moved(here: Site, *protocols: str) -> dict[str, t.Any]:
+    """Where the ports are, for listeners that the inventory does not name."""
+    return {"publish_ports": {protocol: here.port(protocol) for protocol in protocols}}
 
 
 ROLE = """

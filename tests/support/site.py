@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tests.lab.api import HostView, Lab
 from tests.lab.fleet import Fleet, HostSpec, ManagementSpec, ProxySpec, free_net
+from tests.lab.wire.api import WireSettings
 from tests.support.fleets import PORTS, moved, port_offset, started
 from tests.support.playbook import Playbooks
 
@@ -110,18 +111,21 @@ def fleet_of(net: str, wishes: Sequence[Wish], speed: float = SPEED) -> Fleet:
 
 
 @contextmanager
-def site(work: Path, wishes: Sequence[Wish], *, speed: float = SPEED) -> Iterator[Site]:
+def site(
+    work: Path, wishes: Sequence[Wish], *, speed: float = SPEED, settings: WireSettings | None = None
+) -> Iterator[Site]:
     """Run a lab with these servers; a mistake of the lab itself fails the test.
 
     Args:
         work: Directory for inventory and playbooks' leavings.
         wishes: The servers.
         speed: Simulated seconds per real second.
+        settings: Limits of the simulated WinRM services.
     """
     offset = port_offset()
     net, reservation = free_net()
     fleet = moved(fleet_of(net, wishes, speed), offset)
-    with reservation, started(Lab(fleet, directory=work / "lab")) as lab:
+    with reservation, started(Lab(fleet, directory=work / "lab", settings=settings)) as lab:
         try:
             yield Site(lab, Playbooks(lab.inventory, work / "runs"), offset)
         finally:

@@ -126,9 +126,6 @@ def test_a_port_that_answered_before_and_no_longer_does_takes_the_change_back_on
     assert answers(fleet, "pop3") == [times == 1] * 2
     assert answers(fleet, "imap4") == [False, False]
     fleet.lab.clear()
-    if times == 2:
-        for server in servers(fleet):
-            server.restart("MSExchangeES", "MSExchangeIMC", "MSExchangeIS")
     converges(fleet)
 
 

@@ -57,6 +57,9 @@ KEPT = [
     ("nothing written", {"wrote": False}, "wrote no file"),
     ("only once", {"rolled_back": True}, "once"),
     ("new port, old ones fine", {"before": [port(110, "refused"), port(143, "open")]}, "answered before"),
+    ("nothing restarted", {"restarted": None}, "no service was restarted"),
+    ("blind before", {"before": [port(110, "timeout"), port(143, "unreachable")]}, "saw nothing of the proxy before"),
+    ("no check afterwards", {"after": [], "unproven": True}, "could not be checked afterwards"),
     ("proxy gone", {"after": [port(110, "timeout"), port(143, "timeout")]}, "cannot be reached"),
     ("somebody else", {"after": [port(110, "foreign"), port(143, "open")]}, "somebody else"),
     ("somebody else, in clear", {"after": [port(110, "no_tls"), port(143, "open")]}, "somebody else"),
@@ -98,6 +101,9 @@ def test_policies() -> None:
     assert judge(replace(new_port, wrote=False), policy="always").action == "keep"
     assert judge(replace(new_port, rolled_back=True), policy="always").action == "keep"
     assert judge(REGRESSION, policy="never").action == "keep"
+    blind = replace(REGRESSION, before=[port(110, "timeout"), port(143, "unresolved")])
+    assert judge(blind, policy="always").action == "keep"
+    assert judge(replace(REGRESSION, after=[], unproven=True), policy="always").action == "keep"
     with pytest.raises(ValueError, match="choose from"):
         judge(REGRESSION, policy="sometimes")
 
@@ -105,6 +111,17 @@ def test_policies() -> None:
 def test_failed_restart_alone_is_not_ok() -> None:
     evidence = replace(REGRESSION, after=[port(110, "open")], restarted={"failed": True, "services": []})
     assert judge(evidence).action == "keep"
+
+
+def test_completing_an_interrupted_restart_is_one() -> None:
+    completed = {"services": [], "completed": ["MSExchangeIS"]}
+    assert judge(replace(REGRESSION, restarted=completed)).action == "rollback"
+
+
+def test_a_port_check_that_was_not_made_is_never_well() -> None:
+    judged = FilterModule().filters()["wspcfg_judge"]
+    assert judged([], wrote=True, restarted=restarted(), probed={"skipped": True})["ok"]
+    assert not judged([], wrote=True, restarted=restarted(), probed={"unreachable": True, "msg": "gone"})["ok"]
 
 
 def test_filter_returns_plain_data() -> None:

@@ -23,6 +23,7 @@ from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._server i
 from tests.support.inspections import GRAPH
 
 EXCHANGE = [name for name in GRAPH if name != "EventLog"]
+IMC = "MSExchangeIMC"
 ROOTS = ("MSExchangeDS", "MSExchangeIS", "MSExchangeIMC", "MSExchangeMTA")
 
 # Everything that depends on a service, directly or not, written down by hand from Q143380 and Q260698.
@@ -146,6 +147,21 @@ def test_disabled_dependent_is_refused() -> None:
     rows = servers({"MSExchangeSA", "MSExchangeDS", "MSExchangeIS", "MSExchangeES"})
     rows = [state(row.name, True, start_type="disabled") if row.name == "MSExchangeES" else row for row in rows]
     assert _codes(plan_restart(rows, Wish(("MSExchangeIS",)))) == [("service_disabled", "allow_disabled")]
+
+
+def test_what_is_stopped_counts_for_a_restart_that_starts_it() -> None:
+    services = [
+        state(name, name not in ("MSExchangeIS", "MSExchangeIMC"), start_type="disabled" if name == IMC else "auto")
+        for name in GRAPH
+    ]
+    found = plan_restart(services, Wish(("MSExchangeIS", IMC)))
+    assert _codes(found) == []
+    assert [(row.code, row.option) for row in found.refusals_if_started] == [("service_disabled", "allow_disabled")]
+    alone = plan_restart(services, Wish((IMC,)))
+    assert {row.code for row in alone.refusals_if_started} == {"service_disabled", "dependency_down"}
+    assert [row["code"] for row in alone.as_result()["refusals_if_started"]] == [
+        row.code for row in alone.refusals_if_started
+    ]
 
 
 def test_missing_service_is_named() -> None:

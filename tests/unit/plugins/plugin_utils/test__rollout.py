@@ -9,22 +9,24 @@ import datetime
 import typing as t
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._rollout import (
+    Back,
     Case,
     Policy,
     RolloutError,
     audit,
+    causes_since,
     conflicts_of,
     is_blind,
+    outside_window,
     refusals,
     report,
+    role_words,
     unloaded,
+    unprobed,
     what_is_owed,
     with_withdrawn,
-    within_window,
 )
 
 Json = dict[str, t.Any]
@@ -34,47 +36,21 @@ def at(clock_time: str, *, offset: int = 0) -> Json:
     """Clock of a machine whose own wall shows ``clock_time`` on some day."""
     hours, minutes = (int(part) for part in clock_time.split(":"))
     local = datetime.datetime(2026, 3, 1, hours, minutes, tzinfo=datetime.timezone.utc).timestamp()
-    return {"now": local - offset * 60, "utc_offset_minutes": offset}
+    return {"now": local - offset * 60, "utc_offset_minutes": offset, "machine": "MGMT1"}
 
 
-@pytest.mark.parametrize(
-    ("window", "clock_time", "expected"),
-    [
-        ("", "12:00", True),
-        ("22:00-05:00", "22:00", True),
-        ("22:00-05:00", "23:59", True),
-        ("22:00-05:00", "00:00", True),
-        ("22:00-05:00", "04:59", True),
-        ("22:00-05:00", "05:00", False),
-        ("22:00-05:00", "21:59", False),
-        ("08:00-09:30", "08:00", True),
-        ("08:00-09:30", "09:30", False),
-        ("08:00-09:30", "07:59", False),
-    ],
-)
-@pytest.mark.parametrize("offset", [0, 60, -300, 330, 765])
-def test_a_window_is_read_on_the_machine_s_own_clock(window: str, clock_time: str, expected: bool, offset: int) -> None:
-    assert within_window(window, at(clock_time, offset=offset)) is expected
-
-
-@given(st.integers(0, 1439), st.integers(0, 1439), st.integers(0, 1439))
-def test_a_window_and_its_reverse_divide_the_day(begin: int, end: int, now: int) -> None:
-    def text(minutes: int) -> str:
-        return f"{minutes // 60:02}:{minutes % 60:02}"
-
-    if begin == end:
-        return
-    one = within_window(f"{text(begin)}-{text(end)}", at(text(now)))
-    other = within_window(f"{text(end)}-{text(begin)}", at(text(now)))
-    assert one is not other
-
-
-@pytest.mark.parametrize("window", ["22-5", "22:00", "24:00-05:00", "22:60-05:00", "nights", "22:00-05:00-06:00"])
-def test_an_unreadable_window_names_option_value_and_example(window: str) -> None:
+@pytest.mark.parametrize("window", ["22-5", "22:00-22:00", "nights"])
+def test_a_window_that_cannot_be_read_is_named_as_the_role_has_it(window: str) -> None:
     with pytest.raises(RolloutError, match="publish_restart_window") as caught:
-        within_window(window, at("12:00"))
-    assert window in str(caught.value)
+        outside_window(window, at("12:00"))
+    assert f"'{window}'" in str(caught.value)
     assert "22:00-05:00" in str(caught.value)
+
+
+def test_outside_of_the_window_its_clock_is_told_with_machine_and_offset() -> None:
+    assert outside_window("22:00-05:00", at("23:00", offset=-300)) == ""
+    outside = outside_window("22:00-05:00", at("12:05", offset=-300))
+    assert outside == "outside publish_restart_window '22:00-05:00', for it is 12:05 (UTC-05:00) on MGMT1"
 
 
 PATH = "C:\\exchsrvr\\bin\\Wspcfg.ini"
@@ -86,7 +62,7 @@ def plan(*, files: t.Sequence[str] = (), owed: t.Sequence[Json] = (), **more: t.
         "files": [{"path": PATH, "action": action} for action in files],
         "owed": list(owed),
         "clock": at("12:00"),
-        "restart": {"refusals": []},
+        "restart": {"refusals": [], "refusals_if_started": []},
         "targets": [],
         "closed_targets": [],
         "in_force": [],
@@ -134,15 +110,106 @@ def test_restarts_are_divided_by_policy_window_and_state() -> None:
     assert what_is_owed(both, starting).topics == ("Restart MSExchangeDS", "Restart MSExchangeIS")
     later = what_is_owed(both, Policy(window="22:00-05:00", start_stopped=True))
     assert not later.owes
-    assert {entry["because"] for entry in later.deferred} == {"outside publish_restart_window '22:00-05:00'"}
+    because = "outside publish_restart_window '22:00-05:00', for it is 12:00 (UTC+00:00) on MGMT1"
+    assert {entry["because"] for entry in later.deferred} == {because}
     deferred = what_is_owed(both, Policy("defer", start_stopped=True))
     assert not deferred.owes
     assert {entry["because"] for entry in deferred.deferred} == {"publish_restart is 'defer'"}
 
 
-def test_what_an_interrupted_restart_left_stopped_is_started_without_being_asked() -> None:
-    left = plan(owed=[owed("MSExchangeIMC", running=False, unfinished=True)])
-    assert what_is_owed(left, Policy()).topics == ("Restart MSExchangeIMC",)
+RESTART: Json = {
+    "services": [{"name": "MSExchangeIS"}],
+    "roots": ["MSExchangeIS"],
+    "takes_down": ["MSExchangeES"],
+    "stopped": [],
+    "refusals": [],
+    "refusals_if_started": [],
+    "warnings": ["A Server Monitor may watch it."],
+    "unfinished": True,
+    "left_down": ["MSExchangeIMC"],
+}
+WAITING = [Policy("defer"), Policy("never"), Policy(window="22:00-05:00"), Policy("defer", window="22:00-05:00")]
+
+
+@pytest.mark.parametrize("policy", [Policy(), *WAITING])
+def test_what_an_interrupted_restart_left_stopped_is_started_whatever_waits(policy: Policy) -> None:
+    left = plan(owed=[owed("MSExchangeIMC", running=False, unfinished=True)], restart=RESTART)
+    found = what_is_owed(left, policy)
+    assert found.topics == ("Restart MSExchangeIMC",)
+    assert found.owes and not found.deferred
+    assert found.window == "" and found.restart["services"] == []
+
+
+@pytest.mark.parametrize("policy", WAITING)
+def test_completing_an_interrupted_restart_takes_nothing_along_that_waits(policy: Policy) -> None:
+    kms = {"option": "allow_kms", "cause": "the Key Management Server would stop", "remedy": "Set allow_kms."}
+    both = [owed("MSExchangeIMC", running=False, unfinished=True), owed("MSExchangeIS")]
+    found = what_is_owed(plan(owed=both, restart={**RESTART, "refusals": [kms]}), policy)
+    assert found.topics == ("Restart MSExchangeIMC",)
+    assert [entry["service"] for entry in found.deferred] == ["MSExchangeIS"]
+    assert [found.restart[key] for key in ("services", "roots", "takes_down", "refusals", "warnings")] == [[]] * 5
+    assert found.restart["unfinished"] is True
+    assert (found.window, found.refusals) == ("", ())
+
+
+def test_what_restarts_has_the_whole_plan_and_begins_in_the_window() -> None:
+    both = [owed("MSExchangeIMC", running=False, unfinished=True), owed("MSExchangeIS")]
+    found = what_is_owed(plan(owed=both, restart=RESTART), Policy(window="11:00-13:00"))
+    assert found.restart == RESTART
+    assert found.window == "11:00-13:00"
+
+
+def test_an_older_interrupted_restart_is_completed_on_request_only() -> None:
+    row = owed("MSExchangeIS", running=False, unfinished=True)
+    left = {"corrupt": False, "same_boot": False, "down": ["MSExchangeIS"], "owed": [row]}
+    older = plan(owed=[owed("MSExchangeIS", running=False)], restart=RESTART, unfinished=left)
+    (waits,) = what_is_owed(older, Policy()).deferred
+    assert "publish_start_stopped" in waits["because"]
+    asked = what_is_owed(older, Policy(finish="any"))
+    assert [entry["unfinished"] for entry in asked.restarts] == [True]
+    assert asked.deferred == ()
+    assert asked.topics == ("Restart MSExchangeIS",)
+
+
+def test_a_journal_that_cannot_be_read_is_refused_before_writing_where_a_restart_is_due() -> None:
+    left = {"corrupt": True, "same_boot": None, "down": [], "owed": []}
+    due = plan(files=["replace"], owed=[owed("MSExchangeIS")], unfinished=left)
+    (reason,) = what_is_owed(due, Policy()).refusals
+    assert "the journal of an earlier restart cannot be read" in reason
+    assert "delete the value journal" in reason
+    assert what_is_owed(due, Policy("defer")).refusals == ()
+
+
+def test_the_risks_of_starting_what_is_stopped_count_where_it_is_started() -> None:
+    disabled = {"option": "allow_disabled", "cause": "MSExchangeIMC is disabled", "remedy": "Set allow_disabled."}
+    restart = {**RESTART, "refusals": [], "refusals_if_started": [disabled]}
+    stopped = plan(files=["create"], owed=[owed("MSExchangeIMC", running=False)], restart=restart)
+    assert what_is_owed(stopped, Policy()).refusals == ()
+    reason = "MSExchangeIMC is disabled. Set publish_allow_disabled."
+    assert what_is_owed(stopped, Policy(start_stopped=True)).refusals == (reason,)
+    assert what_is_owed(stopped, Policy(start_stopped=True, accepted=["allow_disabled"])).refusals == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("Set allow_kms.", "Set publish_allow_kms."),
+        ("Start it first, or set start_dependencies.", "Start it first, or set publish_start_dependencies."),
+        ("run again with start: true.", "run again with publish_start_stopped: true."),
+        ("change option window; nothing was restarted", "change option publish_restart_window; nothing was restarted"),
+        ("outside the restart window", "outside the restart window"),
+        (
+            "option stop_timeout: raise stop_timeout",
+            "option publish_stop_timeout: raise publish_stop_timeout",
+        ),
+        ("say so in ports.ldap.", "say so in publish_ports.ldap."),
+        ("set mta_direct: true there", "set publish_mta_direct: true there"),
+        ("set publish_allow_kms", "set publish_allow_kms"),
+        ("reports.ldap and restart_timeout", "reports.ldap and restart_timeout"),
+    ],
+)
+def test_options_are_named_as_the_role_has_them(said: str, meant: str) -> None:
+    assert role_words(said) == meant
 
 
 def test_a_topic_is_notified_once() -> None:
@@ -187,8 +254,9 @@ def test_what_nobody_named_but_stays_is_proven_at_the_address_that_is_known() ->
         ("192.0.2.9", 143, "open"),
         ("192.0.2.1", 110, "closed"),
     ]
-    assert {target["expect"] for target in known.wanted} == {"any"}
-    assert [target["port"] for target in what_is_owed(partly, Policy()).wanted] == [993]
+    before = [(target["port"], target["expect"]) for target in known.wanted]
+    assert before == [(993, "open"), (143, "open"), (110, "closed")]
+    assert [target["port"] for target in what_is_owed(partly, Policy()).wanted] == [993, 110]
 
 
 def test_a_stopped_service_does_not_excuse_its_ports() -> None:
@@ -199,7 +267,7 @@ def test_a_stopped_service_does_not_excuse_its_ports() -> None:
 def test_a_risk_is_refused_unless_its_option_accepts_it_or_nothing_restarts() -> None:
     kms = {"option": "allow_kms", "cause": "the Key Management Server would stop", "remedy": "Set allow_kms."}
     risky = plan(owed=[owed("MSExchangeDS")], restart={"refusals": [kms]})
-    assert what_is_owed(risky, Policy()).refusals == ("the Key Management Server would stop. Set allow_kms.",)
+    assert what_is_owed(risky, Policy()).refusals == ("the Key Management Server would stop. Set publish_allow_kms.",)
     assert what_is_owed(risky, Policy(accepted=["allow_kms"])).refusals == ()
     assert what_is_owed(risky, Policy("defer")).refusals == ()
 
@@ -215,11 +283,14 @@ IN_ORDER = {"owes": False, "refusals": []}
 @pytest.mark.parametrize("status", ["foreign", "no_tls"])
 def test_a_stranger_on_a_wanted_port_is_refused_with_what_it_says(status: str) -> None:
     results = [result(110, status, greeting="+OK Dovecot ready."), result(995, "refused")]
-    reason = "192.0.2.1:110 (pop3) is taken by another program on the proxy: it answers '+OK Dovecot ready.'"
-    assert refusals("a", OWING, results=results) == (reason,)
-    assert refusals("a", IN_ORDER, results=results) == ()
+    reason = (
+        "192.0.2.1:110 (pop3) is taken by another program on the proxy: it answers '+OK Dovecot ready.'. "
+        "Stop or move that program (Q222553, Q271275), or take pop3 out of publish_listeners"
+    )
+    assert refusals("a", OWING, probed={"results": results}) == (reason,)
+    assert refusals("a", IN_ORDER, probed={"results": results}) == ()
     leaving = [result(110, status, greeting="+OK Dovecot ready.", expect="closed")]
-    assert refusals("a", OWING, results=leaving) == ()
+    assert refusals("a", OWING, probed={"results": leaving}) == ()
 
 
 def test_blind_means_that_nothing_of_the_proxy_was_seen() -> None:
@@ -230,10 +301,47 @@ def test_blind_means_that_nothing_of_the_proxy_was_seen() -> None:
 
 def test_a_blind_vantage_is_refused_unless_told_to_proceed() -> None:
     silent = [result(110, "timeout"), result(143, "unresolved")]
-    (refusal,) = refusals("a", OWING, results=silent)
+    (refusal,) = refusals("a", OWING, probed={"results": silent}, probe_host="inside.example.com")
+    assert "publish_probe_host 'inside.example.com'" in refusal
     assert "publish_blind: proceed" in refusal
     assert "192.0.2.1:110 (pop3) timeout" in refusal
-    assert refusals("a", OWING, results=silent, blind="proceed") == ()
+    assert refusals("a", OWING, probed={"results": silent}, blind="proceed") == ()
+
+
+def test_a_vantage_is_blind_for_what_leaves_as_well_and_sees_by_what_leaves() -> None:
+    leaving = result(110, "timeout", expect="closed")
+    (refusal,) = refusals("a", OWING, probed={"results": [leaving]})
+    assert "publish_blind: proceed" in refusal
+    seen = [result(110, "open", expect="closed"), result(143, "timeout")]
+    assert refusals("a", OWING, probed={"results": seen}) == ()
+
+
+LOST: Json = {"unreachable": True, "msg": "Task failed: Could not resolve hostname outside.example.com."}
+
+
+@pytest.mark.parametrize("owes", [{"owes": True, "refusals": []}, {"owes": False, "refusals": []}])
+@pytest.mark.parametrize("blind", ["refuse", "proceed"])
+def test_a_probe_host_that_cannot_be_reached_is_named_with_its_remedy(owes: Json, blind: str) -> None:
+    (reason,) = refusals("a", owes, probed=LOST, probe_host="outside.example.com", blind=blind)
+    assert reason.startswith("publish_probe_host 'outside.example.com' could not check the ports: Could not resolve")
+    assert "localhost is the controller" in reason
+
+
+@pytest.mark.parametrize(
+    ("probed", "missing"),
+    [
+        (None, False),
+        ({}, False),
+        ({"skipped": True, "changed": False}, False),
+        ({"ok": True, "results": []}, False),
+        ({"ok": False, "results": [{"status": "refused"}]}, False),
+        (LOST, True),
+        ({"ok": False, "results": [], "failed": False, "msg": "would be reached over winrm"}, True),
+        ({"failed": False, "module_stderr": "python3: not found"}, True),
+    ],
+)
+def test_whether_there_was_a_port_check(probed: Json | None, missing: bool) -> None:
+    assert bool(unprobed(probed, "outside")) is missing
 
 
 def info(*rows: tuple[str, str, bool], inside: t.Sequence[Json] = ()) -> Json:
@@ -288,8 +396,7 @@ def test_the_report_names_side_events_restart_and_fate_of_the_file() -> None:
             ],
             restarted={"problems": [{}], "msg": "MSExchangeIS did not start", "advice": ["MSExchangeIS: see Q262041"]},
             verdict={"action": "rollback", "because": ["110 answered before"]},
-            undone={"files": []},
-            afterwards=[result(110, "open")],
+            back=Back(undone={"files": [], "clock": at("12:00")}, results=[result(110, "open")]),
         )
     )
     lines = text.splitlines()
@@ -304,12 +411,76 @@ def test_the_report_names_side_events_restart_and_fate_of_the_file() -> None:
     ]
 
 
-@pytest.mark.parametrize("undone", [None, {"failed": False, "msg": "the server is gone", "unreachable": True}])
+@pytest.mark.parametrize(
+    "undone",
+    [
+        None,
+        {"failed": False, "msg": "the server is gone", "unreachable": True},
+        {"failed": False, "msg": "changed by somebody else", "files": [], "problems": [{"code": "changed"}]},
+    ],
+)
 def test_a_rollback_that_did_not_happen_is_not_told_as_one(undone: Json | None) -> None:
     verdict = {"action": "rollback", "because": ["110 answered before"]}
-    text = report(Case("ex1", [result(110, "refused")], verdict=verdict, undone=undone))
+    back = None if undone is None else Back(undone)
+    text = report(Case("ex1", [result(110, "refused")], verdict=verdict, back=back))
     assert "Rolling back failed" in text
     assert "put back, because" not in text
+
+
+def test_what_became_of_the_restart_after_a_rollback_is_told() -> None:
+    verdict = {"action": "rollback", "because": ["110 answered before"]}
+    undone = {"files": [], "clock": at("12:00")}
+    failed = {"problems": [{}], "msg": "MSExchangeIS did not start. Down now: MSExchangeIS.", "advice": ["see Q262041"]}
+    text = report(Case("ex1", [result(110, "refused")], verdict=verdict, back=Back(undone, failed)))
+    assert text.splitlines()[-2:] == [
+        "Restart after that: MSExchangeIS did not start. Down now: MSExchangeIS.",
+        "see Q262041",
+    ]
+    waits = [{"service": "MSExchangeIS", "reason": "its section differs", "because": "outside the window"}]
+    text = report(Case("ex1", [result(110, "refused")], verdict=verdict, back=Back(undone, deferred=waits)))
+    assert text.splitlines()[-1] == "MSExchangeIS: its section differs; not done: outside the window."
+
+
+def test_a_check_that_could_not_be_made_is_told_with_its_reason() -> None:
+    lines = report(Case("ex1", unprobed=unprobed(LOST, "outside"))).splitlines()
+    assert lines[0] == "ex1: ports not checked."
+    assert lines[1].startswith("publish_probe_host 'outside' could not check the ports: ")
+
+
+TAKEN = "the POP3 port is already in use"
+
+
+@pytest.mark.parametrize(
+    ("remote", "skew", "wrote", "told"),
+    [
+        (False, 0, True, [1000]),
+        (False, 0, False, [1000]),
+        (True, 0, True, [1000]),
+        (True, -3600, True, [1000]),
+        (True, 3600, True, [1000]),
+        # Nothing tells the server's time: too much is better than nothing.
+        (True, -3600, False, [1000, -1000]),
+    ],
+)
+def test_events_are_those_of_this_run_by_the_server_s_own_clock(
+    remote: bool, skew: int, wrote: bool, told: list[int]
+) -> None:
+    """This run wrote at 10 000 by the clock of the machine that runs the script; events 1000 s before and after."""
+    now = 10_000.0
+    texts = {1000: "0x2740", -1000: "0x2741"}
+    events = [
+        {"id": 11508, "source": "MSExchange POP3 Interface", "at": now + skew + at, "message": code, "strings": []}
+        for at, code in texts.items()
+    ]
+    info_then = {"events": events, "causes": [], "files": [{"path": PATH, "modified": now + skew + 0.5}]}
+    written = {"files": [{"path": PATH.upper(), "action": "replace" if wrote else "none"}], "clock": {"now": now}}
+    found = causes_since(info_then, written, remote=remote)
+    assert len(found) == len(told)
+    assert TAKEN in found[0]
+
+
+def test_without_events_the_causes_are_what_the_module_says() -> None:
+    assert causes_since({"causes": ["event 1306: taken"]}, {}, remote=True) == ["event 1306: taken"]
 
 
 def test_only_hosts_in_conflict_are_named() -> None:
@@ -374,7 +545,7 @@ def test_a_port_check_that_could_not_be_made_is_drift_not_ok() -> None:
     checked = {"unreachable": True, "msg": "probe host is down"}
     (row,) = audit({"a": {"__publish_plan": plan(), "__publish_checked": checked}})["rows"]
     assert row["state"] == "drift"
-    assert row["findings"] == ["ports not checked: probe host is down"]
+    assert row["findings"] == ["ports not checked, see publish_probe_host: probe host is down"]
 
 
 def test_what_left_the_file_earlier_is_proven_closed_by_the_run_that_restarts() -> None:

@@ -15,7 +15,6 @@ from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import (
     _task_wspcfg,
     _task_wspcfg_info,
 )
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._errors import Refused
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._target import ConnectionLost
 from tests.support.inspections import BIN, NOW, Described, File, Replay, error, service, session
 
@@ -141,6 +140,30 @@ def test_stopped_service_of_a_plan() -> None:
     assert replay.requests[0]["start"] == ["MSExchangeIS"]
 
 
+def test_a_plan_is_refused_for_what_it_starts_before_anything_is_sent() -> None:
+    server = Described()
+    server.services["MSExchangeIS"].update(state="stopped", process=None, start_type="disabled")
+    planned = _task_wspcfg.run(session(Replay(server)), {"listeners": ["pop3"]}, host="EX1", check=False)
+    result, replay = restart(server, plan=planned["restart"])
+    assert not result.get("failed") and replay.ops == []
+    result, replay = restart(server, plan=planned["restart"], start=True)
+    assert result["failed"] and replay.ops == []
+    assert [row["code"] for row in result["problems"]] == ["service_disabled"]
+    dummy, replay = restart(server, plan=planned["restart"], start=True, allow_disabled=True)
+    assert replay.ops == ["restart"]
+
+
+def test_what_an_older_restart_left_down_is_completed_on_request_only() -> None:
+    plan: Json = {"services": [], "roots": [], "takes_down": [], "stopped": [], "refusals": [], "warnings": []}
+    older = {**plan, "unfinished": False, "left_down": ["MSExchangeIS"]}
+    dummy, replay = restart(Described(), plan=older)
+    assert replay.ops == []
+    dummy, replay = restart(Described(), plan=older, finish="any")
+    assert replay.ops == ["restart"] and replay.requests[0]["finish"] == "any"
+    dummy, replay = restart(Described(), plan={**older, "left_down": []}, finish="any")
+    assert replay.ops == []
+
+
 def test_fail_refuses_dependents() -> None:
     result, replay = restart(Described(), names=["MSExchangeIS"], dependents="fail")
     assert result["failed"] and "MSExchangeIMC" in result["msg"] and "option dependents" in result["msg"]
@@ -218,13 +241,6 @@ BAD = [
 def test_bad_options(options: Json, option: str) -> None:
     result, replay = restart(Described(), **options)
     assert result["failed"] and f"option {option}" in result["msg"] and "restart" not in replay.ops
-
-
-def test_window_over_midnight() -> None:
-    assert _task_service_restart.read_window("22:00-05:00") == {"from": "22:00", "to": "05:00"}
-    assert _task_service_restart.read_window("") is None
-    with pytest.raises(Refused):
-        _task_service_restart.read_window("now")
 
 
 FAILED: Json = {
