@@ -18,8 +18,14 @@ from tests.support.unwired import SERVICE_RESTART
 
 Json = dict[str, t.Any]
 PROBE: Json = {
-    **{"targets": [], "timeout": 1.0, "connect_timeout": 1.0, "deadline": 0, "delay": 1, "concurrency": 1},
-    **{"source_address": None, "check_mode_deadline": None},
+    "targets": [],
+    "timeout": 1.0,
+    "connect_timeout": 1.0,
+    "deadline": 0,
+    "delay": 1,
+    "concurrency": 1,
+    "source_address": None,
+    "check_mode_deadline": None,
 }
 
 
