@@ -112,6 +112,6 @@ def state_differences(then: Mapping[str, t.Any], observed: Mapping[str, t.Any]) 
     yield from _directory_differences(then.get("directories", {}), observed["files"])
     for name, state in then.get("services", {}).items():
         yield from differences(state, _by_lower(observed["services"]).get(name.lower()), f"then.services.{name}")
-    for key in ("registry", "records", "journal", "backups", "locked"):
+    for key in ("registry", "records", "journal", "backups", "locked", "access"):
         if key in then:
             yield from differences(then[key], observed.get(key), f"then.{key}")

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 
 from ..machines.machine import Machine
 from .failures import Json, TargetFailure
-from .journal import check_journal, done_answer, new_journal, previous_of, waiting_answer
+from .journal import Inheritance, check_journal, done_answer, new_journal, waiting_answer
 from .scene import HOME, Scene
 from .state import KEY, Lock, Store
 from .worker import Worker
@@ -61,9 +61,12 @@ class Restart:
             old = self._old_journal()
             self._window()
             await self.scene.point("checked")
-            journal = new_journal(self.scene, self.store.ensure_boot(), self.request["services"], previous_of(old))
+            journal = new_journal(self.scene, self.store.ensure_boot(), self.request["services"])
+            if old is not None:
+                Inheritance(self.scene, old, self.request["finish"]).pass_on(journal)
             self.store.keep_replaced()
             self.store.write_journal(journal)
+            await self.scene.point("recorded")
         finally:
             lock.release()
         await self._launch(Worker(self.scene, self.request, journal), old)
