@@ -6,7 +6,7 @@ $ErrorActionPreference = 'Stop'
 [Threading.Thread]::CurrentThread.CurrentCulture = [Globalization.CultureInfo]::InvariantCulture
 $Own = 'SOFTWARE\msexchange.winsock_proxy'
 $ServiceKeys = 'SYSTEM\CurrentControlSet\Services'
-$Target = @{ Machine = '.'; Root = $env:SystemRoot; Hive = $null; Lock = $null; At = @{} }
+$Target = @{ Machine = '.'; Root = $env:SystemRoot; Hive = $null; Lock = $null; At = @{}; Session = $false }
 $Answer = [ordered]@{ version = 1; op = $null; run = $null; computer = $null; clock = $null }
 $Shapes = @{ s = [string]; b = [bool]; l = [array]; o = [Management.Automation.PSCustomObject]; n = [ValueType] }
 $Digest = '^[0-9a-f]{64}$'
@@ -16,8 +16,7 @@ $Codes = @{
     computer_unreachable = 51, 53, 59, 64, 67, 121, 1231, 1707, 1722, 1726, 1727
 }
 
-function Stop-Run([string]$Code, [hashtable]$Detail = @{}, [string]$Message) {
-    if (-not $Message) { $Message = "${Code}: $($Detail.psbase.Values -join ', ')" }
+function Stop-Run([string]$Code, [hashtable]$Detail = @{}, [string]$Message = $Code) {
     $failure = New-Object Exception $Message
     $failure.Data['code'] = $Code
     $failure.Data['detail'] = $Detail
@@ -41,7 +40,7 @@ function Get-Cause($Record) {
 
 function Get-Failure($Record) {
     $of = Get-Cause $Record
-    $detail = @{ hresult = $of.hresult; native = $of.native }
+    $detail = @{ hresult = $of.hresult; native = $of.native; computer = $Answer.computer }
     $code = $of.cause.Data['code']
     if ($code) { $detail = @{ hresult = $null; native = $null }; $more = $of.cause.Data['detail'] }
     else {
@@ -49,7 +48,6 @@ function Get-Failure($Record) {
         $code = 'internal'
         foreach ($item in $Codes.GetEnumerator()) { if ($item.Value -contains $of.native) { $code = $item.Key } }
         if ($code -eq 'internal') { $detail += @{ type = $of.cause.GetType().FullName; line = $Record.InvocationInfo.ScriptLineNumber } }
-        if ($code -eq 'computer_unreachable') { $detail.computer = $Request.computer }
     }
     foreach ($item in $more.GetEnumerator()) { $detail[$item.Key] = $item.Value }
     @{ code = $code; message = $of.cause.Message; detail = $detail }
@@ -101,9 +99,9 @@ function Get-Hash([byte[]]$Bytes) {
     [BitConverter]::ToString($hash).Replace('-', '').ToLowerInvariant()
 }
 
-function Invoke-Patiently([scriptblock]$Do, [int[]]$On = $Codes.locked) {
+function Invoke-Patiently([scriptblock]$Do) {
     for ($try = 1; ; $try++) {
-        try { return & $Do } catch { if ($On -notcontains (Get-Cause $_).native -or $try -eq 5) { throw } }
+        try { return & $Do } catch { if ($Codes.locked -notcontains (Get-Cause $_).native -or $try -eq 5) { throw } }
         Start-Sleep -Milliseconds 200
     }
 }
@@ -170,7 +168,7 @@ function Get-LockHolder {
 function Get-Hive { [Microsoft.Win32.Registry]::LocalMachine }
 
 function Get-RealPath([string]$Path) {
-    if ($Path -notmatch '^[A-Za-z]:\\') { Stop-Run bad_name @{ path = $Path } }
+    if ($Path -notmatch '^[a-z]:\\') { Stop-Run bad_name @{ path = $Path } }
     $Path
 }
 
@@ -188,14 +186,14 @@ function Get-ServiceProcess([string]$Image, [string]$State) {
     return $null
 }
 
-function Connect-Target { $Target.At = @{} }
+function Connect-Target { }
 #endregion
 #region computer
 function Get-Hive { $Target.Hive }
 
 # The path by which this machine reaches a path of the server.
 function Get-RealPath([string]$Path) {
-    if ($Path -notmatch '^[A-Za-z]:\\') { Stop-Run bad_name @{ path = $Path } }
+    if ($Path -notmatch '^[a-z]:\\') { Stop-Run bad_name @{ path = $Path } }
     '\\{0}\{1}$\{2}' -f $Target.Machine, $Path[0], $Path.Substring(3)
 }
 
@@ -220,10 +218,8 @@ function Connect-Target {
     }
     catch {
         $failure = Get-Failure $_
-        $detail = $failure.detail
-        $detail.computer = $computer
-        if ($detail.native -in 5, 86, 1219, 1385, 1396, 1907, 1909 + 1311..1331) { $failure.code = if ($Request.credential) { 'credential_refused' } else { 'second_hop_denied' } }
-        Stop-Run $failure.code $detail $failure.message
+        if ($failure.detail.native -in 5, 86, 1219, 1385, 1396, 1907, 1909 + 1311..1331) { $failure.code = if ($Request.credential) { 'credential_refused' } else { 'second_hop_denied' } }
+        Stop-Run $failure.code $failure.detail $failure.message
     }
 }
 #endregion
@@ -232,10 +228,12 @@ function Open-Session([string]$Computer, $Given) {
     Assert-Shape $Given 'username:s password:s'
     $password = New-Object Security.SecureString
     foreach ($letter in $Given.password.ToCharArray()) { $password.AppendChar($letter) }
-    $credential = New-Object Management.Automation.PSCredential $Given.username, $password
     # The SMB session of this drive is what authenticates registry and service manager as well.
-    New-PSDrive -Name winsock_proxy -PSProvider FileSystem -Root "\\$Computer\ADMIN$" -Credential $credential -Scope Global | Out-Null
+    New-PSDrive -Name wsp -PSProvider FileSystem -Root "\\$Computer\ADMIN$" -Credential (New-Object Management.Automation.PSCredential $Given.username, $password) -Scope Global | Out-Null
+    $Target.Session = $true
 }
+
+function Close-Session { Remove-PSDrive -Name wsp -Scope Global -Force -ErrorAction SilentlyContinue }
 #endregion
 #region inspect
 function Get-RegistryItem($Item) {
@@ -259,7 +257,6 @@ function Get-Graph {
     foreach ($name in $root.GetSubKeyNames()) {
         # A key that administrators may not read is no service of ours.
         try { $key = $root.OpenSubKey($name) } catch { if ((Get-Cause $_).native -ne 5) { throw }; continue }
-        if (-not $key) { continue }
         $services = @(Get-List $key DependOnService)
         $all[$name] = @{ name = $name; key = $key; services = $services; groups = @(Get-List $key DependOnGroup); group = Get-Text $key Group; needs = $services }
     }
@@ -318,7 +315,7 @@ function Find-File($Item, $Out) {
     if ($Item.path) { $Out.path = Expand-Path $Item.path; $Out.source = 'path'; return }
     foreach ($name in $Item.beside) {
         $image = Get-Image $name
-        if ($image -notmatch '^[A-Za-z]:\\') { continue }
+        if ($image -notmatch '^[a-z]:\\') { continue }
         $directory = $image.Substring(0, $image.LastIndexOf('\') + 1)
         if ([IO.Directory]::Exists((Get-RealPath $directory))) { $Out.path = $directory + $Item.name; $Out.source = 'service'; return }
     }
@@ -377,7 +374,6 @@ function Get-FileEntry($Item) {
 }
 
 function Get-Content64([string]$Hash) {
-    if ($Hash -cnotmatch $Digest) { return $null }
     try { $bytes = Read-File (Get-BackupPath $Hash) } catch { Skip-Missing $_; return $null }
     if ((Get-Hash $bytes) -eq $Hash) { return [Convert]::ToBase64String($bytes) }
     return $null
@@ -391,21 +387,20 @@ function Get-Records {
         $key = $root.OpenSubKey($name)
         foreach ($value in 'loaded', 'wanted', 'file', 'owned') { $out[$value] = Get-Text $key $value }
         $out.service = $name
-        if ((Get-Text $key process) -match '^(\d{1,9})@(\d+(\.\d+)?)$') { $out.process = [ordered]@{ id = [int]$Matches[1]; started = [double]$Matches[2] } }
-        if (-not $out.loaded -and $out.file) { $out.loaded_content = Get-Content64 $out.file }
+        if ((Get-Text $key process) -match '^(\d{1,9})@(\d+\.?\d*)$') { $out.process = [ordered]@{ id = [int]$Matches[1]; started = [double]$Matches[2] } }
+        if (-not $out.loaded -and $out.file -cmatch $Digest) { $out.loaded_content = Get-Content64 $out.file }
         $out
     }
 }
 
 function Get-Backups {
     foreach ($line in Get-List (Open-Key $Own) backups) {
-        if ($line -cmatch '^(\d+(\.\d+)?)\|([0-9a-f]{64})\|(.+)$') { [ordered]@{ saved = [double]$Matches[1]; sha256 = $Matches[3]; path = $Matches[4] } }
+        if ($line -cmatch '^(\d+\.?\d*)\|([0-9a-f]{64})\|(.+)') { [ordered]@{ saved = [double]$Matches[1]; sha256 = $Matches[2]; path = $Matches[3] } }
     }
 }
 
 function Invoke-Inspect {
     Assert-Shape $Request 'registry:l services:l files:l state:b backup:s? events:o? ports:l'
-    if ($null -ne $Request.backup -and $Request.backup -cnotmatch $Digest) { Stop-Run bad_request @{ key = 'backup' } }
     foreach ($key in 'journal', 'boot', 'lock', 'backup', 'events', 'events_error') { $Answer[$key] = $null }
     $Answer.machine = [ordered]@{ name = [Environment]::MachineName; powershell = [string]$PSVersionTable.PSVersion; os = [Environment]::OSVersion.VersionString; system_root = $Target.Root }
     $Answer.registry = @(foreach ($item in $Request.registry) { Get-RegistryItem $item })
@@ -419,7 +414,8 @@ function Invoke-Inspect {
         $Answer.boot = Get-Text (Open-Key "$Own\boot") token
         $Answer.lock = Get-LockHolder
     }
-    if ($Request.backup) {
+    if ($null -ne $Request.backup) {
+        if ($Request.backup -cnotmatch $Digest) { Stop-Run bad_request @{ key = 'backup' } }
         $content = Get-Content64 $Request.backup
         if ($null -ne $content) { $Answer.backup = [ordered]@{ sha256 = $Request.backup; content = $content } }
     }
@@ -673,7 +669,10 @@ function Remove-File($Change, $Found) {
     }
     finally { $held.Close() }
     # Where somebody else has it open too, it stays until he closes it; nobody can open it then (5).
-    Invoke-Patiently { Assert-Hash $path (Read-Present $path) $null } 5
+    for ($try = 1; ; $try++) {
+        try { Assert-Hash $path (Read-Present $path) $null; return } catch { if ((Get-Cause $_).native -ne 5 -or $try -eq 5) { throw } }
+        Start-Sleep -Milliseconds 200
+    }
 }
 
 function Set-LocalFile($Change, [byte[]]$New, $Found) {
@@ -1334,6 +1333,8 @@ function Set-Outcome($Journal, $Outcome) {
     foreach ($key in 'services', 'timeline', 'left_alone', 'finished') { $Answer[$key] = @($Journal.$key) }
     $Answer.done = $null -ne $Outcome
     if (-not $Answer.done) {
+        # A worker may share its connection to the server, which closing this one would cut.
+        $Target.Session = $false
         foreach ($key in 'service', 'step', 'since', 'deadline') { $Answer[$key] = $Journal.$key }
         return
     }
@@ -1384,7 +1385,7 @@ function Wait-Outcome($Run, [double]$Seconds, $Known) {
             elseif ($free.Elapsed.TotalSeconds -ge $patience) { Set-Outcome $journal interrupted; return }
         }
         catch {
-            if ((Get-Failure $_).code -eq 'journal_corrupt' -or ($late -and -not $Known)) { throw }
+            if ((Get-Failure $_).code -eq 'journal_corrupt' -or ($late -and -not $Known)) { $Target.Session = $false; throw }
             $free = [Diagnostics.Stopwatch]::StartNew()
         }
         if ($late) { Set-Outcome $Known $null; return }
@@ -1448,8 +1449,7 @@ try {
 catch { $Answer.error = Get-Failure $_ }
 finally {
     if ($Target.Lock) { $Target.Lock.Close() }
-    # A worker may share its connection to the server, which this would cut.
-    if ($Answer.op -notmatch '^restart' -or $Answer['done']) { Remove-PSDrive -Name winsock_proxy -Scope Global -Force -ErrorAction SilentlyContinue }
+    if ($Target.Session) { Close-Session }
 }
 '---msexchange.winsock_proxy begin---'
 ConvertTo-Ascii $Answer

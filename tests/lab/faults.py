@@ -122,9 +122,11 @@ def deny_path(_world: World, machine: Machine, *, path: str = BIN_FILE) -> Undo:
 
 
 @_fault
-def deny_key(_world: World, machine: Machine, *, key: str = KEY) -> Undo:
-    """Nobody may open the registry key or anything below."""
+def deny_key(_world: World, machine: Machine, *, key: str = KEY, seconds: float = 0.0) -> Undo:
+    """Nobody may open the registry key or anything below, for ever or for some seconds."""
     machine.registry.denied.add(key.lower())
+    if seconds:
+        machine.clock.call_later(seconds, lambda: machine.registry.denied.discard(key.lower()))
     return lambda: machine.registry.denied.discard(key.lower())
 
 
