@@ -42,10 +42,15 @@ def _same_boot(server: Server, journal: Mapping[str, t.Any]) -> bool:
     return fresh and server.boot is not None and journal.get("boot") == server.boot
 
 
+def _ran(row: Mapping[str, t.Any]) -> bool:
+    """Tell whether a service ran before the restart that stopped it: this journal's, or one that it finishes."""
+    return bool(row.get("ran", row.get("before") == "running"))
+
+
 def _left_down(server: Server, journal: Mapping[str, t.Any]) -> list[str]:
     """Name what this run has left stopped, and what it was to start for a run before it."""
     inherited = (journal.get("previous") or {}).get("services") or []
-    own = [row for row in journal.get("services") or () if row.get("before") == "running" and row.get("step") in OURS]
+    own = [row for row in journal.get("services") or () if _ran(row) and row.get("step") in OURS]
     rows = (*inherited, *own)
     return [name for name in dict.fromkeys(row["name"] for row in rows) if server.service(name).state in DOWN]
 

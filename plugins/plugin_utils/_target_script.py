@@ -28,6 +28,7 @@ _AIR = (
     (re.compile(r"\) \{"), "){"),
     (re.compile(r"\b(if|elseif|foreach|while|for|catch) \("), r"\1("),
     (re.compile(r"\b(else|try|catch|finally) \{"), r"\1{"),
+    (re.compile(r"\} (else|elseif|catch|finally)\b"), r"}\1"),
 )
 _STRING = re.compile(r"""('[^'\n]*'|"[^"\n]*")""")
 

@@ -6,16 +6,18 @@ $ErrorActionPreference = 'Stop'
 [Threading.Thread]::CurrentThread.CurrentCulture = [Globalization.CultureInfo]::InvariantCulture
 $Own = 'SOFTWARE\msexchange.winsock_proxy'
 $ServiceKeys = 'SYSTEM\CurrentControlSet\Services'
-$Target = @{ Machine = '.'; Root = $env:SystemRoot; Hive = $null; Lock = $null; At = @{} }
+$Target = @{ Machine = '.'; Root = $env:SystemRoot; Hive = $null; Lock = $null; At = @{}; Session = $false }
 $Answer = [ordered]@{ version = 1; op = $null; run = $null; computer = $null; clock = $null }
 $Shapes = @{ s = [string]; b = [bool]; l = [array]; o = [Management.Automation.PSCustomObject]; n = [ValueType] }
+$Digest = '^[0-9a-f]{64}$'
+# 1175, 1176: ReplaceFile could not rename, and both files are what they were. 1224: somebody has mapped the file.
 $Codes = @{
-    not_found = 2; parent_missing = 3; access_denied = 5; locked = 32, 33; disk_full = 39, 112; changed = 80, 183; bad_name = 87, 123, 161, 206
+    not_found = 2; parent_missing = 3, 15, 21; access_denied = 5, 19; locked = 32, 33, 1175, 1176, 1224; disk_full = 39, 112; changed = 80, 183; bad_name = 87, 123, 161, 206
     computer_unreachable = 51, 53, 59, 64, 67, 121, 1231, 1707, 1722, 1726, 1727
 }
 
-function Stop-Run([string]$Code, [hashtable]$Detail = @{}) {
-    $failure = New-Object Exception "${Code}: $($Detail.psbase.Values -join ', ')"
+function Stop-Run([string]$Code, [hashtable]$Detail = @{}, [string]$Message = $Code) {
+    $failure = New-Object Exception $Message
     $failure.Data['code'] = $Code
     $failure.Data['detail'] = $Detail
     throw $failure
@@ -38,14 +40,14 @@ function Get-Cause($Record) {
 
 function Get-Failure($Record) {
     $of = Get-Cause $Record
-    $detail = @{ hresult = $of.hresult; native = $of.native }
+    $detail = @{ hresult = $of.hresult; native = $of.native; computer = $Answer.computer }
     $code = $of.cause.Data['code']
     if ($code) { $detail = @{ hresult = $null; native = $null }; $more = $of.cause.Data['detail'] }
     else {
         $more = $Target.At
         $code = 'internal'
         foreach ($item in $Codes.GetEnumerator()) { if ($item.Value -contains $of.native) { $code = $item.Key } }
-        if ($code -eq 'internal') { $more = @{ type = $of.cause.GetType().FullName; line = $Record.InvocationInfo.ScriptLineNumber } }
+        if ($code -eq 'internal') { $detail += @{ type = $of.cause.GetType().FullName; line = $Record.InvocationInfo.ScriptLineNumber } }
     }
     foreach ($item in $more.GetEnumerator()) { $detail[$item.Key] = $item.Value }
     @{ code = $code; message = $of.cause.Message; detail = $detail }
@@ -99,7 +101,7 @@ function Get-Hash([byte[]]$Bytes) {
 
 function Invoke-Patiently([scriptblock]$Do) {
     for ($try = 1; ; $try++) {
-        try { return & $Do } catch { if ((Get-Cause $_).native -notin 32, 33 -or $try -eq 5) { throw } }
+        try { return & $Do } catch { if ($Codes.locked -notcontains (Get-Cause $_).native -or $try -eq 5) { throw } }
         Start-Sleep -Milliseconds 200
     }
 }
@@ -123,10 +125,7 @@ function Read-File([string]$Path) {
     try { return , (Read-Stream $stream) } finally { $stream.Close() }
 }
 
-function Get-BackupPath([string]$Hash) {
-    if ($Hash -cnotmatch '^[0-9a-f]{64}$') { Stop-Run bad_request @{ key = 'sha256' } }
-    "$($Target.Root)\msexchange.winsock_proxy\backup\$Hash.ini"
-}
+function Get-BackupPath([string]$Hash) { "$($Target.Root)\msexchange.winsock_proxy\backup\$Hash.ini" }
 
 # PowerShell swallows what a property raises, not what its getter raises.
 function Get-State([string]$Name) {
@@ -155,11 +154,11 @@ function Read-Journal([string]$Name = 'journal') {
     return $null
 }
 
-# A lock file that a crash left behind is held by nobody.
+# A lock file that a crash left behind is held by nobody; 5: its holder is just leaving.
 function Get-LockHolder {
     $path = $Target.Root + '\msexchange.winsock_proxy.lock'
     try { [IO.File]::Open((Get-RealPath $path), 'Open', 'Read', 'Read, Delete').Close(); return $null }
-    catch { if ((Get-Cause $_).native -ne 32) { return $null } }
+    catch { $native = (Get-Cause $_).native; if ($native -in 2, 3, 5) { return $null } elseif ($native -ne 32) { throw } }
     try { $holder = ConvertFrom-Json ([Text.Encoding]::ASCII.GetString((Read-File $path))) } catch { $holder = $null }
     if ($holder) { return $holder }
     return New-Entry 'who run machine since'
@@ -168,7 +167,10 @@ function Get-LockHolder {
 #region direct
 function Get-Hive { [Microsoft.Win32.Registry]::LocalMachine }
 
-function Get-RealPath([string]$Path) { $Path }
+function Get-RealPath([string]$Path) {
+    if ($Path -notmatch '^[a-z]:\\') { Stop-Run bad_name @{ path = $Path } }
+    $Path
+}
 
 function Expand-Path([string]$Path) { [Environment]::ExpandEnvironmentVariables($Path) }
 
@@ -184,14 +186,14 @@ function Get-ServiceProcess([string]$Image, [string]$State) {
     return $null
 }
 
-function Connect-Target { $Target.At = @{} }
+function Connect-Target { }
 #endregion
 #region computer
 function Get-Hive { $Target.Hive }
 
 # The path by which this machine reaches a path of the server.
 function Get-RealPath([string]$Path) {
-    if ($Path -notmatch '^[A-Za-z]:\\') { Stop-Run bad_name @{ path = $Path } }
+    if ($Path -notmatch '^[a-z]:\\') { Stop-Run bad_name @{ path = $Path } }
     '\\{0}\{1}$\{2}' -f $Target.Machine, $Path[0], $Path.Substring(3)
 }
 
@@ -216,10 +218,8 @@ function Connect-Target {
     }
     catch {
         $failure = Get-Failure $_
-        $detail = $failure.detail
-        $detail.computer = $computer
-        if ($detail.native -in 5, 86, 1219, 1385, 1396, 1907, 1909 + 1311..1331) { $failure.code = if ($Request.credential) { 'credential_refused' } else { 'second_hop_denied' } }
-        Stop-Run $failure.code $detail
+        if ($failure.detail.native -in 5, 86, 1219, 1385, 1396, 1907, 1909 + 1311..1331) { $failure.code = if ($Request.credential) { 'credential_refused' } else { 'second_hop_denied' } }
+        Stop-Run $failure.code $failure.detail $failure.message
     }
 }
 #endregion
@@ -228,10 +228,12 @@ function Open-Session([string]$Computer, $Given) {
     Assert-Shape $Given 'username:s password:s'
     $password = New-Object Security.SecureString
     foreach ($letter in $Given.password.ToCharArray()) { $password.AppendChar($letter) }
-    $credential = New-Object Management.Automation.PSCredential $Given.username, $password
     # The SMB session of this drive is what authenticates registry and service manager as well.
-    New-PSDrive -Name winsock_proxy -PSProvider FileSystem -Root "\\$Computer\ADMIN$" -Credential $credential -Scope Global | Out-Null
+    New-PSDrive -Name wsp -PSProvider FileSystem -Root "\\$Computer\ADMIN$" -Credential (New-Object Management.Automation.PSCredential $Given.username, $password) -Scope Global | Out-Null
+    $Target.Session = $true
 }
+
+function Close-Session { Remove-PSDrive -Name wsp -Scope Global -Force -ErrorAction SilentlyContinue }
 #endregion
 #region inspect
 function Get-RegistryItem($Item) {
@@ -254,7 +256,7 @@ function Get-Graph {
     $root = Open-Key $ServiceKeys
     foreach ($name in $root.GetSubKeyNames()) {
         # A key that administrators may not read is no service of ours.
-        try { $key = $root.OpenSubKey($name) } catch { continue }
+        try { $key = $root.OpenSubKey($name) } catch { if ((Get-Cause $_).native -ne 5) { throw }; continue }
         $services = @(Get-List $key DependOnService)
         $all[$name] = @{ name = $name; key = $key; services = $services; groups = @(Get-List $key DependOnGroup); group = Get-Text $key Group; needs = $services }
     }
@@ -313,12 +315,12 @@ function Find-File($Item, $Out) {
     if ($Item.path) { $Out.path = Expand-Path $Item.path; $Out.source = 'path'; return }
     foreach ($name in $Item.beside) {
         $image = Get-Image $name
-        if (-not $image -or -not $image.Contains('\')) { continue }
+        if ($image -notmatch '^[a-z]:\\') { continue }
         $directory = $image.Substring(0, $image.LastIndexOf('\') + 1)
         if ([IO.Directory]::Exists((Get-RealPath $directory))) { $Out.path = $directory + $Item.name; $Out.source = 'service'; return }
     }
     foreach ($root in $Answer.registry) {
-        if ($root.id -ne $Item.root -or $root.value -isnot [string]) { continue }
+        if ($root.id -ne $Item.root -or $root.value -isnot [string] -or -not $root.value) { continue }
         $Out.path = ((Expand-Path $root.value).TrimEnd('\'), $Item.below, $Item.name | Where-Object { $_ }) -join '\'
         $Out.source = 'registry'
         return
@@ -385,17 +387,15 @@ function Get-Records {
         $key = $root.OpenSubKey($name)
         foreach ($value in 'loaded', 'wanted', 'file', 'owned') { $out[$value] = Get-Text $key $value }
         $out.service = $name
-        $id, $started = ([string]$key.GetValue('process')).Split('@')
-        if ($started) { $out.process = [ordered]@{ id = [int]$id; started = [double]$started } }
-        if (-not $out.loaded -and $out.file) { $out.loaded_content = Get-Content64 $out.file }
+        if ((Get-Text $key process) -match '^(\d{1,9})@(\d+\.?\d*)$') { $out.process = [ordered]@{ id = [int]$Matches[1]; started = [double]$Matches[2] } }
+        if (-not $out.loaded -and $out.file -cmatch $Digest) { $out.loaded_content = Get-Content64 $out.file }
         $out
     }
 }
 
 function Get-Backups {
     foreach ($line in Get-List (Open-Key $Own) backups) {
-        $saved, $hash, $path = $line.Split([char[]]'|', 3)
-        [ordered]@{ saved = [double]$saved; sha256 = $hash; path = $path }
+        if ($line -cmatch '^(\d+\.?\d*)\|([0-9a-f]{64})\|(.+)') { [ordered]@{ saved = [double]$Matches[1]; sha256 = $Matches[2]; path = $Matches[3] } }
     }
 }
 
@@ -414,7 +414,8 @@ function Invoke-Inspect {
         $Answer.boot = Get-Text (Open-Key "$Own\boot") token
         $Answer.lock = Get-LockHolder
     }
-    if ($Request.backup) {
+    if ($null -ne $Request.backup) {
+        if ($Request.backup -cnotmatch $Digest) { Stop-Run bad_request @{ key = 'backup' } }
         $content = Get-Content64 $Request.backup
         if ($null -ne $content) { $Answer.backup = [ordered]@{ sha256 = $Request.backup; content = $content } }
     }
@@ -434,7 +435,9 @@ function Get-Events($Wish) {
                 $at = Get-Time $entry.TimeGenerated
                 if ($at -lt $Wish.since) { break }
                 if ($Wish.sources -and $Wish.sources -notcontains $entry.Source) { continue }
-                $found += [ordered]@{ log = $name; at = $at; source = $entry.Source; id = $entry.InstanceId -band 0xFFFF; type = ([string]$entry.EntryType).ToLowerInvariant(); message = $entry.Message; strings = @($entry.ReplacementStrings) }
+                # 0 has no name: EVENTLOG_SUCCESS, which the event viewer shows as information.
+                $type = if ([int]$entry.EntryType) { ([string]$entry.EntryType).ToLowerInvariant() } else { 'information' }
+                $found += [ordered]@{ log = $name; at = $at; source = $entry.Source; id = $entry.InstanceId -band 0xFFFF; type = $type; message = $entry.Message; strings = @($entry.ReplacementStrings) }
             }
         }
         catch { $Answer.events_error = '{0}: {1}' -f $name, (Get-Cause $_).cause.Message }
@@ -465,7 +468,7 @@ function Get-Port($Item) {
         }
         $buffer = New-Object byte[] 512
         $count = $stream.Read($buffer, 0, 512)
-        $out.greeting = [Convert]::ToBase64String($buffer, 0, $count)
+        if ($count) { $out.greeting = [Convert]::ToBase64String($buffer, 0, $count) }
     }
     catch { $out.error = (Get-Cause $_).cause.Message }
     finally { $client.Close() }
@@ -489,7 +492,11 @@ function Enter-Lock([double]$Wait) {
             $native = (Get-Cause $_).native
             # 5: its holder is just leaving.
             if ($native -notin 5, 32 -or ($native -eq 5 -and $clock.Elapsed.TotalSeconds -gt [math]::Max($Wait, 1.0))) { throw }
-            if ($native -eq 32 -and $clock.Elapsed.TotalSeconds -ge $Wait) { Stop-Busy (Get-LockHolder) }
+            if ($native -eq 32 -and $clock.Elapsed.TotalSeconds -ge $Wait) {
+                $holder = Get-LockHolder
+                # Let go between the two looks, or only looked at by another run.
+                if ($holder -or $clock.Elapsed.TotalSeconds -ge $Wait + 5) { Stop-Busy $holder }
+            }
             Start-Sleep -Milliseconds 200
         }
     }
@@ -553,16 +560,18 @@ function Save-Copy([string]$Path, [byte[]]$Bytes, [string]$Mode) {
         if ((Get-Hash (Read-File $Path)) -ne (Get-Hash $Bytes)) { Stop-Run backup_failed @{ path = $Path } }
     }
     catch {
-        $cause = Get-Cause $_
-        Stop-Run backup_failed @{ path = $Path; hresult = $cause.hresult; native = $cause.native }
+        $of = Get-Cause $_
+        Stop-Run backup_failed @{ path = $Path; hresult = $of.hresult; native = $of.native } $of.cause.Message
     }
 }
 
 function Save-Backup([byte[]]$Bytes) {
     $hash = Get-Hash $Bytes
     $path = Get-BackupPath $hash
-    try { if ((Get-Hash (Read-File $path)) -eq $hash) { return $path } } catch { Skip-Missing $_ }
-    Save-Copy $path $Bytes Create
+    # One that cannot be read is written anew, and where that cannot be done either it is said.
+    $same = $false
+    try { $same = (Get-Hash (Read-File $path)) -eq $hash } catch { $same = $false }
+    if (-not $same) { Save-Copy $path $Bytes Create }
     $path
 }
 
@@ -584,6 +593,7 @@ function Add-Backup([string]$Hash, [string]$Path) {
     $key.SetValue('backups', [string[]]$lines, 'MultiString')
     foreach ($old in $gone) {
         $hash = $old.Split('|')[1]
+        if ($hash -cnotmatch $Digest) { continue }
         if (-not @($lines | Where-Object { $_.Split('|')[1] -eq $hash }).Count) { Remove-Quietly (Get-RealPath (Get-BackupPath $hash)) }
     }
 }
@@ -622,6 +632,7 @@ function Assert-File($File) {
     $deletes = $null -eq $File.content -and $null -eq $File.from_backup
     if ($null -ne $File.content -and $null -ne $File.from_backup) { Stop-Run bad_request @{ key = 'from_backup' } }
     if ($deletes -and $null -eq $File.expect_sha256) { Stop-Run bad_request @{ key = 'expect_sha256' } }
+    if ($null -ne $File.from_backup -and $File.from_backup -cnotmatch $Digest) { Stop-Run bad_request @{ key = 'from_backup' } }
     if ($File.backup -notin 'store', 'beside', 'none') { Stop-Run bad_request @{ key = 'backup' } }
     if ($File.backup -eq 'beside' -and -not $File.backup_path) { Stop-Run bad_request @{ key = 'backup_path' } }
 }
@@ -632,7 +643,7 @@ function Get-Change($File) {
     Assert-Hash $path $old $File.expect_sha256
     if ($null -ne $old -and ([IO.File]::GetAttributes((Get-RealPath $path)) -band [IO.FileAttributes]::ReadOnly)) { Stop-Run read_only @{ path = $path } }
     $new = Get-NewBytes $File
-    @{ path = $path; old = $old; new = $new; old_hash = Get-HashOrNull $old; new_hash = Get-HashOrNull $new; wish = $File; backup = $null }
+    @{ path = $path; old = $old; new = $new; old_hash = Get-HashOrNull $old; new_hash = Get-HashOrNull $new; wish = $File; backup = $null; begun = $false; written = $false }
 }
 
 function Save-Old($Change) {
@@ -646,71 +657,90 @@ function Save-Old($Change) {
     Add-Backup $Change.old_hash $Change.path
 }
 
-function Remove-File([string]$Path, $Found) {
-    $real = Get-RealPath $Path
-    $held = Open-File $Path Read 'Read, Delete'
+# In what follows a change has begun from the first call that may alter its file: only then there is something to undo.
+function Remove-File($Change, $Found) {
+    $path = $Change.path
+    $real = Get-RealPath $path
+    $held = Open-File $path Read 'Read, Delete'
     try {
-        Assert-Hash $Path (Read-Stream $held) $Found
+        Assert-Hash $path (Read-Stream $held) $Found
         Invoke-Patiently { [IO.File]::Delete($real) }
+        $Change.begun = $true
     }
     finally { $held.Close() }
+    # Where somebody else has it open too, it stays until he closes it; nobody can open it then (5).
+    for ($try = 1; ; $try++) {
+        try { Assert-Hash $path (Read-Present $path) $null; return } catch { if ((Get-Cause $_).native -ne 5 -or $try -eq 5) { throw } }
+        Start-Sleep -Milliseconds 200
+    }
 }
 
-function Set-LocalFile([string]$Path, [byte[]]$New, $Found) {
-    $temporary = "$Path.$($Request.run).tmp"
+function Set-LocalFile($Change, [byte[]]$New, $Found) {
+    $path = $Change.path
+    $temporary = "$path.$($Request.run).tmp"
     $aside = "$temporary~"
     try {
         # Create: a run that was cut off and asked again finds its own one there.
         Write-New $temporary $New Create
-        $Target.At = @{ path = $Path }
-        # Move never overwrites.
-        if ($null -eq $Found) { [IO.File]::Move($temporary, $Path); return }
+        $Target.At = @{ path = $path }
+        if ($null -eq $Found) {
+            # Move never overwrites.
+            Invoke-Patiently { [IO.File]::Move($temporary, $path) }
+            $Change.begun = $true
+            return
+        }
         # While this handle is open nobody can open the file for writing.
-        $held = Open-File $Path Read 'Read, Delete'
+        $held = Open-File $path Read 'Read, Delete'
         try {
-            Assert-Hash $Path (Read-Stream $held) $Found
-            Invoke-Patiently { [IO.File]::Replace($temporary, $Path, $aside, $true) }
+            Assert-Hash $path (Read-Stream $held) $Found
+            $Change.begun = $true
+            Invoke-Patiently { [IO.File]::Replace($temporary, $path, $aside, $true) }
         }
         finally { $held.Close() }
     }
     catch {
-        $Target.At = @{ path = $Path }
+        $Target.At = @{ path = $path }
+        $failure = $_
         # ReplaceFile's error 1177 leaves the old file under the other name.
-        if ([IO.File]::Exists($aside) -and -not [IO.File]::Exists($Path)) { [IO.File]::Move($aside, $Path) }
-        throw
+        if ([IO.File]::Exists($aside) -and -not [IO.File]::Exists($path)) { try { Invoke-Patiently { [IO.File]::Move($aside, $path) } } catch { throw $failure } }
+        throw $failure
     }
     finally {
         # A virus scanner may hold them for a moment; the file itself is right by now.
         Remove-Quietly $temporary
-        Remove-Quietly $aside
+        # As long as there is no file this is the only copy of the old one.
+        if ([IO.File]::Exists($path)) { Remove-Quietly $aside }
     }
 }
 
 # In place: rename over SMB1 is unproven, and FAT has no ReplaceFile.
-function Set-InPlace([string]$Path, [byte[]]$New, $Found) {
+function Set-InPlace($Change, [byte[]]$New, $Found) {
+    $path = $Change.path
     $mode = if ($null -eq $Found) { 'CreateNew' } else { 'Open' }
-    $stream = Open-File $Path ReadWrite None $mode
-    $written = $false
+    $stream = Open-File $path ReadWrite None $mode
+    $whole = $false
     try {
         $old = Read-Stream $stream
-        if ($null -ne $Found) { Assert-Hash $Path $old $Found }
-        try { Write-Stream $stream $New; $written = $true } catch { Write-Stream $stream $old; throw }
+        if ($null -ne $Found) { Assert-Hash $path $old $Found }
+        $Change.begun = $true
+        try { Write-Stream $stream $New; $whole = $true } catch { Write-Stream $stream $old; throw }
     }
     finally {
         $stream.Close()
-        if ($null -eq $Found -and -not $written) { [IO.File]::Delete((Get-RealPath $Path)) }
+        if ($null -eq $Found -and -not $whole) { Remove-Quietly (Get-RealPath $path) }
     }
 }
 
-function Set-File([string]$Path, $New, $Found) {
-    if ($null -eq $New) { Remove-File $Path $Found; return }
-    try { if ((Get-FileSystem $Path) -eq 'NTFS') { Set-LocalFile $Path $New $Found } else { Set-InPlace $Path $New $Found } }
+function Set-File($Change, $New, $Found) {
+    $path = $Change.path
+    if ($null -eq $New) { Remove-File $Change $Found; return }
+    try { if ((Get-FileSystem $path) -eq 'NTFS') { Set-LocalFile $Change $New $Found } else { Set-InPlace $Change $New $Found } }
     catch {
         # Somebody made it since it was compared.
-        if ($null -eq $Found -and (Get-Cause $_).native -in 80, 183) { Assert-Hash $Path (Read-Present $Path) $null }
+        if ($null -eq $Found -and (Get-Cause $_).native -in 80, 183) { Assert-Hash $path (Read-Present $path) $null }
         throw
     }
-    Assert-Hash $Path (Read-Present $Path) (Get-Hash $New)
+    Assert-Hash $path (Read-Present $path) (Get-Hash $New)
 }
 
 function Get-Applied($Change) {
@@ -752,13 +782,14 @@ function Undo-Record($Old) {
     foreach ($item in $Old.was.GetEnumerator()) { $key.SetValue($item.Key, $item.Value) }
 }
 
-# Only what still is what this run wrote is put back: anything else is somebody's newer work.
+# Only what still is what this run wrote is put back: anything else is somebody's newer work. A file that is gone in the
+# middle of its own swap is this run's work too.
 function Undo-Change($Change) {
     try {
         $now = Get-HashOrNull (Read-Present $Change.path)
         if ($now -eq $Change.old_hash) { return }
-        if ($now -ne $Change.new_hash) { $Answer.left += $Change.path; return }
-        Set-File $Change.path $Change.old $Change.new_hash
+        if ($now -ne $Change.new_hash -and ($null -ne $now -or $Change.written)) { $Answer.left += $Change.path; return }
+        Set-File $Change $Change.old $now
         $Answer.restored += $Change.path
     }
     catch { $Answer.left += $Change.path }
@@ -779,28 +810,31 @@ function Invoke-Apply {
     $changes = @(foreach ($file in $Request.files) { Get-Change $file })
     foreach ($change in $changes) { Save-Old $change }
     $records = @()
-    $done = @()
     try {
         foreach ($record in $Request.records) { $records += Get-OldRecord $record; Set-Record $record }
-        foreach ($change in $changes) { $done = @($change) + $done; Set-File $change.path $change.new $change.old_hash }
+        foreach ($change in $changes) { Set-File $change $change.new $change.old_hash; $change.written = $true }
     }
     catch {
-        $failure = $_
-        $code = Get-Failure $failure
-        foreach ($change in $done) { Undo-Change $change }
+        $failure = Get-Failure $_
+        [array]::Reverse($changes)
+        foreach ($change in $changes) { if ($change.begun) { Undo-Change $change } }
         foreach ($old in $records) { try { Undo-Record $old } catch { $Answer.left += "$Own\records\$($old.service)" } }
-        Stop-Run $code.code $code.detail
+        Stop-Run $failure.code $failure.detail $failure.message
     }
     $Answer.applied = @(foreach ($change in $changes) { Get-Applied $change })
 }
 #endregion
 #region restart
 $Finishable = 'stopping', 'stopped', 'starting', 'hung', 'failed'
-$EntryKeys = 'name role before after process_before process_after process_source stop_ms start_ms step error depends_on file file_sha256 loaded'
+$EntryKeys = 'name role ran before after process_before process_after process_source stop_ms start_ms step error depends_on file file_sha256 loaded'
 
 function Get-Stamp { Get-Time ([datetime]::UtcNow) }
 
+function Test-Own($Journal) { $Journal -and $Journal.PSObject.Properties['run'] -and $Journal.run -eq $Request.run }
+
 function Save-Journal {
+    # With its connection a worker may have lost its lock; another run's journal is not written over.
+    if (-not $Text -and -not (Test-Own (Read-Journal))) { Stop-Run journal_corrupt @{ key = "$Own\journal" } }
     $Work.Journal.updated = Get-Stamp
     (Get-OwnKey '').SetValue('journal', (ConvertTo-Ascii $Work.Journal))
 }
@@ -835,7 +869,7 @@ function Set-Failure($Service, $Failure, [string]$Step) {
 function Assert-Journal($Journal) {
     try {
         Assert-Shape $Journal 'version:n run:s who:s machine:s boot:s? began:n updated:n phase:s outcome:s? error:o? services:l timeline:l left_alone:l finished:l previous:o?'
-        foreach ($service in $Journal.services) { Assert-Shape $service 'name:s step:s? before:s?' }
+        foreach ($service in $Journal.services) { Assert-Shape $service 'name:s role:s step:s? before:s? after:s? depends_on:l file:s? file_sha256:s? loaded:s?' }
     }
     catch { Stop-Run journal_corrupt @{ key = "$Own\journal" } }
 }
@@ -849,31 +883,63 @@ function Assert-Window($Window) {
     if (-not $inside) { Stop-Run outside_window @{ now = $Answer.clock.now; utc_offset_minutes = $Answer.clock.utc_offset_minutes; window = $Window } }
 }
 
-# What earlier runs stopped and nobody saw running again. It goes into the new journal, so that it outlives this run too.
-function Get-Previous($Journal) {
-    if (-not $Journal -or $Journal.phase -eq 'done') { return $null }
-    $owed = @($Journal.services | Where-Object { $_.step -in $Finishable -and $_.before -eq 'running' })
-    $names = @($owed | ForEach-Object { $_.name })
-    $older = $Journal.previous
-    if ($older -and $older.PSObject.Properties['services']) { $owed = @($older.services | Where-Object { $names -notcontains $_.name }) + $owed }
-    [pscustomobject]@{
-        run = $Journal.run; who = $Journal.who; began = $Journal.began; down = @(); boot = $Journal.boot; services = @($owed)
-        recorded = @($Journal.services | Where-Object { $_.step -eq 'recorded' -and $_.before -eq 'running' } | ForEach-Object { $_.name })
-    }
+# Whether it ran before the restart that stopped it, this one or one that this one finishes.
+function Test-Ran($Row) { if ($Row.PSObject.Properties['ran']) { return $Row.ran } else { return $Row.before -eq 'running' } }
+
+function New-Row($Of) {
+    $row = New-Entry $EntryKeys
+    $row.ran = $false
+    foreach ($key in 'name', 'role', 'depends_on', 'file', 'file_sha256', 'loaded') { $row[$key] = $Of.$key }
+    $row
 }
 
-function New-Journal($Previous) {
+function New-Journal($Old) {
     $now = Get-Stamp
     $journal = [ordered]@{
         version = 1; run = $Request.run; who = $Request.who; machine = [Environment]::MachineName; boot = Get-BootToken; began = $now; updated = $now; phase = 'launching'
-        service = $null; step = $null; since = $now; deadline = $now + 30; outcome = $null; error = $null; services = @(); timeline = @(); left_alone = @(); finished = @(); previous = $Previous
+        service = $null; step = $null; since = $now; deadline = $now + 30; outcome = $null; error = $null; services = @(); timeline = @(); left_alone = @(); finished = @(); previous = $null
     }
-    $journal.services = @(foreach ($item in $Request.services) {
-            $entry = New-Entry $EntryKeys
-            foreach ($key in 'name', 'role', 'depends_on', 'file', 'file_sha256', 'loaded') { $entry[$key] = $item.$key }
-            $entry
-        })
+    $journal.services = @(foreach ($item in $Request.services) { New-Row $item })
+    if ($Old -and $Old.phase -ne 'done') { Add-Previous $journal $Old }
     $journal
+}
+
+# What earlier runs stopped and nobody saw running again: either this run owes it now, or it is only told.
+function Add-Previous($Journal, $Old) {
+    $owed = @($Old.services | Where-Object { $_.step -in $Finishable -and (Test-Ran $_) })
+    $older = $Old.previous
+    # It was only told then, by a run that came to no end itself.
+    $told = @(if ($older -and $older.PSObject.Properties['services']) { $older.services })
+    $any = $Request.finish -eq 'any'
+    $fresh = $any -or ($Old.boot -eq $Journal.boot -and [math]::Abs($Journal.began - $Old.began) -lt 86400)
+    if (-not $any -and ($told.Count -or -not $fresh)) {
+        $of = if ($fresh) { $older } else { $Old }
+        $rows = @($told) + @(if (-not $fresh) { $owed })
+        $down = @($rows | ForEach-Object { $_.name } | Where-Object { (Get-State $_) -notin 'running', 'missing' })
+        $Journal.previous = [pscustomobject]@{ run = $of.run; who = $of.who; began = $of.began; boot = $of.boot; down = $down; services = $rows }
+    }
+    if (-not $fresh) { return }
+    $Journal.left_alone = @($Old.services | Where-Object { $_.step -eq 'recorded' -and (Test-Ran $_) } | ForEach-Object { $_.name } | Where-Object { (Get-State $_) -eq 'stopped' })
+    $rows = @()
+    foreach ($of in @(if ($any) { $told }) + $owed) {
+        # This request knows better which file is right.
+        $row = @(@($Journal.services) + $rows | Where-Object { $_.name -eq $of.name })[0]
+        if (-not $row) { $row = New-Row $of; $rows += $row }
+        $row.ran = $true
+        $row.step = $of.step
+    }
+    $Journal.services = @(Get-StartOrder ($rows + $Journal.services))
+}
+
+# As given, but dependencies first: rows of two runs know each other by name only.
+function Get-StartOrder($Rows) {
+    while ($Rows) {
+        $names = @($Rows | ForEach-Object { $_.name })
+        $next = @($Rows | Where-Object { -not @($_.depends_on | Where-Object { $names -contains $_ }).Count })
+        $next = if ($next.Count) { $next[0] } else { $Rows[0] }
+        $next
+        $Rows = @($Rows | Where-Object { $_.name -ne $next.name })
+    }
 }
 
 # Ansible's own way out of WinRM's job, which ends with the connection.
@@ -911,7 +977,7 @@ function Remove-Abandoned([string]$Directory) {
     }
 }
 
-function Test-Launching($Journal) { $Journal -and $Journal.PSObject.Properties['run'] -and $Journal.run -eq $Request.run -and $Journal.phase -eq 'launching' }
+function Test-Launching($Journal) { (Test-Own $Journal) -and $Journal.phase -eq 'launching' }
 
 function Invoke-Launch($Before) {
     $directory = $env:SystemRoot + '\msexchange.winsock_proxy\run'
@@ -937,20 +1003,27 @@ function Invoke-Launch($Before) {
     }
     $key = Get-OwnKey ''
     if ($Before) { $key.SetValue('journal', $Before) } else { $key.DeleteValue('journal', $false) }
-    $detail = if ($failure) { $failure.detail } else { @{} }
-    Stop-Run worker_failed $detail
+    if ($failure) { Stop-Run worker_failed $failure.detail $failure.message }
+    Stop-Run worker_failed
 }
 
+# A connection that fails for a moment tells nothing about the service.
 function Wait-State([string]$Name, [string[]]$Until, [double]$Seconds) {
     $clock = [Diagnostics.Stopwatch]::StartNew()
     while ($true) {
-        $state = Get-State $Name
-        if ($Until -contains $state -or $clock.Elapsed.TotalSeconds -ge $Seconds) { return $state }
+        $late = $clock.Elapsed.TotalSeconds -ge $Seconds
+        try {
+            $state = Get-State $Name
+            if ($late -or $Until -contains $state) { return $state }
+        }
+        catch { if ($late) { throw } }
         Start-Sleep -Milliseconds 200
     }
 }
 
-# A step's own limit, cut by what is left of the whole run.
+function Get-StateQuietly([string]$Name) { try { return Get-State $Name } catch { return 'unknown' } }
+
+# A step's own limit, cut by what is left of the whole run. What comes back has its own limit whole.
 function Get-Limit([double]$Seconds) { [math]::Max(0.0, [math]::Min($Seconds, [double]$Request.deadline - $Work.Clock.Elapsed.TotalSeconds)) }
 
 # 0, or the Win32 code with which the service manager refused.
@@ -968,14 +1041,17 @@ function Send-Control([string]$Name, [string]$Control) {
     finally { $controller.Close() }
 }
 
+# Which process it is, is no reason to leave a service down.
 function Find-Process($Service, [string]$State) {
-    $process = Get-ServiceProcess (Get-Image $Service.name) $State
+    $process = $null
+    try { $process = Get-ServiceProcess (Get-Image $Service.name) $State } catch { $process = $null }
     $Service.process_source = if ($process) { 'path' } else { 'unknowable' }
     return $process
 }
 
 function Stop-One($Service) {
     $limit = Get-Limit $Request.stop_timeout
+    if ($limit -le 0) { Stop-Run stop_timeout @{ service = $Service.name; state = Get-State $Service.name; waited_ms = 0 } }
     Save-Step $Service stopping $limit
     $clock = [Diagnostics.Stopwatch]::StartNew()
     while ($true) {
@@ -1017,15 +1093,15 @@ function Set-Loaded($Service, [string]$Before) {
 }
 
 function Start-One($Service) {
-    $limit = Get-Limit $Request.start_timeout
+    $limit = [double]$Request.start_timeout
     $before = Get-SectionHash $Service
     Save-StepQuietly $Service starting $limit
     $clock = [Diagnostics.Stopwatch]::StartNew()
     while ($true) {
         $native = Send-Control $Service.name start
         # 1056: somebody else starts it, or it has not finished stopping.
-        if ($native -ne 1056 -or $clock.Elapsed.TotalSeconds -ge $limit) { break }
-        if ((Wait-State $Service.name 'running', 'start_pending', 'stopped' ($limit - $clock.Elapsed.TotalSeconds)) -ne 'stopped') { break }
+        if (($native -ne 1056 -and $Codes.computer_unreachable -notcontains $native) -or $clock.Elapsed.TotalSeconds -ge $limit) { break }
+        if ((Wait-State $Service.name 'running', 'start_pending', 'stopped' ($limit - $clock.Elapsed.TotalSeconds)) -ne 'stopped') { $native = 0; break }
         Start-Sleep -Milliseconds 200
     }
     if ($native -notin 0, 1056) { Stop-Run start_failed @{ service = $Service.name; native = $native } }
@@ -1038,8 +1114,10 @@ function Start-One($Service) {
     Save-StepQuietly $Service running
 }
 
-# One that cannot be read now is no reason to leave a service down.
 function Test-Disabled([string]$Name) { (Get-Text (Open-Key "$ServiceKeys\$Name") Start) -eq '4' }
+
+# Where that cannot be read now it is no reason to leave a service down.
+function Test-StaysDown([string]$Name) { try { return Test-Disabled $Name } catch { return $false } }
 
 # In order; what depends on a failure is not tried.
 function Start-All($List) {
@@ -1061,39 +1139,35 @@ function Start-All($List) {
 # Nothing is stopped for an earlier run, and only what is stopped is started, once it has come to rest.
 function Complete-Previous {
     $journal = $Work.Journal
-    $previous = $journal.previous
-    if (-not $previous) { return }
-    # One that was told to stop may still be on its way down; what depends on it waits for the next run then.
-    $down = @($previous.services | Where-Object { (Wait-State $_.name 'running', 'stopped', 'missing' (Get-Limit $Request.stop_timeout)) -eq 'stopped' })
-    $hanging = @($previous.services | Where-Object { (Get-State $_.name) -notin 'running', 'stopped', 'missing' })
-    $young = [math]::Abs((Get-Stamp) - $previous.began) -lt 86400
-    if ($Request.finish -ne 'any' -and ($previous.boot -ne $journal.boot -or -not $young)) {
-        $journal.previous = [pscustomobject]@{ run = $previous.run; who = $previous.who; began = $previous.began; down = @($down | ForEach-Object { $_.name }) }
-        return
-    }
-    $journal.left_alone = @($previous.recorded | Where-Object { (Get-State $_) -eq 'stopped' })
-    foreach ($service in $hanging) {
+    $asked = @($Request.services | ForEach-Object { $_.name })
+    $start = @()
+    foreach ($service in $journal.services) {
+        if (-not $service.ran) { continue }
+        # One that was told to stop may still be on its way down; what depends on it waits for the next run then.
+        $state = Wait-State $service.name 'running', 'stopped', 'missing' (Get-Limit $Request.stop_timeout)
+        # Somebody else has ended that.
+        if ($state -in 'running', 'missing') { $service.ran = $false; $service.step = $null; continue }
+        $service.before = $service.after = $state
+        $service.process_source = 'unknowable'
+        if ($state -eq 'stopped') { if (-not (Test-StaysDown $service.name)) { $start += $service }; continue }
         $Work.Failed += $service.name
-        try { Stop-Run service_pending @{ service = $service.name; state = Get-State $service.name } } catch { Set-Failure $null (Get-Failure $_) '' }
+        try { Stop-Run service_pending @{ service = $service.name; state = $state } } catch { $service.error = Get-Failure $_ }
+        Set-Failure $null $service.error ''
     }
-    $start = @(foreach ($service in $down) {
-            if (Test-Disabled $service.name) { continue }
-            # This request knows better which file is right.
-            $again = @($journal.services | Where-Object { $_.name -eq $service.name })
-            if ($again.Count) { $again[0] } else { $service }
-        })
+    $journal.services = @($journal.services | Where-Object { $_.ran -or $asked -contains $_.name })
     Start-All $start
     $journal.finished = @($start | Where-Object { $Work.Failed -notcontains $_.name } | ForEach-Object { $_.name })
-    if ($Work.Failed) { $Work.Unfinished = $true } else { $journal.previous = $null }
     Save-Journal
 }
 
 function Assert-Ready {
-    $list = $Work.Journal.services
-    foreach ($service in $list) { if ((Get-State $service.name) -eq 'missing') { Stop-Run service_missing @{ service = $service.name } } }
-    foreach ($service in $list) {
+    foreach ($item in $Request.services) { if ((Get-State $item.name) -eq 'missing') { Stop-Run service_missing @{ service = $item.name } } }
+    foreach ($service in $Work.Journal.services) {
+        # Of an earlier run: it has just been looked at.
+        if ($service.ran) { continue }
         $service.before = $service.after = Wait-State $service.name 'running', 'stopped' (Get-Limit $Request.stop_timeout)
         if ($service.before -notin 'running', 'stopped') { Stop-Run service_pending @{ service = $service.name; state = $service.before } }
+        $service.ran = $service.before -eq 'running'
         $service.process_before = Find-Process $service $service.before
     }
 }
@@ -1101,11 +1175,13 @@ function Assert-Ready {
 # What is stopped and what is started: running roots, and what runs and depends on them.
 function Set-Plan {
     $list = $Work.Journal.services
+    $new = @($Work.Journal.finished)
+    $up = @($list | Where-Object { $_.before -eq 'running' -or $new -contains $_.name })
     # A root that was started a moment ago, to finish an earlier run, has read its file.
-    $reached = @($list | Where-Object { $_.role -eq 'root' -and $_.before -eq 'running' -and $Work.Journal.finished -notcontains $_.name } | ForEach-Object { $_.name })
+    $reached = @($up | Where-Object { $_.role -eq 'root' -and $new -notcontains $_.name } | ForEach-Object { $_.name })
     foreach ($service in $list) { if ($reached -notcontains $service.name -and @($service.depends_on | Where-Object { $reached -contains $_ }).Count) { $reached += $service.name } }
-    $Work.Stop = @($list | Where-Object { $_.before -eq 'running' -and $reached -contains $_.name })
-    $Work.Start = @($list | Where-Object { $_.before -eq 'stopped' -and $Request.start -contains $_.name })
+    $Work.Stop = @($up | Where-Object { $reached -contains $_.name })
+    $Work.Start = @($list | Where-Object { $_.before -eq 'stopped' -and $new -notcontains $_.name -and $Request.start -contains $_.name })
 }
 
 function Assert-Plan {
@@ -1113,7 +1189,7 @@ function Assert-Plan {
     $names = @($touched | ForEach-Object { $_.name })
     foreach ($name in $names) { if (-not $Request.allow_disabled -and (Test-Disabled $name)) { Stop-Run service_disabled @{ service = $name } } }
     foreach ($service in $Work.Stop) {
-        if ($service.role -ne 'root' -and $Request.dependents -eq 'fail') { Stop-Run graph_changed @{ service = @($service.depends_on)[0]; dependent = $service.name } }
+        if ($service.role -ne 'root' -and $Request.dependents -eq 'fail') { Stop-Run graph_changed @{ service = @($service.depends_on | Where-Object { $names -contains $_ })[0]; dependent = $service.name } }
         $controller = New-Object ServiceProcess.ServiceController $service.name, $Target.Machine
         foreach ($dependent in $controller.get_DependentServices()) {
             $name = $dependent.get_ServiceName()
@@ -1136,6 +1212,7 @@ function Assert-Plan {
 function Add-Dependency([string]$Name, [string]$State) {
     if (-not $Request.allow_disabled -and (Test-Disabled $Name)) { Stop-Run service_disabled @{ service = $Name } }
     $entry = [pscustomobject](New-Entry $EntryKeys)
+    $entry.ran = $false
     $entry.name = $Name
     $entry.role = 'dependency'
     $entry.before = $entry.after = $State
@@ -1152,7 +1229,8 @@ function Stop-All {
         catch {
             $failure = Get-Failure $_
             $step = 'failed'
-            if ($failure.code -eq 'stop_timeout') {
+            # One that does not stop but runs is no loss for what depends on it.
+            if ($failure.code -eq 'stop_timeout' -and $failure.detail.state -ne 'running') {
                 $step = 'stopping'
                 $Work.Failed += $service.name
             }
@@ -1165,25 +1243,36 @@ function Stop-All {
 # What is started again. After a failure everything that was stopped, whatever was wished.
 function Get-Returning {
     $whole = $null -eq $Work.Journal.error
+    if ($whole -and $Request.dependents -eq 'leave_stopped') { foreach ($service in $Work.Stop) { if ($service.role -ne 'root') { Save-StepQuietly $service left } } }
     $asked = @($Work.Start | ForEach-Object { $_.name })
     foreach ($service in $Work.Journal.services) {
-        $wished = -not $whole -or $service.role -eq 'root' -or $Request.dependents -ne 'leave_stopped'
-        $returns = ($service.step -eq 'stopped' -and $wished) -or ($whole -and $asked -contains $service.name)
-        if ($returns -and -not (Test-Disabled $service.name)) { $service }
+        $returns = $service.step -eq 'stopped' -or ($whole -and $asked -contains $service.name)
+        if ($returns -and -not (Test-StaysDown $service.name)) { $service }
     }
 }
 
 function Assert-Settled {
     $running = @($Work.Journal.services | Where-Object { $_.step -eq 'running' -and $null -ne $_.start_ms })
     if (-not $running.Count) { return }
-    Set-Phase settling
+    try { Set-Phase settling } catch { $Work.Journal.phase = 'settling' }
     Start-Sleep -Milliseconds ([int](1000 * $Request.settle))
     foreach ($service in $running) {
-        $state = Get-State $service.name
-        $process = Get-ServiceProcess (Get-Image $service.name) $state
-        if ($state -eq 'running' -and (Format-Process $process) -eq (Format-Process $service.process_after)) { continue }
-        try { Stop-Run died @{ service = $service.name; state = $state } } catch { Set-Failure $service (Get-Failure $_) failed }
+        try { Assert-Same $service }
+        catch {
+            $failure = Get-Failure $_
+            if ($failure.code -ne 'died') { Set-Failure $null $failure ''; continue }
+            $Work.Journal.finished = @($Work.Journal.finished | Where-Object { $_ -ne $service.name })
+            Set-Failure $service $failure failed
+        }
     }
+}
+
+function Assert-Same($Service) {
+    $state = Wait-State $Service.name 'running', 'stopped', 'missing' 5
+    $process = Get-ServiceProcess (Get-Image $Service.name) $state
+    # Where only one of the two is known nothing can be told from them.
+    $other = $process -and $Service.process_after -and (Format-Process $process) -ne (Format-Process $Service.process_after)
+    if ($state -ne 'running' -or $other) { Stop-Run died @{ service = $Service.name; state = $state } }
 }
 
 function Invoke-Work {
@@ -1208,22 +1297,25 @@ function Invoke-Work {
         try { Set-Phase starting } catch { $Work.Journal.phase = 'starting' }
         Start-All $back
     }
-    Assert-Settled
 }
 
+# The journal is done when nothing is down through this run or those before it.
 function Complete-Journal {
     $journal = $Work.Journal
     $changed = $journal.finished.Length -gt 0
     foreach ($service in $journal.services) {
-        if ($null -ne $service.before) { $service.after = Get-State $service.name }
+        if ($null -ne $service.before) { $service.after = Get-StateQuietly $service.name }
         if ($null -ne $service.stop_ms -or $null -ne $service.start_ms) { $changed = $true }
     }
-    # Left stopped on purpose, a service keeps the step 'stopped'.
-    $down = @($journal.services | Where-Object { $_.before -eq 'running' -and $_.after -ne 'running' -and $_.step -in $Finishable -and $_.step -ne 'stopped' })
-    if (-not $Work.Unfinished -and -not $down.Count) { $journal.phase = 'done' }
+    $owed = @($journal.services | Where-Object { $_.ran -and $_.step -in $Finishable -and $_.after -notin 'running', 'missing' -and -not (Test-StaysDown $_.name) })
+    if (-not $owed.Count) { $journal.phase = 'done' }
     $journal.service = $journal.step = $journal.deadline = $null
     $journal.outcome = if ($journal.error) { 'failed' } elseif ($changed) { 'restarted' } else { 'nothing' }
-    Save-Journal
+    # Without this nobody hears how it ended.
+    for ($try = 1; ; $try++) {
+        try { Save-Journal; return } catch { if ($try -eq 20) { throw } }
+        Start-Sleep -Milliseconds 500
+    }
 }
 
 function Invoke-Worker {
@@ -1231,11 +1323,9 @@ function Invoke-Worker {
     $journal = Read-Journal
     if (-not (Test-Launching $journal)) { return }
     $Work.Journal = $journal
-    try { Invoke-Work }
-    catch {
-        Set-Failure $null (Get-Failure $_) ''
-        $Work.Unfinished = @($journal.services | Where-Object { $_.step -in $Finishable }).Count -gt 0
-    }
+    try { Invoke-Work } catch { Set-Failure $null (Get-Failure $_) '' }
+    # After a failure as well: what was started has to stay up.
+    Assert-Settled
     Complete-Journal
 }
 
@@ -1243,48 +1333,69 @@ function Set-Outcome($Journal, $Outcome) {
     foreach ($key in 'services', 'timeline', 'left_alone', 'finished') { $Answer[$key] = @($Journal.$key) }
     $Answer.done = $null -ne $Outcome
     if (-not $Answer.done) {
+        # A worker may share its connection to the server, which closing this one would cut.
+        $Target.Session = $false
         foreach ($key in 'service', 'step', 'since', 'deadline') { $Answer[$key] = $Journal.$key }
         return
     }
     $Answer.outcome = $Outcome
-    $Answer.previous = $Journal.previous
-    $Answer.down = @($Journal.services | Where-Object { $_.before -eq 'running' -and (Get-State $_.name) -ne 'running' } | ForEach-Object { $_.name })
+    $Answer.previous = $null
+    if ($Journal.previous) { $Answer.previous = [ordered]@{ run = $Journal.previous.run; who = $Journal.previous.who; began = $Journal.previous.began; down = @($Journal.previous.down) } }
+    $down = @()
+    foreach ($service in $Journal.services) {
+        $state = Get-StateQuietly $service.name
+        # A worker that died has not looked.
+        if (-not $Journal.outcome -and $null -ne $service.before) { $service.after = $state }
+        if ($state -ne 'running' -and (Test-Ran $service)) { $down += $service.name }
+    }
+    $Answer.down = $down
     if ($Journal.error) { $Answer.error = $Journal.error }
 }
 
-function Wait-Outcome($Run, [double]$Seconds) {
+# What is known of a run: its journal, or the one that a later run kept when it began; $null when there is no trace.
+function Find-Journal($Run) {
+    foreach ($name in 'journal', 'replaced') {
+        $journal = Read-Journal $name
+        if (-not $journal -or ($name -eq 'replaced' -and -not $Run)) { continue }
+        if ($Run -and $journal.PSObject.Properties['run'] -and $journal.run -ne $Run) { continue }
+        if ($name -eq 'journal') { Assert-Journal $journal } elseif (-not $journal.PSObject.Properties['run']) { continue }
+        if ($name -eq 'replaced' -and -not $journal.outcome) { $journal.outcome = 'interrupted' }
+        return $journal
+    }
+    return $null
+}
+
+# A read that fails says nothing about the worker, which goes on: then what was known last is told.
+function Wait-Outcome($Run, [double]$Seconds, $Known) {
     $clock = [Diagnostics.Stopwatch]::StartNew()
     $free = [Diagnostics.Stopwatch]::StartNew()
     while ($true) {
-        $journal = Read-Journal
-        if ($journal -and $Run -and $journal.PSObject.Properties['run'] -and $journal.run -ne $Run) {
-            # A later run has begun; it kept this one's journal as it found it.
-            $journal = Read-Journal replaced
-            if ($journal -and $journal.PSObject.Properties['run'] -and $journal.run -eq $Run) {
-                $outcome = if ($journal.outcome) { $journal.outcome } else { 'interrupted' }
-                Set-Outcome $journal $outcome
+        $late = $clock.Elapsed.TotalSeconds -ge $Seconds
+        try {
+            $journal = Find-Journal $Run
+            if (-not $journal) {
+                $Answer.done = $true
+                $Answer.outcome = 'unknown'
                 return
             }
-            $journal = $null
+            $Known = $journal
+            if ($journal.outcome) { Set-Outcome $journal $journal.outcome; return }
+            $patience = if ($journal.phase -eq 'launching') { 30 } else { 5 }
+            if (Get-LockHolder) { $free = [Diagnostics.Stopwatch]::StartNew() }
+            elseif ($free.Elapsed.TotalSeconds -ge $patience) { Set-Outcome $journal interrupted; return }
         }
-        if (-not $journal) {
-            $Answer.done = $true
-            $Answer.outcome = 'unknown'
-            return
+        catch {
+            if ((Get-Failure $_).code -eq 'journal_corrupt' -or ($late -and -not $Known)) { $Target.Session = $false; throw }
+            $free = [Diagnostics.Stopwatch]::StartNew()
         }
-        Assert-Journal $journal
-        if ($journal.outcome) { Set-Outcome $journal $journal.outcome; return }
-        $patience = if ($journal.phase -eq 'launching') { 30 } else { 5 }
-        if (Get-LockHolder) { $free = [Diagnostics.Stopwatch]::StartNew() }
-        elseif ($free.Elapsed.TotalSeconds -ge $patience) { Set-Outcome $journal interrupted; return }
-        if ($clock.Elapsed.TotalSeconds -ge $Seconds) { Set-Outcome $journal $null; return }
+        if ($late) { Set-Outcome $Known $null; return }
         Start-Sleep -Milliseconds 500
     }
 }
 
 function Invoke-Restart_Status {
     Assert-Shape $Request 'of:s? wait:n'
-    Wait-Outcome $Request.of $Request.wait
+    Wait-Outcome $Request.of $Request.wait $null
 }
 
 function Assert-Restart {
@@ -1302,7 +1413,7 @@ function Assert-Restart {
 
 function Invoke-Restart {
     Assert-Restart
-    $Work = @{ Journal = $null; Clock = [Diagnostics.Stopwatch]::StartNew(); Failed = @(); Stop = @(); Start = @(); Need = @(); Unfinished = $false }
+    $Work = @{ Journal = $null; Clock = [Diagnostics.Stopwatch]::StartNew(); Failed = @(); Stop = @(); Start = @(); Need = @() }
     # Only the one who was asked has the text; it starts the worker, which has not.
     if (-not $Text) { Invoke-Worker; return }
     Enter-Lock $Request.lock_wait
@@ -1314,11 +1425,11 @@ function Invoke-Restart {
     }
     Assert-Window $Request.window
     $before = Get-Text (Open-Key $Own) journal
-    $Work.Journal = New-Journal (Get-Previous $journal)
+    $Work.Journal = New-Journal $journal
     if ($journal) { (Get-OwnKey '').SetValue('replaced', $before) }
     Save-Journal
     Invoke-Launch $before
-    Wait-Outcome $Request.run $Request.wait
+    Wait-Outcome $Request.run $Request.wait $Work.Journal
 }
 #endregion
 #region main
@@ -1338,7 +1449,7 @@ try {
 catch { $Answer.error = Get-Failure $_ }
 finally {
     if ($Target.Lock) { $Target.Lock.Close() }
-    Remove-PSDrive -Name winsock_proxy -Scope Global -Force -ErrorAction SilentlyContinue
+    if ($Target.Session) { Close-Session }
 }
 '---msexchange.winsock_proxy begin---'
 ConvertTo-Ascii $Answer

@@ -20,6 +20,9 @@ _TYPES: t.Final[Mapping[str, tuple[type, ...]]] = {
 }
 
 
+_GREATER: t.Final = re.compile(r">\d+")
+
+
 def _shown(value: t.Any) -> str:
     text = repr(value)
     return text if len(text) < 200 else text[:197] + "..."
@@ -32,6 +35,8 @@ def _same_scalar(expected: t.Any, found: t.Any) -> bool:
         return isinstance(found, _TYPES[expected]) and (expected == "bool" or not isinstance(found, bool))
     if isinstance(expected, str) and len(expected) > 2 and expected[0] == expected[-1] == "/":
         return isinstance(found, str) and re.fullmatch(expected[1:-1], found) is not None
+    if isinstance(expected, str) and _GREATER.fullmatch(expected):
+        return isinstance(found, (int, float)) and not isinstance(found, bool) and found > float(expected[1:])
     if isinstance(expected, bool) or isinstance(found, bool):
         return expected is found
     return bool(expected == found)
@@ -41,7 +46,8 @@ def differences(expected: t.Any, found: t.Any, where: str = "") -> Iterator[str]
     """Yield one line per difference.
 
     A mapping may have more keys than expected, a list may not have more items. ``ANY``, the name of a type
-    (``int number str bool list dict``) or ``/regular expression/`` stand for values that a case cannot know.
+    (``int number str bool list dict``), ``>number`` or ``/regular expression/`` stand for values that a case cannot
+    know.
 
     Args:
         expected: what the case says.
@@ -106,12 +112,12 @@ def state_differences(then: Mapping[str, t.Any], observed: Mapping[str, t.Any]) 
     Args:
         then: what the case says.
         observed: what the executor saw: ``files`` (path to ``{base64}``), ``services``, ``registry``, ``records``,
-            ``journal``, ``backups``, ``locked``.
+            ``journal``, ``backups``, ``locked``, ``access``.
     """
     yield from _file_differences(then.get("files", {}), observed["files"])
     yield from _directory_differences(then.get("directories", {}), observed["files"])
     for name, state in then.get("services", {}).items():
         yield from differences(state, _by_lower(observed["services"]).get(name.lower()), f"then.services.{name}")
-    for key in ("registry", "records", "journal", "backups", "locked"):
+    for key in ("registry", "records", "journal", "backups", "locked", "access"):
         if key in then:
             yield from differences(then[key], observed.get(key), f"then.{key}")

@@ -17,6 +17,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
 import typing as t
 from collections.abc import Iterator, Mapping, Sequence
@@ -123,12 +124,27 @@ class PwshExecutor:
     def _call(
         self, words: Sequence[str], stdin: str, *, allowed: Sequence[int] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            words, input=stdin, capture_output=True, text=True, timeout=SECONDS, cwd=self.work, check=False
-        )
+        # Files, not pipes: a worker, or what prepare leaves running, may keep them open for ever.
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+            ended = subprocess.run(
+                words,
+                input=stdin.encode("utf-8"),
+                stdout=out,
+                stderr=errors,
+                timeout=SECONDS,
+                cwd=self.work,
+                check=False,
+            )
+            done = subprocess.CompletedProcess(ended.args, ended.returncode, _text(out), _text(errors))
         if allowed is not None and done.returncode not in allowed:
             raise RuntimeError(f"{shlex.join(words)}: exit status {done.returncode}: {done.stderr.strip()}")
         return done
+
+
+def _text(file: t.IO[bytes]) -> str:
+    """What a program has printed; Windows prints in the console's OEM code page."""
+    file.seek(0)
+    return file.read().decode("utf-8", "replace")
 
 
 def problems(case: Case, mode: str, executor: Executor, *, now: float = LAB_NOW) -> list[str]:

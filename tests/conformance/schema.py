@@ -62,7 +62,7 @@ _SERVICE: t.Final = {
     "behaviour",
 }
 _BEHAVIOUR: t.Final = {"stop_ms", "start_ms", "stop", "start", "die_ms", "code"}
-_THEN: t.Final = {"files", "directories", "services", "registry", "records", "journal", "backups", "locked"}
+_THEN: t.Final = {"files", "directories", "services", "registry", "records", "journal", "backups", "locked", "access"}
 _REQUIRES: t.Final = ("real-windows",)
 
 

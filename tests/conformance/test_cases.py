@@ -74,6 +74,7 @@ def _requests(op: str) -> list[Mapping[str, t.Any]]:
         *(("inspect", key) for key in ("registry", "services", "files", "state", "backup", "events", "ports")),
         *(("apply", key) for key in ("files", "records", "lock_wait", "lock")),
         *(("restart", key) for key in ("services", "start", "dependents", "stop_timeout", "start_timeout", "settle")),
+        ("restart", "deadline"),
         *(
             ("restart", key)
             for key in ("wait", "lock_wait", "allow_disabled", "start_dependencies", "window", "finish")
@@ -92,7 +93,7 @@ def test_every_option_has_cases_with_different_values(op: str, key: str) -> None
     [
         *(("inspect", "files", key) for key in ("path", "beside", "root", "pointer", "content", "executables")),
         *(("inspect", "files", key) for key in ("name", "below", "max_bytes")),
-        *(("inspect", "ports", key) for key in ("port", "send")),
+        *(("inspect", "ports", key) for key in ("port", "send", "read_ms")),
         *(("apply", "files", key) for key in ("path", "expect_sha256", "content", "from_backup", "backup")),
         *(("apply", "files", "backup_path"), *(("apply", "records", key) for key in ("service", "loaded", "owned"))),
         *(("restart", "services", key) for key in ("name", "role", "depends_on", "file", "file_sha256", "loaded")),
@@ -172,6 +173,9 @@ def test_what_the_format_does_not_know_is_an_error(damage: Mapping[str, t.Any]) 
         (0, False, False),
         (None, "", False),
         (1.0, 1, True),
+        (">5", 5.5, True),
+        (">5", 5, False),
+        (">5", "6", False),
     ],
 )
 def test_comparison(expected: t.Any, found: t.Any, same: bool) -> None:

@@ -9,6 +9,8 @@ This proves what is sent to PowerShell, prepare and observe, and how their outpu
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import textwrap
 from pathlib import Path
@@ -45,11 +47,13 @@ print(json.dumps({"files": FILES, "services": {}, "registry": {}, "records": {},
 """
 
 
-def run(folder: Path, only: str, *, status: int = 0, files: str = "{}", more: tuple[str, ...] = ()) -> int:
+def run(
+    folder: Path, only: str, *, status: int = 0, files: str = "{}", more: tuple[str, ...] = (), prepare: str = PREPARE
+) -> int:
     """Run the chosen cases with this test's own programs in ``folder``."""
     programs = {
         "pwsh": PWSH,
-        "prepare": PREPARE.replace("STATUS", str(status)),
+        "prepare": prepare.replace("STATUS", str(status)),
         "observe": OBSERVE.replace("FILES", files),
     }
     arguments = ["--executor", "pwsh", "--only", only, "--work", str(folder), *more]
@@ -81,6 +85,27 @@ def test_computer_mode_needs_a_computer(tmp_path: Path, capsys: pytest.CaptureFi
 def test_a_case_that_needs_real_windows_is_not_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, "^computer-down$", more=("--computer", "REAL1")) == 0
     assert "0 passed, 0 failed, 1 not run" in capsys.readouterr().out
+
+
+def test_what_prepare_leaves_running_is_not_waited_for(tmp_path: Path) -> None:
+    child = "import os, signal; open('child', 'w').write(str(os.getpid())); signal.pause()"
+    script = f"""
+        import os, subprocess, sys
+        sys.stdin.read()
+        subprocess.Popen([sys.executable, "-c", {child!r}], stdin=subprocess.DEVNULL)
+        while not os.path.exists("child") or not open("child").read():
+            pass
+    """
+    try:
+        assert run(tmp_path, "^request-answer-head$", prepare=script) == 0
+    finally:
+        os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
+
+
+def test_what_is_no_unicode_on_standard_error_is_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prepare = "import os\nos.write(2, b'na\\x81w')\nraise SystemExit(77)\n"
+    assert run(tmp_path, "^request-answer-head$", prepare=prepare) == 0
+    assert "not run  request-answer-head [direct]: na\ufffdw" in capsys.readouterr().out
 
 
 def test_a_case_that_does_not_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,7 +33,7 @@ OPERATION_POINTS: t.Final = (
     *(f"inspect.{point}" for point in ("begin", "registry", "services", "files", "end")),
     *(f"apply.{point}" for point in ("begin", "locked", "compared", "backed_up", "recorded")),
     *("apply.file1.before", "apply.file1.after", "apply.file2.before", "apply.file2.after", "apply.end"),
-    *(f"restart.{point}" for point in ("begin", "checked", "launched")),
+    *(f"restart.{point}" for point in ("begin", "checked", "recorded", "launched")),
     *(f"worker.{point}" for point in ("begin", "finishing", "recorded", "stopping", "stop_sent", "stopped")),
     *(f"worker.{point}" for point in ("starting", "start_sent", "running", "settling")),
     *("restart_status.begin", "restart_status.end"),
@@ -122,9 +122,11 @@ def deny_path(_world: World, machine: Machine, *, path: str = BIN_FILE) -> Undo:
 
 
 @_fault
-def deny_key(_world: World, machine: Machine, *, key: str = KEY) -> Undo:
-    """Nobody may open the registry key or anything below."""
+def deny_key(_world: World, machine: Machine, *, key: str = KEY, seconds: float = 0.0) -> Undo:
+    """Nobody may open the registry key or anything below, for ever or for some seconds."""
     machine.registry.denied.add(key.lower())
+    if seconds:
+        machine.clock.call_later(seconds, lambda: machine.registry.denied.discard(key.lower()))
     return lambda: machine.registry.denied.discard(key.lower())
 
 
@@ -193,7 +195,7 @@ def service(
     start_ms: int = -1,
     code: int = 0,
 ) -> Undo:
-    """Change how a service behaves: stop ok|hang|refuse, start ok|fail|refuse|hang|die, times in milliseconds."""
+    """Change a service: stop ok|hang|ignore|refuse, start ok|fail|refuse|hang|die, times in milliseconds."""
     behaviour = machine.services.open(name).behaviour
     old = dict(vars(behaviour))
     behaviour.stop, behaviour.start, behaviour.code = stop, start, code or None

@@ -4,7 +4,8 @@
 """Restarts that end at every single place at which one can end, and what the next run makes of it.
 
 A first, undisturbed run counts the places: every named point of the worker, before and after each thing that it does,
-and every moment just before the journal is written. Then the restart is made once for each of them and cut there. The
+the moment at which the journal is there and the worker is not, and every moment just before the journal is written.
+Then the restart is made once for each of them and cut there. The
 next plain run has to end with exactly those services running that ran before, the one after that has nothing to do.
 Nothing is sampled.
 """
@@ -71,7 +72,7 @@ class Places:
 
     Args:
         cut: Number of the place; None: nowhere.
-        alone: Whether the worker goes alone and the controller lives on.
+        alone: Whether the worker goes alone and the controller lives on; only the worker's own places count then.
     """
 
     def __init__(self, server: Server, cut: int | None = None, *, alone: bool = False) -> None:
@@ -88,7 +89,7 @@ class Places:
         self.server.machine.registry.set = self._set  # type: ignore[method-assign]
 
     def _point(self, point: str, service: str) -> None:
-        if point.startswith("worker."):
+        if point.startswith("worker.") or (point == "restart.recorded" and not self._alone):
             self._at(f"{point} {service}".strip())
 
     def _write(self, key: str, name: str, data: t.Any, **more: t.Any) -> None:
@@ -107,9 +108,9 @@ class Places:
             raise Cut
 
 
-def places_of(scenario: Scenario, mode: str) -> list[str]:
+def places_of(scenario: Scenario, mode: str, *, alone: bool = False) -> list[str]:
     server = servers(scenario, mode)
-    places = Places(server)
+    places = Places(server, alone=alone)
     plain(server, scenario)
     places.stop()
     server.close()
@@ -223,7 +224,7 @@ def test_the_run_that_brings_them_back_may_be_cut_at_every_place_too(scenario: S
 def test_a_controller_that_lives_on_heals_a_cut_at_every_place_within_the_same_task(mode: str) -> None:
     scenario = SCENARIOS["directory-and-store"]
     wrong = []
-    for number, place in enumerate(places_of(scenario, mode)):
+    for number, place in enumerate(places_of(scenario, mode, alone=True)):
         server = servers(scenario, mode)
         before = running(server)
         places = Places(server, number, alone=True)
@@ -237,4 +238,127 @@ def test_a_controller_that_lives_on_heals_a_cut_at_every_place_within_the_same_t
         _written, second = plain(server, scenario)
         wrong += [f"{number} {place}: {text}" for text in complaints(server, scenario, before, second)]
         server.close()
+    assert wrong == []
+
+
+# -- a completion that does not last --------------------------------------------------------------------------------
+def dies_after_completion(scenario: Scenario, mode: str, number: int, service: str) -> Iterator[str]:
+    """Cut a run; in the next one a service dies as soon as it is up, in the one after that it does not."""
+    server = servers(scenario, mode)
+    before = running(server)
+    cut_at(server, scenario, number)
+    wait_for_launch(server, scenario)
+    # What the cut left on its way up or down comes to rest: it must be the next run that starts it.
+    server.sleep(60)
+    server.machine.services.open(service).behaviour.start = "die"
+    _written, second = plain(server, scenario)
+    server.sleep(60)
+    down = before - running(server)
+    if down != set(second.get("down") or ()) or bool(down) is not bool(second.get("failed")):
+        yield f"down are {sorted(down)}, told was {second.get('down')} ({second.get('msg')})"
+    if second.get("completed") and down & set(second["completed"]):
+        yield f"told as completed and down: {sorted(down & set(second['completed']))}"
+    server.machine.services.open(service).behaviour.start = "ok"
+    _written, third = plain(server, scenario)
+    yield from complaints(server, scenario, before, third)
+    server.close()
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("service", ["MSExchangeIS", "MSExchangeIMC"])
+def test_what_dies_after_it_was_brought_back_is_told_and_still_owed(mode: str, service: str) -> None:
+    wrong = []
+    for number, place in enumerate(places_of(TWO, mode)):
+        wrong += [f"{number} {place}: {text}" for text in dies_after_completion(TWO, mode, number, service)]
+    assert wrong == []
+
+
+# -- restarts by name -----------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Order:
+    """A restart that is asked for by name.
+
+    Attributes:
+        options: Of ``service_restart``.
+        stopped: Services that do not run before.
+        crashed: Services that are gone although what depends on them runs.
+        started: What runs afterwards and did not before.
+        left: What ran before and may be stopped afterwards.
+    """
+
+    options: Json
+    stopped: tuple[str, ...] = ()
+    crashed: tuple[str, ...] = ()
+    started: frozenset[str] = frozenset()
+    left: frozenset[str] = frozenset()
+
+
+ORDERS = {
+    "dependencies": Order(
+        {"names": ["MSExchangeIS"], "start_dependencies": True},
+        crashed=("MSExchangeDS",),
+        started=frozenset({"MSExchangeDS"}),
+    ),
+    "start": Order(
+        {"names": ["MSExchangeMTA", "MSExchangeES"], "start": True},
+        stopped=("MSExchangeES",),
+        started=frozenset({"MSExchangeES"}),
+    ),
+    "leave-stopped": Order(
+        {"names": ["MSExchangeIS"], "dependents": "leave_stopped"}, left=frozenset({"MSExchangeES", "MSExchangeIMC"})
+    ),
+}
+
+
+def ordered(order: Order, mode: str) -> Server:
+    server = servers(Scenario({}, frozenset(), ("ES",), order.stopped), mode)
+    for name in order.crashed:
+        server.machine.services.crash(name)
+    return server
+
+
+def cut_order(order: Order, mode: str, number: int | None) -> tuple[Server, list[str], set[str]]:
+    """Make a restart and cut it at a place; returns the server, the places up to there, and what ran before."""
+    server = ordered(order, mode)
+    before = running(server)
+    places = Places(server, number)
+    with contextlib.suppress(ControllerGone):
+        server.service_restart(**order.options)
+    places.stop()
+    return server, places.seen, before
+
+
+def order_complaints(order: Order, mode: str, number: int, *, decided: bool) -> Iterator[str]:
+    server, _places, before = cut_order(order, mode, number)
+    server.sleep(61)
+    restarted = server.service_restart(**order.options)
+    server.sleep(60)
+    now = running(server)
+    if restarted.get("failed"):
+        yield f"the next run failed: {restarted['msg']}"
+    if not before - order.left <= now or not order.started <= now:
+        yield f"down: {sorted((before | order.started) - now)}"
+    if now - before - order.started:
+        yield f"up: {sorted(now - before)}"
+    if decided and order.left & now:
+        yield f"was to stay down: {sorted(order.left & now)}"
+    journal = server.journal()
+    if journal is None or journal["phase"] != "done":
+        yield f"the journal says {journal and journal['phase']}"
+    server.close()
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", ORDERS)
+def test_a_restart_by_name_may_be_cut_at_every_place(mode: str, name: str) -> None:
+    order = ORDERS[name]
+    server, places, _before = cut_order(order, mode, None)
+    server.close()
+    assert "restart.recorded" in places
+    # From the first start on it is written down who was to stay down.
+    first = next(number for number, place in enumerate(places) if place.startswith("worker.starting"))
+    wrong = []
+    for number, place in enumerate(places):
+        found = order_complaints(order, mode, number, decided=bool(order.left) and number >= first)
+        wrong += [f"{number} {place}: {text}" for text in found]
     assert wrong == []

@@ -38,7 +38,8 @@ class Behaviour:
 
     Attributes:
         stop_ms, start_ms: Simulated milliseconds in the pending state.
-        stop: ``ok``, ``hang`` (stays StopPending for ever) or ``refuse`` (the control fails with ``code``).
+        stop: ``ok``, ``hang`` (stays StopPending for ever), ``ignore`` (takes the control and goes on running) or
+            ``refuse`` (the control fails with ``code``).
         start: ``ok``, ``fail`` (back to Stopped), ``refuse`` (the call fails with ``code``), ``hang`` (stays
             StartPending for ever) or ``die`` (Running, and gone after ``die_ms``).
         code: Win32 code of a refusal or failure.
@@ -178,6 +179,8 @@ class ServiceManager:
         """Send the stop control; the service is StopPending when this returns."""
         service = self.open(name)
         self._check_stop(service)
+        if service.behaviour.stop == "ignore":
+            return
         self._enter(service, "stop_pending")
         if service.behaviour.stop != "hang":
             self._later(service, service.behaviour.stop_ms, lambda: self._gone(service))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 import typing as t
 from dataclasses import dataclass, field
 
@@ -96,8 +95,6 @@ class Application:
                 raise TargetFailure("bad_request", "content is no base64", key="content") from error
         if item["from_backup"] is None:
             return None
-        if re.fullmatch(r"[0-9a-f]{64}", item["from_backup"]) is None:
-            raise TargetFailure("bad_request", "this is no sha256", key="sha256")
         data = self.store.backup(item["from_backup"])
         if data is None:
             raise TargetFailure("backup_missing", "there is no such backup", sha256=item["from_backup"])

@@ -8,11 +8,11 @@ from __future__ import annotations
 import base64
 import typing as t
 
-from ..machines.errors import WindowsFailure
+from ..machines.errors import INVALID_NAME, WindowsFailure
 from ..machines.files import split
 from ..machines.machine import Event
 from ..machines.services import Service
-from .failures import Json, TargetFailure
+from .failures import Json, TargetFailure, file_failure
 from .ini import profile_value
 from .scene import Scene, sha256
 from .state import Store, lock_holder, process_json, visible_process
@@ -75,9 +75,12 @@ class Inspection:
         related += [other for other in manager.closure(named + related, manager.dependencies) if other not in related]
         related = [service for service in related if service not in named]
         answer = [self._service(service, named=True) if service else _missing(name) for name, service in asked]
-        return answer + [
-            self._service(service, named=False) for service in sorted(related, key=lambda one: one.name.lower())
-        ]
+        others = [self._service(service, named=False) for service in related]
+        known = {row["name"].lower() for row in answer + others}
+        wanted = [name for service in named + related if not service.driver for name in service.depends_on]
+        absent = {name.lower(): name for name in reversed(wanted) if name.lower() not in known}
+        others += [{**_missing(name), "named": False} for name in absent.values()]
+        return answer + sorted(others, key=lambda row: str(row["name"]).lower())
 
     def _service(self, service: Service, *, named: bool) -> Json:
         entry = {**_missing(service.name), "exists": True, "named": named, "start_type": service.start_type}
@@ -103,7 +106,7 @@ class Inspection:
         for name in item["beside"]:
             service = self.server.services.find(name)
             directory = split(self.server.expand(service.image or ""))[0] if service else ""
-            if directory and self.server.files.is_dir(directory):
+            if directory[1:2] == ":" and self.server.files.is_dir(directory):
                 return f"{directory}\\{item['name']}", "service"
         root = self.values.get(item["root"]) if item["root"] else None
         if root:
@@ -161,6 +164,8 @@ class Inspection:
 
     async def _content(self, answer: Json, item: Json, path: str) -> None:
         files = self.server.files
+        if path[1:3] != ":\\":
+            raise file_failure(WindowsFailure(INVALID_NAME), files, path)
         if not answer["directory_exists"]:
             return
         node = files.node(path)
@@ -233,7 +238,9 @@ class Inspection:
             return {**answer, "error": "connection refused"}
         sent = None if item["send"] is None else base64.b64decode(item["send"])
         greeting = (await port.converse(sent))[:GREETING_BYTES]
-        return {**answer, "connected": True, "greeting": base64.b64encode(greeting).decode() if greeting else None}
+        if not greeting:
+            return {**answer, "connected": True, "error": "nothing came in time"}
+        return {**answer, "connected": True, "greeting": base64.b64encode(greeting).decode()}
 
 
 def _missing(name: str) -> Json:

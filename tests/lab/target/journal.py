@@ -15,6 +15,7 @@ from .state import KEY, Store
 STALE_S: t.Final = 24 * 3600
 # Steps after which a service may be down through this run.
 FINISHABLE: t.Final = ("stopping", "stopped", "starting", "hung", "failed")
+_ROW_KEYS: t.Final = ("name", "role", "depends_on", "file", "file_sha256", "loaded")
 _SHAPE: t.Final[t.Mapping[str, type | tuple[type, ...]]] = {
     "version": int,
     "run": str,
@@ -30,11 +31,16 @@ _SHAPE: t.Final[t.Mapping[str, type | tuple[type, ...]]] = {
 def new_entry(item: Json) -> Json:
     """A service's entry before anything is known of it."""
     seen = ("before", "after", "process_before", "process_after", "process_source", "stop_ms", "start_ms")
-    asked = {key: item[key] for key in ("name", "role", "depends_on", "file", "file_sha256", "loaded")}
-    return {**asked, **dict.fromkeys((*seen, "step", "error"))}
+    asked = {key: item[key] for key in _ROW_KEYS}
+    return {**asked, "ran": False, **dict.fromkeys((*seen, "step", "error"))}
 
 
-def new_journal(scene: Scene, boot: str, services: list[Json], previous: Json | None) -> Json:
+def ran(entry: Json) -> bool:
+    """Whether a service ran before the restart that stopped it: this one, or one that this one finishes."""
+    return bool(entry.get("ran", entry.get("before") == "running"))
+
+
+def new_journal(scene: Scene, boot: str, services: list[Json]) -> Json:
     now = scene.clock.now()
     return {
         "version": 1,
@@ -55,7 +61,7 @@ def new_journal(scene: Scene, boot: str, services: list[Json], previous: Json | 
         "timeline": [],
         "left_alone": [],
         "finished": [],
-        "previous": previous,
+        "previous": None,
     }
 
 
@@ -63,23 +69,72 @@ def check_journal(journal: Json) -> None:
     """Raise ``journal_corrupt`` for a journal that does not have the protocol's shape."""
     if not all(isinstance(journal.get(key), kind) for key, kind in _SHAPE.items()):
         raise TargetFailure("journal_corrupt", "the journal has not the shape of one", key=KEY + "\\journal")
+    if not all(isinstance(row, dict) and set(_ROW_KEYS) <= set(row) for row in journal["services"]):
+        raise TargetFailure(
+            "journal_corrupt", "a service of the journal has not the shape of one", key=KEY + "\\journal"
+        )
 
 
-def previous_of(journal: Json | None) -> Json | None:
-    """What a later run has to know of an unfinished journal, with what that one had inherited itself."""
-    if journal is None or journal["phase"] == "done":
-        return None
-    ours = [entry for entry in journal["services"] if entry["before"] == "running"]
-    own = [entry for entry in ours if entry["step"] in FINISHABLE]
-    names = {entry["name"] for entry in journal["services"]}
-    inherited = (journal.get("previous") or {}).get("services") or []
-    untouched = journal["phase"] in ("launching", "finishing")
-    return {
-        **{key: journal.get(key) for key in ("run", "who", "began", "boot")},
-        "services": [entry for entry in inherited if untouched or entry["name"] not in names] + own,
-        "recorded": [entry for entry in journal["services"] if entry["step"] == "recorded"],
-        "down": [],
-    }
+class Inheritance:
+    """What an unfinished journal leaves to the run that replaces it.
+
+    Either that run owes it now (its services are among the new journal's own), or it is only told in ``previous``.
+    """
+
+    def __init__(self, scene: Scene, old: Json, finish: str) -> None:
+        self.manager = scene.server.services
+        self.old = old
+        self.any = finish == "any"
+
+    def pass_on(self, journal: Json) -> None:
+        """Add it to the journal of the next run."""
+        if self.old["phase"] == "done":
+            return
+        up = [row for row in self.old["services"] if ran(row)]
+        owed = [row for row in up if row["step"] in FINISHABLE]
+        told = (self.old.get("previous") or {}).get("services") or []
+        fresh = self._fresh(journal)
+        if not self.any and (told or not fresh):
+            journal["previous"] = self._told(
+                self.old["previous"] if fresh else self.old, told + ([] if fresh else owed)
+            )
+        if fresh:
+            stopped = [row["name"] for row in up if row["step"] == "recorded" and self._state(row) == "stopped"]
+            journal["left_alone"] = stopped
+            journal["services"] = _merged((told if self.any else []) + owed, journal["services"])
+
+    def _fresh(self, journal: Json) -> bool:
+        same_boot = self.old.get("boot") == journal["boot"]
+        return self.any or (same_boot and abs(journal["began"] - self.old["began"]) < STALE_S)
+
+    def _told(self, of: Json, rows: list[Json]) -> Json:
+        down = [row["name"] for row in rows if self._state(row) not in ("running", "missing")]
+        return {**{key: of.get(key) for key in ("run", "who", "began", "boot")}, "down": down, "services": rows}
+
+    def _state(self, row: Json) -> str:
+        service = self.manager.find(row["name"])
+        return "missing" if service is None else service.state
+
+
+def _merged(owed: list[Json], asked: list[Json]) -> list[Json]:
+    """Services of an earlier run and of this one, each once, dependencies first."""
+    rows = {row["name"].lower(): row for row in asked}
+    earlier: list[str] = []
+    for row in owed:
+        key = row["name"].lower()
+        if key not in rows:
+            earlier.append(key)
+            rows[key] = new_entry(row)
+        # What the request says of its file is newer than what the journal says.
+        rows[key].update(ran=True, step=row["step"])
+    waiting = earlier + [row["name"].lower() for row in asked]
+    order: list[Json] = []
+    while waiting:
+        ready = (key for key in waiting if not any(name.lower() in waiting for name in rows[key]["depends_on"]))
+        key = next(ready, waiting[0])
+        waiting.remove(key)
+        order.append(rows[key])
+    return order
 
 
 @dataclass
@@ -119,12 +174,18 @@ class Journal:
 def done_answer(scene: Scene, journal: Json, *, outcome: str) -> Json:
     """The answer of a run that has ended."""
     manager = scene.server.services
-    down = [
-        entry["name"]
+    states = {
+        entry["name"]: "missing" if (found := manager.find(entry["name"])) is None else found.state
         for entry in journal["services"]
-        if entry["before"] == "running" and ((found := manager.find(entry["name"])) is None or found.state != "running")
-    ]
-    answer = {"done": True, "outcome": outcome, "previous": journal["previous"], "down": down, **_so_far(journal)}
+    }
+    if journal["outcome"] is None:
+        # A worker that is gone has not looked.
+        for entry in journal["services"]:
+            entry["after"] = entry["after"] if entry["before"] is None else states[entry["name"]]
+    down = [entry["name"] for entry in journal["services"] if ran(entry) and states[entry["name"]] != "running"]
+    told = journal["previous"]
+    previous = None if told is None else {key: told[key] for key in ("run", "who", "began", "down")}
+    answer = {"done": True, "outcome": outcome, "previous": previous, "down": down, **_so_far(journal)}
     if journal["error"] is not None:
         answer["error"] = journal["error"]
     return answer

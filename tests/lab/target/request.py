@@ -44,8 +44,12 @@ def _digest(value: t.Any) -> bool:
     return _text(value) and _SHA256.fullmatch(value) is not None
 
 
+def _service(value: t.Any) -> bool:
+    return _text(value) and re.fullmatch(r"[^\\/]+", value) is not None
+
+
 def _time(value: t.Any) -> bool:
-    return _text(value) and re.fullmatch(r"\d\d:\d\d", value) is not None
+    return _text(value) and re.fullmatch(r"(?:[01]\d|2[0-3]):[0-5]\d", value) is not None
 
 
 def _one_of(*values: str) -> Check:
@@ -119,7 +123,7 @@ _ITEMS: t.Final[dict[tuple[str, str], dict[str, Check]]] = {
         "backup": _one_of("store", "beside", "none"),
         "backup_path": _or_null(_text),
     },
-    ("apply", "records"): {"service": _text, "loaded": _or_null(_text), "wanted": _or_null(_text), "owned": _text},
+    ("apply", "records"): {"service": _service, "loaded": _or_null(_text), "wanted": _or_null(_text), "owned": _text},
     ("restart", "services"): {
         "name": _text,
         "role": _one_of("root", "dependent"),
@@ -162,7 +166,7 @@ def _check_change(item: Json) -> None:
     """What the keys of one file of ``apply`` ask of each other."""
     content, saved = item["content"], item["from_backup"]
     wrong = {
-        "from_backup": content is not None and saved is not None,
+        "from_backup": saved is not None and (content is not None or not _digest(saved)),
         "expect_sha256": content is None and saved is None and item["expect_sha256"] is None,
         "backup_path": item["backup"] == "beside" and not item["backup_path"],
     }

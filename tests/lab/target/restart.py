@@ -9,9 +9,10 @@ import json
 import typing as t
 from datetime import datetime, timezone
 
+from ..machines.errors import RegistryFailure
 from ..machines.machine import Machine
 from .failures import Json, TargetFailure
-from .journal import check_journal, done_answer, new_journal, previous_of, waiting_answer
+from .journal import Inheritance, check_journal, done_answer, new_journal, waiting_answer
 from .scene import HOME, Scene
 from .state import KEY, Lock, Store
 from .worker import Worker
@@ -61,14 +62,17 @@ class Restart:
             old = self._old_journal()
             self._window()
             await self.scene.point("checked")
-            journal = new_journal(self.scene, self.store.ensure_boot(), self.request["services"], previous_of(old))
+            journal = new_journal(self.scene, self.store.ensure_boot(), self.request["services"])
+            if old is not None:
+                Inheritance(self.scene, old, self.request["finish"]).pass_on(journal)
             self.store.keep_replaced()
             self.store.write_journal(journal)
+            await self.scene.point("recorded")
         finally:
             lock.release()
         await self._launch(Worker(self.scene, self.request, journal), old)
         await self.scene.point("launched")
-        return await wait_for_end(self.scene, self.scene.run, self.request["wait"])
+        return await wait_for_end(self.scene, self.scene.run, self.request["wait"], journal)
 
     def _old_journal(self) -> Json | None:
         old = self.store.journal()
@@ -142,16 +146,29 @@ def _of_replaced(scene: Scene, run: str | None) -> Json:
     return done_answer(scene, journal, outcome=journal["outcome"] or "interrupted")
 
 
-async def wait_for_end(scene: Scene, run: str | None, wait_s: float) -> Json:
-    """Poll the journal until its run has ended, at most so many seconds."""
+async def wait_for_end(scene: Scene, run: str | None, wait_s: float, known: Json | None = None) -> Json:
+    """Poll the journal until its run has ended, at most so many seconds.
+
+    A read that fails says nothing about the worker: then what was known last is told.
+    """
     store, lock = Store(scene.server), Lock(scene)
     deadline = scene.clock.elapsed() + wait_s
     held = scene.clock.elapsed()
     while True:
-        journal = store.journal()
+        try:
+            journal = store.journal()
+        except RegistryFailure:
+            held = scene.clock.elapsed()
+            if held >= deadline:
+                if known is None:
+                    raise
+                return waiting_answer(known)
+            await scene.clock.sleep(min(POLL_S, deadline - held))
+            continue
         if journal is None or (run is not None and journal.get("run", run) != run):
             return _of_replaced(scene, run)
         check_journal(journal)
+        known = journal
         if journal["outcome"] is not None:
             return done_answer(scene, journal, outcome=journal["outcome"])
         now = scene.clock.elapsed()

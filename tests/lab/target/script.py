@@ -44,6 +44,7 @@ def _tight(line: str) -> str:
 def _without_air(piece: str) -> str:
     piece = re.sub(r" +}", "}", re.sub(r"([{;,]) +", r"\1", piece))
     piece = re.sub(r" (\+?=|\|) ", r"\1", piece).replace(") {", "){")
+    piece = re.sub(r"(?<=}) (?=(?:else|elseif|catch|finally)\b)", "", piece)
     return re.sub(r"\b(?:(if|elseif|foreach|while|for|catch) (?=\()|(else|try|catch|finally) (?={))", r"\1\2", piece)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import typing as t
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ RECORDS: t.Final = KEY + "\\records"
 BOOT: t.Final = KEY + "\\boot"
 KEPT_BACKUPS: t.Final = 10
 LOCK_PAUSE_S: t.Final = 0.2
+_INDEX_LINE: t.Final = re.compile(r"\d+(?:\.\d+)?\|[0-9a-f]{64}\|.+")
+_PROCESS: t.Final = re.compile(r"(\d{1,9})@(\d+(?:\.\d+)?)")
 _RECORD_VALUES: t.Final = ("loaded", "wanted", "owned", "process", "file")
 
 
@@ -165,7 +168,7 @@ class Store:
         """Lines of the backup index as [saved, sha256, path], oldest first."""
         value = self.registry.get(KEY, "backups")
         lines = value.data if value is not None and isinstance(value.data, list) else []
-        return [line.split("|", 2) for line in lines if line.count("|") >= 2]
+        return [line.split("|", 2) for line in lines if _INDEX_LINE.fullmatch(line)]
 
     def remember(self, digest: str, path: str, saved: float) -> None:
         """Add a line to the index, and let go what is too old."""
@@ -191,10 +194,8 @@ def format_process(process: Process | None) -> str:
 
 
 def parse_process(text: str) -> Json | None:
-    number_text, dummy, started = text.partition("@")
-    if not started:
-        return None
-    return {"id": int(number_text), "started": float(started)}
+    match = _PROCESS.fullmatch(text)
+    return None if match is None else {"id": int(match[1]), "started": float(match[2])}
 
 
 @dataclass

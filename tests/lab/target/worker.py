@@ -16,13 +16,12 @@ from ..machines.errors import (
 )
 from ..machines.services import Service, State
 from .failures import Json, TargetFailure, denied, windows_failure
-from .journal import FINISHABLE, STALE_S, Journal, new_entry
+from .journal import FINISHABLE, Journal, new_entry, ran
 from .scene import Scene, sha256
 from .state import Lock, Store, format_process, process_json, visible_process
 
 LOCK_WAIT_S: t.Final = 30.0
 RETRY_S: t.Final = 0.5
-SHORTEST_LIMIT_S: t.Final = 1.0
 _BUSY_CODES: t.Final = (SERVICE_CANNOT_ACCEPT_CTRL, INVALID_SERVICE_CONTROL)
 _CALM: t.Final = ("running", "stopped", "missing")
 Names: t.TypeAlias = set[str]
@@ -43,7 +42,6 @@ class Worker:
         self.store = Store(scene.server)
         self.began = scene.clock.elapsed()
         self.failed: Names = set()
-        self.owed: list[Json] = []
 
     async def run(self) -> None:
         lock = Lock(self.scene)
@@ -53,7 +51,9 @@ class Worker:
             current = self.store.journal()
             if current is None or current["run"] != self.scene.run or current["phase"] != "launching":
                 return
-            await self._guarded_work()
+            await self._guarded(self._work())
+            # After a failure as well: what was started has to stay up.
+            await self._guarded(self._settle())
             self._complete()
         except Cut:
             pass  # nobody is left who could write anything
@@ -63,9 +63,9 @@ class Worker:
         finally:
             lock.release()
 
-    async def _guarded_work(self) -> None:
+    async def _guarded(self, work: t.Coroutine[t.Any, t.Any, None]) -> None:
         try:
-            await self._work()
+            await work
         except TargetFailure as failure:
             if failure.code == "computer_unreachable":
                 raise
@@ -90,45 +90,40 @@ class Worker:
             self.journal.write(phase="stopping")
             await self._stop_all(stop)
         back = self._returning(stop, start)
-        self.owed = back
         if back:
             self.journal.write(phase="starting")
             await self._start_all(back)
-        await self._settle(need + back)
 
     # finishing what an earlier run left
     async def _finish_previous(self) -> None:
-        previous = self.journal.data["previous"]
-        if previous is None:
-            return
-        for entry in previous["services"]:
-            await self._until_calm(entry["name"])
-        down = [entry for entry in previous["services"] if self._state(entry["name"]) == "stopped"]
-        hanging = [entry["name"] for entry in previous["services"] if self._state(entry["name"]) not in _CALM]
-        self.journal.data["left_alone"] = [
-            entry["name"] for entry in previous["recorded"] if self._state(entry["name"]) == "stopped"
+        """Start what an earlier run has left down; nothing is stopped for it."""
+        owed = [entry for entry in self.journal.services if entry["ran"]]
+        rising = [entry for entry in [await self._met(entry) for entry in owed] if entry is not None]
+        asked = {item["name"].lower() for item in self.request["services"]}
+        self.journal.data["services"] = [
+            entry for entry in self.journal.services if entry["ran"] or entry["name"].lower() in asked
         ]
-        if self._continues(previous):
-            self._give_up(hanging)
-            self.owed = [entry for entry in down if not self._disabled(entry["name"])]
-            await self._start_all(self.owed)
-            self.journal.data["finished"] = [entry["name"] for entry in self.owed if entry["name"] not in self.failed]
-        previous["down"] = [entry["name"] for entry in down if self._state(entry["name"]) != "running"]
+        await self._start_all(rising)
+        self.journal.data["finished"] = [entry["name"] for entry in rising if entry["name"] not in self.failed]
         self.journal.write()
 
-    def _give_up(self, hanging: list[str]) -> None:
-        """What depends on a service that did not come to rest is not tried."""
-        for name in hanging:
-            self.failed.add(name)
-            state = self._state(name)
-            failure = TargetFailure("service_pending", f"the service stays {state}", service=name, state=state)
-            self.journal.fail(None, "", failure)
-
-    def _continues(self, previous: Json) -> bool:
-        if self.request["finish"] == "any":
-            return True
-        age = abs(self.scene.clock.now() - previous["began"])
-        return bool(previous["boot"] == self.journal.data["boot"] and age < STALE_S)
+    async def _met(self, entry: Json) -> Json | None:
+        """How a service of an earlier run is found once it has come to rest; returned when it is to be started."""
+        await self._until_calm(entry["name"])
+        state = self._state(entry["name"])
+        if state in ("running", "missing"):
+            # Somebody else has ended that.
+            entry.update(ran=False, step=None)
+            return None
+        entry.update(before=state, after=state, process_source="unknowable")
+        if state == "stopped":
+            return None if self._disabled(entry["name"]) else entry
+        # What depends on a service that did not come to rest is not tried.
+        self.failed.add(entry["name"])
+        failure = TargetFailure("service_pending", f"the service stays {state}", service=entry["name"], state=state)
+        entry["error"] = failure.as_json()
+        self.journal.fail(None, "", failure)
+        return None
 
     # the plan
     async def _plan(self) -> tuple[list[Json], list[Json], list[Json]]:
@@ -138,14 +133,15 @@ class Worker:
             TargetFailure: Why nothing may be stopped.
         """
         entries = self.journal.services
+        for item in self.request["services"]:
+            if self.manager.find(item["name"]) is None:
+                raise TargetFailure("service_missing", "there is no such service", service=item["name"])
         for entry in entries:
-            if self.manager.find(entry["name"]) is None:
-                raise TargetFailure("service_missing", "there is no such service", service=entry["name"])
-        for entry in entries:
-            await self._look(entry)
+            if not entry["ran"]:
+                await self._look(entry)
         stop = self._affected(entries)
         asked = {name.lower() for name in self.request["start"]}
-        start = [entry for entry in entries if entry["name"].lower() in asked and entry["before"] != "running"]
+        start = [entry for entry in entries if entry["name"].lower() in asked and not self._up(entry)]
         need = self._needed(stop + start, {entry["name"].lower() for entry in stop} | asked)
         self._refuse(stop, start, need)
         missing = [self._dependency(name) for name in need]
@@ -157,7 +153,8 @@ class Worker:
         """Wait until a service has settled, and note how it is."""
         service = self.manager.open(entry["name"])
         await self._until_calm(service.name)
-        entry["before"] = service.state
+        entry["before"] = entry["after"] = service.state
+        entry["ran"] = service.state == "running"
         if service.state not in ("running", "stopped"):
             raise TargetFailure(
                 "service_pending", f"the service stays {service.state}", service=service.name, state=service.state
@@ -168,13 +165,16 @@ class Worker:
 
     def _affected(self, entries: list[Json]) -> list[Json]:
         """Running roots, and what runs and depends on them; a root that was just started has read its file."""
-        up = [entry for entry in entries if entry["before"] == "running"]
+        up = [entry for entry in entries if self._up(entry)]
         finished = self.journal.data["finished"]
         names = {entry["name"].lower() for entry in up if entry["role"] == "root" and entry["name"] not in finished}
         for entry in entries:
             if names & {name.lower() for name in entry["depends_on"]}:
                 names.add(entry["name"].lower())
         return [entry for entry in up if entry["name"].lower() in names]
+
+    def _up(self, entry: Json) -> bool:
+        return bool(entry["before"] == "running" or entry["name"] in self.journal.data["finished"])
 
     def _needed(self, touched: list[Json], rising: Names) -> list[str]:
         names = [name for entry in touched for name in entry["depends_on"]]
@@ -188,17 +188,18 @@ class Worker:
                     raise TargetFailure("service_disabled", "the service is Disabled", service=name)
         for entry in stop:
             self._refuse_graph(entry, {other["name"].lower() for other in stop})
-        for entry in [] if self.request["start_dependencies"] else stop + start:
+        for entry in stop + start:
             for name in entry["depends_on"]:
-                if name in need:
-                    state = self._state(name)
+                state = self._state(name)
+                if name in need and (state == "missing" or not self.request["start_dependencies"]):
                     raise TargetFailure(
                         "dependency_down", f"{name} is {state}", service=entry["name"], dependency=name, state=state
                     )
 
     def _refuse_graph(self, entry: Json, stopping: Names) -> None:
         if entry["role"] != "root" and self.request["dependents"] == "fail":
-            raise _graph_changed(entry["depends_on"][0], entry["name"])
+            below = next(name for name in entry["depends_on"] if name.lower() in stopping)
+            raise _graph_changed(below, entry["name"])
         service = self.manager.open(entry["name"])
         for other in self.manager.closure([service], self.manager.dependents):
             if other.state != "stopped" and other.name.lower() not in stopping:
@@ -207,7 +208,7 @@ class Worker:
     def _dependency(self, name: str) -> Json:
         nothing: Json = {"depends_on": [], "file": None, "file_sha256": None, "loaded": None}
         entry = new_entry({"name": name, "role": "dependency", **nothing})
-        entry["before"] = "stopped"
+        entry["before"] = entry["after"] = self._state(name)
         self.journal.services.insert(0, entry)
         return entry
 
@@ -257,10 +258,11 @@ class Worker:
     def _returning(self, stop: list[Json], start: list[Json]) -> list[Json]:
         """What has to run again; after a failure everything that was stopped, and nothing that was not running."""
         whole = self.journal.data["error"] is None
-        back = [entry for entry in stop if entry["step"] == "stopped"]
         if whole and self.request["dependents"] == "leave_stopped":
-            back = [entry for entry in back if entry["role"] == "root"]
-        wanted = back + (start if whole else [])
+            for entry in stop:
+                if entry["role"] != "root":
+                    self.journal.step(entry, "left")
+        wanted = [entry for entry in stop if entry["step"] == "stopped"] + (start if whole else [])
         return [entry for entry in self.journal.services if entry in wanted and not self._disabled(entry["name"])]
 
     async def _start_all(self, entries: list[Json]) -> None:
@@ -279,7 +281,7 @@ class Worker:
 
     async def _start(self, entry: Json) -> None:
         service = self.manager.open(entry["name"])
-        limit = self._limit(self.request["start_timeout"])
+        limit = float(self.request["start_timeout"])
         before = self._file(entry)
         self.journal.step(entry, "starting", limit_s=limit)
         begun = self.scene.clock.elapsed()
@@ -348,40 +350,54 @@ class Worker:
         self.store.write_record(service.name, values)
 
     # the end
-    async def _settle(self, entries: list[Json]) -> None:
-        """Seconds after the last start, every service must still run in the same process."""
-        running = [entry for entry in entries if entry["step"] == "running"]
+    async def _settle(self) -> None:
+        """Seconds after the last start, everything that was started must still run, in the same process."""
+        running = [
+            entry for entry in self.journal.services if entry["step"] == "running" and entry["start_ms"] is not None
+        ]
         if not running:
             return
         self.journal.write(phase="settling")
         await self.scene.point("settling")
         await self.scene.clock.sleep(self.request["settle"])
         for entry in running:
-            service = self.manager.open(entry["name"])
-            process = process_json(visible_process(self.scene, service))
-            if service.state != "running" or process != entry["process_after"]:
+            await self._until_calm(entry["name"], 5.0)
+            if not self._same(entry):
                 failure = TargetFailure(
-                    "died", f"{service.name} did not stay up", service=service.name, state=service.state
+                    "died", f"{entry['name']} did not stay up", service=entry["name"], state=self._state(entry["name"])
                 )
+                finished = self.journal.data["finished"]
+                self.journal.data["finished"] = [name for name in finished if name != entry["name"]]
                 self.journal.fail(entry, "failed", failure)
 
-    def _complete(self) -> None:
-        """Write the end; the journal stays unfinished while something that this run stopped is not running."""
-        data = self.journal.data
-        seen = [entry for entry in data["services"] if entry["before"] is not None]
-        for entry in seen:
-            entry["after"] = self._state(entry["name"])
-        changed = any(entry["stop_ms"] is not None or entry["start_ms"] is not None for entry in seen)
-        hung = [entry for entry in data["services"] if entry["step"] in ("stopping", "hung")]
-        down = [entry for entry in self.owed + hung if self._state(entry["name"]) != "running"]
-        if not any(entry["step"] in FINISHABLE for entry in down):
-            data["phase"] = "done"
-        good = "restarted" if changed or data["finished"] else "nothing"
-        self.journal.write(outcome="failed" if data["error"] is not None else good)
+    def _same(self, entry: Json) -> bool:
+        """Whether a service runs, and in no other process as far as both are known."""
+        service = self.manager.find(entry["name"])
+        if service is None or service.state != "running":
+            return False
+        process = process_json(visible_process(self.scene, service))
+        return process is None or entry["process_after"] is None or process == entry["process_after"]
 
-    async def _until_calm(self, name: str) -> None:
+    def _complete(self) -> None:
+        """Write the end; the journal stays unfinished while something is down through this run or those before it."""
+        data = self.journal.data
+        for entry in data["services"]:
+            if entry["before"] is not None:
+                entry["after"] = self._state(entry["name"])
+        if not any(self._owed(entry) for entry in data["services"]):
+            data["phase"] = "done"
+        times = [entry[key] for entry in data["services"] for key in ("stop_ms", "start_ms")]
+        changed = data["finished"] or any(time is not None for time in times)
+        good = "restarted" if changed else "nothing"
+        self.journal.write(outcome="failed" if data["error"] is not None else good, service=None, step=None)
+
+    def _owed(self, entry: Json) -> bool:
+        down = self._state(entry["name"]) not in ("running", "missing") and not self._disabled(entry["name"])
+        return ran(entry) and entry["step"] in FINISHABLE and down
+
+    async def _until_calm(self, name: str, limit: float | None = None) -> None:
         """Wait while a service is on its way down or up."""
-        limit = self._limit(self.request["stop_timeout"])
+        limit = self._limit(self.request["stop_timeout"]) if limit is None else limit
         await self.manager.changed.until(self.scene.clock, lambda: self._state(name) in _CALM, limit)
 
     # small questions
@@ -394,9 +410,9 @@ class Worker:
         return service is not None and service.start_type == "disabled"
 
     def _limit(self, own_s: float) -> float:
-        """A step's own limit, cut by what is left of the whole run."""
+        """A step's own limit, cut by what is left of the whole run; what comes back has its own limit whole."""
         left = float(self.request["deadline"]) - (self.scene.clock.elapsed() - self.began)
-        return max(min(own_s, left), SHORTEST_LIMIT_S)
+        return max(min(own_s, left), 0.0)
 
     def _since(self, begun: float) -> int:
         return round((self.scene.clock.elapsed() - begun) * 1000)
