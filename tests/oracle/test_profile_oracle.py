@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._listeners import LISTENERS
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import _ini as ini
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import _task_wspcfg
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._ini_text import CODECS
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._wspcfg import PORTS
-from tests.oracle.oracle import Oracle, Unavailable, missing_tools
+from tests.oracle.oracle import Oracle, Unavailable, code_page_tables, missing_tools
 from tests.oracle.strategies import Grammar, edits, encoded, with_noise
 from tests.support.inspections import Described, Replay, session
 
@@ -33,7 +34,8 @@ FACTOR = int(os.environ.get("WSP_ORACLE_FACTOR", "1"))
 PROFILE_BLANKS = " \t\n\v\f\r\x1a"
 CP1252 = Grammar("\xe9\xdf\xa0\u20ac")
 CP1251 = Grammar("\u0416\u0444\xa0\u2014")
-CP932 = Grammar("\u8868\u30bd\u9ed9\uff71\u3042")  # second bytes 0x5C and 0x5B among them, one half-width letter
+# Second bytes 0x5C, 0x5D (zo) and 0x5B (the long vowel mark) among them, and one half-width letter.
+CP932 = Grammar("\u8868\u30bd\u30be\u30fc\uff71\u3042")
 UNICODE = Grammar("\xe9\u3000\u2028\u0416\U0001f4e7\u0130")
 SIMPLE = Grammar("\xe9\u20ac", nul=False)
 
@@ -169,12 +171,27 @@ def test_unicode_files_read_as_kernel32_reads_them(oracle: Oracle, encoding: str
 
 
 def test_japanese_files_read_as_kernel32_reads_them(oracle_932: Oracle) -> None:
-    files = with_noise(encoded(CP932, "cp932"), b"\x81\x9f\xe0\xfc[]=\r\n;")
+    files = with_noise(encoded(CP932, "cp932"), b"\0\x81\x9f\xe0\xfc[]=\r\n;")
     ask_many(files, reader_check(oracle_932, "cp932"), count=500)
 
 
 def test_russian_files_read_as_kernel32_reads_them(oracle_1251: Oracle) -> None:
     ask_many(encoded(CP1251, "cp1251"), reader_check(oracle_1251, "cp1251"), count=400)
+
+
+def test_every_byte_and_pair_of_every_code_page_is_what_windows_has_there(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    pages = [name for name in ini.ENCODINGS if name.startswith("cp")]
+    tables = code_page_tables(tmp_path_factory.mktemp("pages"), pages)
+    assert list(tables) == pages
+    for page, table in tables.items():
+        codec = CODECS[page]
+        assert {raw for raw in table if codec.decode(raw) != table[raw]} == set()
+        # What is read can be written again, unless it is the sign for pairs that are none.
+        own = {character for character in table.values() if character not in (codec.unknown, "\r", "\n")}
+        assert {character for character in own if codec.decode(codec.encode(character)) != character} == set()
+        assert all(bool(codec.pair and codec.pair.match(raw)) is (len(raw) == 2) for raw in table)
 
 
 MAKE: t.Mapping[str, t.Callable[..., ini.Edit]] = {
@@ -245,8 +262,8 @@ def test_edits_read_back_as_wanted_and_nothing_else_changes(
 
 
 def test_japanese_edits_read_back_as_wanted(oracle_932: Oracle) -> None:
-    grammar = Grammar("\u8868\u30bd", nul=False)
-    wanted = edits(grammar, MAKE, st.text(st.sampled_from("\u8868\u30bd'\" a"), max_size=5))
+    grammar = Grammar("\u8868\u30bd\u30be\u30fc", nul=False)
+    wanted = edits(grammar, MAKE, st.text(st.sampled_from("\u8868\u30bd\u30be\u30fc'\" a"), max_size=5))
     ask_many(st.tuples(encoded(grammar, "cp932"), wanted, DUPLICATES), edit_check(oracle_932, "cp932"), count=200)
 
 

@@ -195,11 +195,47 @@ def test_nothing_is_put_after_half_a_character() -> None:
     assert bytes(document.apply([SetKey("S", "a", "2")])) == b"[S]\na=2\nb=2\x81"
 
 
+# Second bytes 0x5B, 0x5C and 0x5D, which are brackets and a backslash alone.
+ZO, LONG, HYO = "\u30be", "\u30fc", "\u8868"
+
+
 def test_brackets_inside_double_byte_characters_end_no_section_name() -> None:
-    data = "[\u6bba\u58f2]\r\n".encode("cp932") + "\u8868=\u30bd\r\n".encode("cp932")
-    document = Document.parse(data, encoding="cp932")
-    assert values(read_profile(document)) == {"\u6bba\u58f2": {"\u8868": "\u30bd"}}
-    assert document.apply([SetKey("\u6bba\u58f2", "\u8868", "x")]).text == "[\u6bba\u58f2]\r\n\u8868=x\r\n"
+    assert [character.encode("cp932")[1] for character in (LONG, HYO, ZO)] == [0x5B, 0x5C, 0x5D]
+    for name in (ZO, LONG, HYO, f"{ZO}{LONG}{ZO}"):
+        document = Document.parse(f"[{name}]\r\n{name}={name}\r\n".encode("cp932"), encoding="cp932")
+        assert values(read_profile(document)) == {name: {name: name}}
+        assert document.apply([SetKey(name, name, "x")]).text == f"[{name}]\r\n{name}=x\r\n"
+
+
+def test_a_second_byte_that_looks_like_a_bracket_makes_no_section_line() -> None:
+    document = Document.parse(f"[S]\r\n[{ZO}\r\na=1\r\n".encode("cp932"), encoding="cp932")
+    assert values(read_profile(document)) == {"S": {"a": "1"}}
+
+
+@pytest.mark.parametrize("encoding", ["cp932", "cp936", "cp949", "cp950"])
+def test_a_lead_byte_takes_any_byte_but_a_nul_with_it(encoding: str) -> None:
+    reading = read_profile(Document.parse(b"[S]\r\na=x\x81\x00y\r\nb\x81=1\r\nc=2\r\n", encoding=encoding))
+    unknown = "\u30fb" if encoding == "cp932" else "?"
+    assert values(reading) == {"S": {"a": f"x{unknown}", "c": "2"}}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "raw", "text"),
+    [
+        ("cp936", b"\x80\xff\xaa\xa1\xfe\xfe", "\u20ac\uf8f5\ue000\ue4c5"),
+        ("cp949", b"\xc9\xa1\xfe\xfe", "\ue000\ue0bb"),
+        ("cp950", b"\xfa\x40\x81\x40\xc8\xfe", "\ue000\ueeb8\uf848"),
+        ("cp874", b"\xdb\xff", "\uf8c1\uf8c8"),
+        ("cp1253", b"\xaa\xd2\xff", "\uf8f9\uf8fa\uf8fb"),
+        ("cp1255", b"\xca\xd9\xff", "\u05ba\uf88d\uf896"),
+        ("cp1257", b"\xa1\xa5", "\uf8fc\uf8fd"),
+    ],
+)
+def test_characters_that_windows_has_and_python_has_not(encoding: str, raw: bytes, text: str) -> None:
+    document = Document.parse(b"[S]\r\na=" + raw + b"\r\n", encoding=encoding)
+    assert read_profile(document).get("S", "a") == text
+    assert document.apply([SetKey("S", "a", "x"), SetKey("S", "a", text)]) == document
+    assert document.apply([SetKey("S", "a", "x")]).apply([SetKey("S", "a", text)]) == document
 
 
 # --- edits: duplicates ---------------------------------------------------------------------------------------------
