@@ -218,7 +218,7 @@ def model_of(oracle: Oracle, data: bytes) -> Model:
 
 
 def apply_to_model(model: Model, edit: ini.Edit) -> None:
-    section = ini.fold(edit.section)
+    section = ini.fold(edit.section.strip())
     if isinstance(edit, ini.RemoveSection):
         model.pop(section, None)
     elif isinstance(edit, ini.AddSection):
@@ -226,7 +226,7 @@ def apply_to_model(model: Model, edit: ini.Edit) -> None:
     elif isinstance(edit, ini.SetKey):
         model.setdefault(section, {})[ini.fold(edit.key)] = edit.value
     else:
-        model.get(section, {}).pop(ini.fold(edit.key), None)
+        model.get(section, {}).pop(ini.fold(edit.key.strip()), None)
 
 
 def edit_check(oracle: Oracle, encoding: str) -> t.Callable[[t.Any], None]:
