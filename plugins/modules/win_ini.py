@@ -41,8 +41,9 @@ options:
   absent_sections:
     description:
       - Sections that shall not exist. Comments after the last key of such a section stay in the file.
+      - Names are text, as in O(sections); put in quotes what YAML would read in its own way.
     type: list
-    elements: str
+    elements: raw
   exclusive:
     description:
       - V(none) leaves keys and sections alone that are not named.
@@ -190,11 +191,11 @@ path:
   returned: always
   type: str
 created:
-  description: Whether the file did not exist and was made, or would be.
+  description: Whether the file did not exist and was made, or would be in check mode.
   returned: always
   type: bool
 changes:
-  description: Every key and section that differs afterwards, as Windows reads them.
+  description: Every key and section that differs afterwards, as Windows reads them. Empty when the task failed.
   returned: always
   type: list
   elements: dict
@@ -261,7 +262,9 @@ sha256_before:
   returned: always
   type: str
 sha256:
-  description: Hash of the file afterwards, also in check mode.
+  description:
+    - Hash of the file afterwards, also in check mode. That of the file as it was found when the task failed.
+    - Null if there is no file, or if it is not known what a failure left.
   returned: always
   type: str
 encoding:
