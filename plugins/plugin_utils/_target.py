@@ -421,7 +421,8 @@ def _applied(files: Sequence[Mapping[str, t.Any]], found: Mapping[str, Mapping[s
                 "sha256": seen["sha256"],
                 "size": seen["size"],
                 "modified": seen["modified"],
-                "backup": None,
+                # Its copy was written before the file was; the name of one in the store is not known here.
+                "backup": row["backup_path"] if row["expect_sha256"] is not None else None,
             }
         )
     return rows
