@@ -26,7 +26,7 @@ from ._ini_readers import (
     read_strict,
     read_text,
 )
-from ._ini_text import ENCODINGS, Codec, IniError, Line, codec_for, fold, scan, sniff
+from ._ini_text import ENCODINGS, Codec, IniError, Line, codec_for, fold, scan, sniff, unmarked_utf_16
 
 if t.TYPE_CHECKING:
     from collections.abc import Sequence
@@ -206,4 +206,5 @@ __all__ = [
     "read_strict",
     "read_text",
     "unified_diff",
+    "unmarked_utf_16",
 ]

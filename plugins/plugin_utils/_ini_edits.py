@@ -313,7 +313,7 @@ class Editor:
             raise IniError(
                 "encoding_cannot",
                 f"the file ends inside a double-byte character of {self._codec.name}, nothing can be put after it",
-                remedy="repair the last line, or name the right code page in the option 'encoding'",
+                remedy="repair the last line",
             )
         line.eol = self._eol
 

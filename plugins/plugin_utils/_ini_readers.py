@@ -13,7 +13,7 @@ import typing as t
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from ._ini_text import BLANKS, UTF_8, Line, fold
+from ._ini_text import BLANKS, UTF_8, Line, fold, unmarked_utf_16
 
 if t.TYPE_CHECKING:
     from ._ini import Document
@@ -227,6 +227,7 @@ class _Occurrence:
 class _StrictReader:
     def __init__(self, document: Document) -> None:
         self._lines = document.lines
+        self._saved_as = unmarked_utf_16(document.body)
         self._findings: list[Finding] = []
         self._occurrences: dict[str, list[_Occurrence]] = {}
         # Where keys go now, None before the first section line. After an ambiguous one they may as well belong to its
@@ -256,8 +257,7 @@ class _StrictReader:
         sure = True
         for number, line in enumerate(self._lines, 1):
             if b"\0" in line.raw or b"\x1a" in line.raw:
-                code = "encoding_unicode" if line.raw.count(b"\0") * 2 >= len(line.raw) else "ambiguous_control"
-                self._note(code, number)
+                self._note("encoding_unicode" if self._saved_as else "ambiguous_control", number)
                 return False
             if line.eol == b"\r":
                 self._note("ambiguous_newline", number)

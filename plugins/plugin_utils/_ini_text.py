@@ -108,7 +108,7 @@ class Codec:
             raise IniError(
                 "encoding_cannot",
                 f"U+{ord(character):04X} does not exist in the encoding {self.name}",
-                remedy="use characters of that encoding, or name the right code page in the option 'encoding'",
+                remedy="use characters of that encoding",
             )
         return raw
 
@@ -198,6 +198,20 @@ def sniff(data: bytes) -> Codec | None:
         if data.startswith(codec.mark):
             return codec
     return None
+
+
+def unmarked_utf_16(data: bytes) -> str | None:
+    """Return the encoding of UTF-16 text that lacks its byte order mark, None for anything else.
+
+    Letters of such a text have a NUL each, always on the same side; a disk that filled a file up with NULs after a
+    crash leaves them on both.
+    """
+    even, odd = data[0::2].count(0), data[1::2].count(0)
+    if len(data) < 2 or (even + odd) * 3 < len(data):
+        return None
+    if odd > even * 8:
+        return UTF_16_LE.name
+    return UTF_16_BE.name if even > odd * 8 else None
 
 
 def fold(name: str) -> str:

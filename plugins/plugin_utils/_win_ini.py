@@ -289,7 +289,8 @@ def _removals(reading: Reading, name: str, keys: Mapping[str, str | None]) -> t.
 
 
 def _problem(error: IniError, wanted: Wanted) -> Problem:
-    remedy = error.remedy[:1].upper() + error.remedy[1:] + "."
+    other_page = ", or name the right code page in the option encoding" if error.code == "encoding_cannot" else ""
+    remedy = f"{error.remedy[:1].upper()}{error.remedy[1:]}{other_page}."
     option = _OPTIONS_OF_CODES.get(error.code)
     value = {"encoding": wanted.encoding, "duplicates": wanted.duplicates}.get(option or "")
     return Problem(error.code, error.message, remedy, option, value, wanted.path)
