@@ -157,8 +157,10 @@ class Document:
 
     def _check_half_character(self, body: bytes) -> None:
         """Refuse what would put another unfinished line before half a character, which readers may take for its end."""
+        if not self._odd_byte():
+            return
         before = self.lines[-1:]
-        if not self._odd_byte() or not before or before[0].eol:
+        if not before or before[0].eol:
             return
         after = scan(body, self.codec)[-1:]
         if not after or after[0].raw != before[0].raw:

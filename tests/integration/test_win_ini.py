@@ -194,7 +194,7 @@ def test_a_full_disk_leaves_the_old_file(lab: Lab, playbooks: Playbooks, host: H
         (True, 2000, "backup_failed", ".bak"),
     ):
         lab.inject("fill_disk", host.machine.name, free=free)
-        (result,) = results(play(playbooks, host, {"win_ini": {**longer, "backup": backup}}), host)
+        (result,) = results(play(playbooks, host, {"win_ini": {**longer, "backup": True}}), host)
         assert result["failed"] and not result["changed"]
         assert result["error"]["code"] == code
         assert result["error"]["detail"]["path"].startswith(PATH) and result["error"]["detail"]["path"].endswith(path)
@@ -216,18 +216,19 @@ def test_somebody_writes_between_reading_and_writing(lab: Lab, playbooks: Playbo
     assert host.file(PATH) == b"[Db]\r\nServer=b\r\n"
 
 
-@pytest.mark.parametrize("point", ["apply.begin", "apply.compared", "apply.file1.after", "apply.end"])
+@pytest.mark.parametrize(
+    "point", ["apply.begin", "apply.compared", "apply.file1.before", "apply.file1.after", "apply.end"]
+)
 def test_a_connection_lost_while_writing_is_followed_up(
     lab: Lab, playbooks: Playbooks, host: HostView, point: str
 ) -> None:
     lab.inject("drop_here", host.machine.name, at=point)
-    backup = point != "apply.compared"
-    wish = {"path": PATH, "sections": {"Db": {"Server": "b"}}, "backup": backup}
+    wish = {"path": PATH, "sections": {"Db": {"Server": "b"}}, "backup": True}
     first, second = results(play(playbooks, host, {"win_ini": wish}, {"win_ini": wish}), host)
     assert first["changed"] and not first["failed"]
     assert not second["changed"]
     assert host.file(PATH) == FILE.replace(b"Server = a", b"Server = b")
-    assert not backup or host.file(first["backup_file"]) == FILE
+    assert host.file(first["backup_file"]) == FILE
 
 
 def test_files_over_one_megabyte_are_refused_and_files_below_are_not(playbooks: Playbooks, host: HostView) -> None:
