@@ -49,6 +49,7 @@ options:
       - V(none) leaves keys and sections alone that are not named.
       - V(sections) removes every other key of the sections in O(sections).
       - V(file) also removes every other section.
+      - Comments, text without C(=), keys and sections without a name, and what stands before the first section stay.
     type: str
     choices: [none, sections, file]
     default: none
@@ -117,7 +118,7 @@ options:
     description:
       - Keys whose values are shown nowhere, neither in the diff nor in the result nor in messages. Shell patterns
         without regard to case, for the key's name (V(*password*)) or C(section/key) (V(database/*)).
-      - Commented-out keys of these names are hidden too.
+      - Commented-out keys of these names are hidden too, and such settings within comments and beside section names.
       - This does not hide the task's own arguments from callbacks that print them; keep secrets in vaulted variables.
     type: list
     elements: str

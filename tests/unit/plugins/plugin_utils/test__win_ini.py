@@ -87,6 +87,15 @@ def test_exclusive(exclusive: str, result: bytes) -> None:
     assert bytes(plan(FILE, sections={"Db": {"Port": "2"}}, exclusive=exclusive).after) == result
 
 
+@pytest.mark.parametrize("exclusive", ["sections", "file"])
+def test_exclusive_removes_what_windows_reads_and_leaves_the_rest(exclusive: str) -> None:
+    """Bare text, keys without a name and sections without one are read by no program that asks Windows."""
+    data = b"x=0\r\n[Db]\r\nbare\r\n=5\r\n;c=1\r\na=1\r\nb=2\r\n[]\r\ny=3\r\n[Log]\r\nz=4\r\n"
+    after = bytes(plan(data, sections={"Db": {"a": "1"}}, exclusive=exclusive).after)
+    gone = data.replace(b"b=2\r\n", b"")
+    assert after == (gone if exclusive == "sections" else gone.replace(b"[Log]\r\nz=4\r\n", b""))
+
+
 def test_only_removals_make_no_file() -> None:
     made = plan(None, sections={"S": {"a": None}}, absent_sections=["T"])
     assert not made.changed
