@@ -194,7 +194,7 @@ def test_a_full_disk_leaves_the_old_file(lab: Lab, playbooks: Playbooks, host: H
         (True, 2000, "backup_failed", ".bak"),
     ):
         lab.inject("fill_disk", host.machine.name, free=free)
-        (result,) = results(play(playbooks, host, {"win_ini": {**longer, "backup": True}}), host)
+        (result,) = results(play(playbooks, host, {"win_ini": {**longer, "backup": backup}}), host)
         assert result["failed"] and not result["changed"]
         assert result["error"]["code"] == code
         assert result["error"]["detail"]["path"].startswith(PATH) and result["error"]["detail"]["path"].endswith(path)
