@@ -217,7 +217,8 @@ def test_somebody_writes_between_reading_and_writing(lab: Lab, playbooks: Playbo
 
 
 @pytest.mark.parametrize(
-    "point", ["apply.begin", "apply.compared", "apply.file1.before", "apply.file1.after", "apply.end"]
+    "point",
+    ["apply.begin", "apply.compared", "apply.backed_up", "apply.file1.before", "apply.file1.after", "apply.end"],
 )
 def test_a_connection_lost_while_writing_is_followed_up(
     lab: Lab, playbooks: Playbooks, host: HostView, point: str
