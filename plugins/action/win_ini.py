@@ -18,7 +18,7 @@ class ActionModule(TargetAction):
     OPTIONS = {
         "path": {"type": "str", "required": True},
         "sections": {"type": "dict"},
-        "absent_sections": {"type": "list", "elements": "str"},
+        "absent_sections": {"type": "list", "elements": "raw"},
         "exclusive": {"type": "str", "choices": ["none", "sections", "file"], "default": "none"},
         "encoding": {"type": "str", "choices": ["auto", *ENCODINGS], "default": "auto"},
         "newline": {"type": "str", "choices": ["auto", "crlf", "lf"], "default": "auto"},

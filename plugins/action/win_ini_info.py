@@ -17,7 +17,7 @@ class ActionModule(TargetAction):
 
     OPTIONS = {
         "path": {"type": "str", "required": True},
-        "sections": {"type": "list", "elements": "str"},
+        "sections": {"type": "list", "elements": "raw"},
         "encoding": {"type": "str", "choices": ["auto", *ENCODINGS], "default": "auto"},
         "redact": {"type": "list", "elements": "str", "no_log": False},
     }

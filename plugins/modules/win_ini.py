@@ -41,13 +41,15 @@ options:
   absent_sections:
     description:
       - Sections that shall not exist. Comments after the last key of such a section stay in the file.
+      - Names are text, as in O(sections); put in quotes what YAML would read in its own way.
     type: list
-    elements: str
+    elements: raw
   exclusive:
     description:
       - V(none) leaves keys and sections alone that are not named.
       - V(sections) removes every other key of the sections in O(sections).
       - V(file) also removes every other section.
+      - Comments, text without C(=), keys and sections without a name, and what stands before the first section stay.
     type: str
     choices: [none, sections, file]
     default: none
@@ -116,7 +118,7 @@ options:
     description:
       - Keys whose values are shown nowhere, neither in the diff nor in the result nor in messages. Shell patterns
         without regard to case, for the key's name (V(*password*)) or C(section/key) (V(database/*)).
-      - Commented-out keys of these names are hidden too.
+      - Commented-out keys of these names are hidden too, and such settings within comments and beside section names.
       - This does not hide the task's own arguments from callbacks that print them; keep secrets in vaulted variables.
     type: list
     elements: str
@@ -190,11 +192,11 @@ path:
   returned: always
   type: str
 created:
-  description: Whether the file did not exist and was made, or would be.
+  description: Whether the file did not exist and was made, or would be in check mode.
   returned: always
   type: bool
 changes:
-  description: Every key and section that differs afterwards, as Windows reads them.
+  description: Every key and section that differs afterwards, as Windows reads them. Empty when the task failed.
   returned: always
   type: list
   elements: dict
@@ -261,7 +263,9 @@ sha256_before:
   returned: always
   type: str
 sha256:
-  description: Hash of the file afterwards, also in check mode.
+  description:
+    - Hash of the file afterwards, also in check mode. That of the file as it was found when the task failed.
+    - Null if there is no file, or if it is not known what a failure left.
   returned: always
   type: str
 encoding:

@@ -27,8 +27,9 @@ options:
   sections:
     description:
       - Names of the sections to return. All of them by default.
+      - Names are text; put in quotes what YAML would read in its own way, such as V(yes) or V(1.10).
     type: list
-    elements: str
+    elements: raw
   encoding:
     description:
       - Encoding of a file that has no byte order mark; V(auto) takes such a file for code page 1252. A byte order mark

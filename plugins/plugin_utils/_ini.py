@@ -26,7 +26,7 @@ from ._ini_readers import (
     read_strict,
     read_text,
 )
-from ._ini_text import ENCODINGS, Codec, IniError, Line, codec_for, fold, scan, sniff
+from ._ini_text import ENCODINGS, Codec, IniError, Line, codec_for, fold, scan, sniff, unmarked_utf_16
 
 if t.TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,7 +127,9 @@ class Document:
             style=style,
         )
         editor.apply(edits)
-        body = editor.finish() + self._odd_byte()
+        body = editor.finish()
+        self._check_half_character(body)
+        body += self._odd_byte()
         bom = self.bom if self.body or not body else self.bom or Document.new(encoding=self.encoding).bom
         return replace(self, bom=bom, body=body)
 
@@ -152,6 +154,22 @@ class Document:
             parts.append(_encode_line(codec, line, number))
             parts.append(codec.encode(self.codec.decode(line.eol) if eol is None else eol))
         return replace(target, body=b"".join(parts))
+
+    def _check_half_character(self, body: bytes) -> None:
+        """Refuse what would put another unfinished line before half a character, which readers may take for its end."""
+        if not self._odd_byte():
+            return
+        before = self.lines[-1:]
+        if not before or before[0].eol:
+            return
+        after = scan(body, self.codec)[-1:]
+        if not after or after[0].raw != before[0].raw:
+            raise IniError(
+                "encoding_cannot",
+                f"the file ends inside a character of {self.codec.name}, the last line cannot be changed",
+                remedy="repair the last line: remove the single byte at its end, or end the line",
+                line=len(self.lines),
+            )
 
     def _odd_byte(self) -> bytes:
         return self.body[-1:] if len(self.body) % self.codec.width else b""
@@ -190,4 +208,5 @@ __all__ = [
     "read_strict",
     "read_text",
     "unified_diff",
+    "unmarked_utf_16",
 ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import typing as t
+from collections import Counter
 from fnmatch import fnmatchcase
 
 from ._ini_text import BLANKS, Line, codec_for, fold, scan, sniff
@@ -21,7 +22,10 @@ HIDDEN = "<hidden>"
 HIDDEN_CHANGED = "<hidden, changed>"
 _EOL_NAMES: t.Mapping[str, str] = {"\r\n": "CRLF", "\n": "LF", "\r": "CR"}
 # A setting that somebody switched off by a comment mark is as secret as the setting.
-_COMMENT_MARKS = ";#" + BLANKS
+_COMMENT_MARKS = ";#/!'\"[" + BLANKS
+_REM = re.compile(r"rem[ \t]+", re.IGNORECASE)
+# What may stand before a setting in a comment or beside a section's name.
+_BEFORE_SETTING = re.compile(r"[\]\[;,#(){}'\"]")
 
 
 def is_redacted(section: str, key: str, redact: Sequence[str]) -> bool:
@@ -29,11 +33,42 @@ def is_redacted(section: str, key: str, redact: Sequence[str]) -> bool:
 
     Args:
         section: Name of the section.
-        key: Name of the key.
+        key: Name of the key, which may have comment marks before it.
         redact: Shell patterns without regard to case, for a key's name (``*password*``) or ``section/key``.
     """
+    return any(_matches(section, name, redact) for name in (key, _without_marks(key)))
+
+
+def _matches(section: str, key: str, redact: Sequence[str]) -> bool:
     names = (fold(key), f"{fold(section)}/{fold(key)}")
     return any(fnmatchcase(name, fold(pattern)) for name in names for pattern in redact)
+
+
+def _without_marks(key: str) -> str:
+    return _REM.sub("", key.strip(_COMMENT_MARKS), count=1).strip(_COMMENT_MARKS)
+
+
+def _hidden_from(section: str, line: Line, redact: Sequence[str]) -> tuple[str, int] | None:
+    """Return the key and where the line's value begins, None if the line may be shown.
+
+    A key's line is judged by its name. In any other line a setting may stand anywhere.
+    """
+    text = line.text
+    if not redact or "=" not in text:
+        return None
+    if line.kind == "key":
+        # As Windows reads it, cut at a NUL, and as people read it.
+        equals = text.index("=")
+        names = (line.name, text[:equals].replace("\0", "").strip(BLANKS))
+        return (line.name, equals) if any(is_redacted(section, name, redact) for name in names) else None
+    equals = -1
+    for part in text.replace("\0", BLANKS[0]).split("=")[:-1]:
+        equals += len(part) + 1
+        words = (part.strip(BLANKS), _BEFORE_SETTING.split(part)[-1].strip(BLANKS), (part.split() or [""])[-1])
+        name = next((word for word in words if is_redacted(section, word, redact)), None)
+        if name is not None:
+            return (name, equals)
+    return None
 
 
 class _Side:
@@ -47,7 +82,8 @@ class _Side:
         self.eols = {self.codec.decode(line.eol) for line in self.lines if line.eol}
         self._redact = redact
         self.secrets: dict[tuple[str, str, int], str] = {}
-        self._slots = [self._slot(line) for line in self._with_sections()]
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._slots = [self._slot(section, line) for section, line in self._with_sections()]
 
     def _with_sections(self) -> t.Iterator[tuple[str, Line]]:
         section = ""
@@ -55,28 +91,27 @@ class _Side:
             section = line.name if line.kind == "header" else section
             yield section, line
 
-    def _slot(self, place: tuple[str, Line]) -> tuple[str, str, int] | None:
+    def _slot(self, section: str, line: Line) -> tuple[tuple[str, str, int], int] | None:
         """Remember a hidden value under section, key and how often both came before; None for an open line."""
-        section, line = place
-        text = line.text
-        key, equals, value = text.partition("=")
-        key = key.strip(_COMMENT_MARKS)
-        if line.kind == "header" or not equals or not is_redacted(section, key, self._redact):
+        found = _hidden_from(section, line, self._redact)
+        if found is None:
             return None
-        count = 0
-        while (slot := (fold(section), fold(key), count)) in self.secrets:
-            count += 1
-        self.secrets[slot] = value
-        return slot
+        key, equals = found
+        name = (fold(section), fold(_without_marks(key)))
+        slot = (*name, self._counts[name])
+        self._counts[name] += 1
+        self.secrets[slot] = line.text[equals + 1 :]
+        return slot, equals
 
     def render(self, other: _Side, changed_mark: str) -> str:
         """Return the text with one LF per line, hidden values replaced."""
         rendered = []
-        for line, slot in zip(self.lines, self._slots, strict=True):
+        for line, place in zip(self.lines, self._slots, strict=True):
             text = line.text
-            if slot is not None:
+            if place is not None:
+                slot, equals = place
                 same = other.secrets.get(slot) == self.secrets[slot]
-                text = f"{text.partition('=')[0]}={HIDDEN if same else changed_mark}"
+                text = f"{text[:equals]}={HIDDEN if same else changed_mark}"
             rendered.append(_printable(text) + ("\n" if line.eol else ""))
         return "".join(rendered)
 

@@ -8,8 +8,9 @@ Private to this collection: names and shapes may change in any release.
 
 from __future__ import annotations
 
+import itertools
 import typing as t
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from ._ini_text import BLANKS, Codec, IniError, Line, fold
@@ -55,28 +56,43 @@ class AddSection:
 Edit: t.TypeAlias = "SetKey | RemoveKey | RemoveSection | AddSection"
 
 
-def check_section(name: str) -> None:
-    """Refuse a section name that Windows would read back differently.
+def check_findable(what: str, name: str) -> None:
+    """Refuse a name that no line can have, because Windows trims names.
 
     Raises:
         IniError: ``bad_name``.
     """
-    if not name or name != name.strip() or name != name.strip(BLANKS) or any(mark in name for mark in "[]\r\n\0\x1a"):
+    if not name or name != name.strip(BLANKS):
         raise IniError(
             "bad_name",
-            f"section name {name!r} cannot be written so that Windows reads it back",
+            f"{what} name {name!r} is empty or has blanks at its ends, which Windows trims",
+            remedy=f"write the {what} name without blanks at its ends",
+        )
+
+
+def check_section(name: str) -> None:
+    """Refuse a new section's name that some reader would take for another one.
+
+    Windows reads a name with brackets; other parsers end it at the first one, so none is made.
+
+    Raises:
+        IniError: ``bad_name``.
+    """
+    if name != name.strip() or any(mark in name for mark in "[]\r\n\0\x1a"):
+        raise IniError(
+            "bad_name",
+            f"section name {name!r} cannot be written so that every program reads it back",
             remedy="use a name that is not empty, has no blanks at its ends, no brackets and no line ends",
         )
 
 
 def check_key(name: str) -> None:
-    """Refuse a key name that Windows would read back differently.
+    """Refuse a new key's name that would be read back differently.
 
     Raises:
         IniError: ``bad_name``.
     """
-    blank_ends = name != name.strip() or name != name.strip(BLANKS)
-    if not name or blank_ends or name[0] in ";[" or any(mark in name for mark in "=\r\n\0\x1a"):
+    if name != name.strip() or name[0] in ";[" or any(mark in name for mark in "=\r\n\0\x1a"):
         raise IniError(
             "bad_name",
             f"key name {name!r} cannot be written so that Windows reads it back",
@@ -103,38 +119,67 @@ def written_form(value: str) -> str:
     return value
 
 
-@dataclass(eq=False)
 class _Block:
-    """A section with everything up to the next one; the first block of a file has no header."""
+    """A section with everything up to the next one; the first block of a file has no header.
 
-    header: Line | None
-    lines: list[Line]
-    index: dict[str, list[Line]] | None = None
+    Attributes:
+        header: Its section line.
+        body: Its lines up to the last entry, and what ``settle`` has not yet told apart.
+        tail: Blank lines and comments after the last entry.
+        before: The block before it in the file.
+        after: The one after it.
+    """
+
+    def __init__(self, header: Line | None, before: _Block | None = None) -> None:
+        self.header = header
+        self.body: list[Line] = []
+        self.tail: deque[Line] = deque()
+        self.before = before
+        self.after: _Block | None = None
+        if before is not None:
+            before.after = self
+        self._index: dict[str, list[Line]] | None = None
 
     def live_lines(self) -> t.Iterator[Line]:
         if self.header is not None:
             yield self.header
-        yield from (line for line in self.lines if not _is_dead(line))
+        yield from (line for line in self.body if not _is_dead(line))
+        yield from self.tail
+
+    def settle(self) -> None:
+        """Let the body end with its last entry; each line moves once, however often this is called."""
+        while self.body and (_is_dead(self.body[-1]) or self.body[-1].kind not in ("key", "text")):
+            line = self.body.pop()
+            if not _is_dead(line):
+                self.tail.appendleft(line)
 
     def last_line(self) -> Line | None:
         """Return the block's last line, None for an empty start of the file."""
-        return next((line for line in reversed(self.lines) if not _is_dead(line)), self.header)
+        self.settle()
+        if self.tail:
+            return self.tail[-1]
+        return self.body[-1] if self.body else self.header
 
     def named(self, key: str) -> list[Line]:
         """Return the entries of that name, in order; the first is the one that Windows looks at."""
-        if self.index is None:
-            self.index = {}
-            for line in self.lines:
+        if self._index is None:
+            self._index = {}
+            for line in self.body:
                 if line.kind in ("key", "text"):
-                    self.index.setdefault(fold(line.name), []).append(line)
-        return self.index.setdefault(fold(key), [])
+                    self._index.setdefault(fold(line.name), []).append(line)
+        return self._index.setdefault(fold(key), [])
 
-    def last_entry(self) -> int:
-        """Return the position of the last line that is neither blank nor comment, -1 without one."""
-        for position in range(len(self.lines) - 1, -1, -1):
-            if self.lines[position].kind in ("key", "text") and not _is_dead(self.lines[position]):
-                return position
-        return -1
+    def keep(self, wanted: Callable[[Line], bool]) -> None:
+        """Take away all entries but the wanted ones."""
+        self.body = [line for line in self.body if line.kind not in ("key", "text") or wanted(line)]
+        self._index = None
+
+    def unlink(self) -> None:
+        """Take the block out of the file."""
+        if self.before is not None:
+            self.before.after = self.after
+        if self.after is not None:
+            self.after.before = self.before
 
 
 @dataclass
@@ -164,10 +209,11 @@ def _net_of(edits: Iterable[Edit]) -> t.Iterable[_Net]:
     nets: dict[str, _Net] = {}
     for edit in edits:
         if isinstance(edit, (SetKey, AddSection)):
-            check_section(edit.section)
+            check_findable("section", edit.section)
         if isinstance(edit, SetKey):
-            check_key(edit.key)
-        nets.setdefault(fold(edit.section.strip(BLANKS)), _Net(edit.section)).add(edit)
+            check_findable("key", edit.key)
+        name = edit.section.strip(BLANKS)
+        nets.setdefault(fold(name), _Net(name)).add(edit)
     return nets.values()
 
 
@@ -203,17 +249,24 @@ class Editor:
         self._style = style
         self._unfinished = bool(lines) and not lines[-1].eol
         self._numbers = {id(line): number for number, line in enumerate(lines, 1)} if duplicates == "fail" else {}
-        self._blocks = [_Block(None, [])]
-        for line in lines:
-            if line.kind == "header":
-                self._blocks.append(_Block(line, []))
-            else:
-                self._blocks[-1].lines.append(line)
+        self._first = self._last = _Block(None)
         self._by_name: dict[str, list[_Block]] = {}
-        for block in self._blocks:
-            if block.header is not None and block.header.reachable:
-                self._by_name.setdefault(fold(block.header.name), []).append(block)
+        for line in lines:
+            if line.kind != "header":
+                self._last.body.append(line)
+                continue
+            self._last = _Block(line, self._last)
+            if line.reachable:
+                self._by_name.setdefault(fold(line.name), []).append(self._last)
         self._file_style: tuple[bytes, bytes] | None = None
+        # Section lines with a line before them, and those of them where that one is blank; None until it is asked for.
+        self._preceded: tuple[int, int] | None = None
+
+    def _blocks(self) -> t.Iterator[_Block]:
+        block: _Block | None = self._first
+        while block is not None:
+            yield block
+            block = block.after
 
     def apply(self, edits: Iterable[Edit]) -> None:
         """Apply edits.
@@ -247,7 +300,7 @@ class Editor:
 
     def finish(self) -> bytes:
         """Return the file's bytes; a file that lacked the end of its last line still does."""
-        lines = [line for block in self._blocks for line in block.live_lines()]
+        lines = [line for block in self._blocks() for line in block.live_lines()]
         for line in lines[:-1]:
             if not line.eol:
                 self._end(line)
@@ -260,7 +313,7 @@ class Editor:
             raise IniError(
                 "encoding_cannot",
                 f"the file ends inside a double-byte character of {self._codec.name}, nothing can be put after it",
-                remedy="repair the last line, or name the right code page in the option 'encoding'",
+                remedy="repair the last line",
             )
         line.eol = self._eol
 
@@ -271,21 +324,28 @@ class Editor:
         entries = block.named(edit.key)
         if not entries or entries[0].kind == "text":
             # A line of that name without '=' would hide the key, so the key goes in front of it.
-            at = block.lines.index(entries[0]) if entries else block.last_entry() + 1
-            self._insert(block, at, edit.key, written)
-            entries = block.named(edit.key)
+            self._insert(block, entries[0] if entries else None, edit.key, written)
         elif entries[0].value != edit.value:
-            entries[0].set_value(written)
-        self._others_of_key(edit, entries)
+            self._change(entries[0], edit.value, written)
+        self._others_of_key(edit, block, entries)
 
-    def _others_of_key(self, edit: SetKey, entries: list[Line]) -> None:
+    def _change(self, line: Line, value: str, written: str) -> None:
+        line.set_value(written)
+        again = Line(line.raw, self._codec.mask(line.raw), self._codec)
+        if again.kind != "key" or again.value != value:
+            raise IniError(
+                "bad_value",
+                "with this value Windows would not read the line as that key any more",
+                remedy="give the key another name; a line that begins with '[' and holds a ']' is a section line",
+            )
+
+    def _others_of_key(self, edit: SetKey, block: _Block, entries: list[Line]) -> None:
         others = [line for line in entries[1:] if line.kind == "key"]
         if not others or self._duplicates == "keep":
             return
         if self._duplicates == "fail":
             raise self._duplicate("key", f"{edit.key} of section [{edit.section}]", others[0])
-        for line in others:
-            self._kill(line, entries)
+        self._kill(block, others, entries)
 
     def _remove_key(self, edit: RemoveKey) -> None:
         blocks = self._by_name.get(fold(edit.section.strip(BLANKS)), [])
@@ -296,16 +356,15 @@ class Editor:
         keys = [line for line in entries if line.kind == "key"]
         if len(keys) > 1 and self._duplicates == "fail":
             raise self._duplicate("key", f"{edit.key} of section [{edit.section}]", keys[1])
-        for line in keys:
-            self._kill(line, entries)
+        self._kill(blocks[0], keys, entries)
 
     def _remove_section(self, name: str) -> None:
-        blocks = self._by_name.get(fold(name.strip(BLANKS)), [])
+        blocks = self._by_name.get(fold(name), [])
         if len(blocks) > 1 and self._duplicates == "fail":
             self._others_of_section(name, blocks)
         for block in reversed(blocks):
             self._drop(block)
-        self._by_name.pop(fold(name.strip(BLANKS)), None)
+        self._by_name.pop(fold(name), None)
 
     def _clear_section(self, net: _Net) -> None:
         """Empty a section that leaves and comes back: in its place, so that doing it again changes nothing."""
@@ -316,8 +375,9 @@ class Editor:
             self._drop(block)
         del blocks[1:]
         for block in blocks:
-            block.lines = [line for line in block.lines if line.kind not in ("key", "text") or net.keeps(line)]
-            block.index = None
+            self._count_after(block, -1)
+            block.keep(net.keeps)
+            self._count_after(block, +1)
 
     def _section(self, name: str) -> _Block:
         """Return the section that Windows reads under this name; make it at the end of the file if there is none."""
@@ -325,12 +385,21 @@ class Editor:
         if blocks:
             self._others_of_section(name, blocks)
             return blocks[0]
-        header = self._line(b"", f"[{name}]")
+        check_section(name)
         if self._blank_before_sections():
-            self._blocks[-1].lines.append(self._line(b"", ""))
-        self._blocks.append(_Block(header, []))
-        self._by_name[fold(name)] = [self._blocks[-1]]
-        return self._blocks[-1]
+            self._last.tail.append(self._separator())
+        self._last = _Block(self._line(b"", f"[{name}]"), self._last)
+        self._count_after(t.cast(_Block, self._last.before), +1)
+        self._by_name[fold(name)] = [self._last]
+        return self._last
+
+    def _separator(self) -> Line:
+        """Return a blank line for the end of the file; its LF must not become the second half of a CRLF."""
+        line = self._line(b"", "")
+        before = self._last.last_line()
+        if before is not None and before.eol == self._codec.encode("\r") and line.eol == self._codec.encode("\n"):
+            line.eol = before.eol
+        return line
 
     def _others_of_section(self, name: str, blocks: list[_Block]) -> None:
         if len(blocks) == 1 or self._duplicates == "keep":
@@ -352,37 +421,59 @@ class Editor:
 
     def _drop(self, block: _Block) -> None:
         """Take a block away; comments after its last entry may belong to what follows and stay."""
-        at = self._blocks.index(block)
-        tail = block.lines[block.last_entry() + 1 :]
-        first_comment = next((i for i, line in enumerate(tail) if line.kind == "comment"), len(tail))
-        kept = tail[first_comment:]
-        before = self._blocks[at - 1]
-        was_last = at == len(self._blocks) - 1
-        del self._blocks[at]
-        before.lines.extend(kept)
-        if was_last and not kept and before.lines and _is_empty(before.lines[-1]) and self._blank_before_sections():
-            del before.lines[-1]
+        before = t.cast(_Block, block.before)
+        block.settle()
+        kept = list(itertools.dropwhile(lambda line: line.kind != "comment", block.tail))
+        self._count_after(before, -1)
+        self._count_after(block, -1)
+        block.unlink()
+        before.tail.extend(kept)
+        self._count_after(before, +1)
+        if block is not self._last:
+            return
+        self._last = before
+        before.settle()
+        if not kept and before.tail and not before.tail[-1].raw and self._blank_before_sections():
+            before.tail.pop()
 
     def _blank_before_sections(self) -> bool:
         """Whether most section lines, the file's first line apart, follow a blank line."""
-        preceding = [line for before in self._blocks[:-1] if (line := before.last_line()) is not None]
-        return sum(line.kind == "blank" for line in preceding) * 2 > len(preceding)
+        if self._preceded is None:
+            self._preceded = (0, 0)
+            for block in self._blocks():
+                self._count_after(block, +1)
+        followers, blank = self._preceded
+        return blank * 2 > followers
 
-    @staticmethod
-    def _kill(line: Line, entries: list[Line]) -> None:
-        line.raw = line.eol = b""
-        entries.remove(line)
+    def _count_after(self, block: _Block, step: int) -> None:
+        """Count the section line that follows a block, or take it out of the count before the block changes."""
+        if self._preceded is None or block.after is None:
+            return
+        line = block.last_line()
+        if line is not None:
+            followers, blank = self._preceded
+            self._preceded = (followers + step, blank + step * (line.kind == "blank"))
 
-    def _insert(self, block: _Block, at: int, key: str, written: str) -> None:
+    def _kill(self, block: _Block, lines: list[Line], entries: list[Line]) -> None:
+        self._count_after(block, -1)
+        for line in lines:
+            line.raw = line.eol = b""
+        entries[:] = [line for line in entries if not _is_dead(line)]
+        self._count_after(block, +1)
+
+    def _insert(self, block: _Block, follower: Line | None, key: str, written: str) -> None:
+        """Put a new key in front of an entry, or after the last one; this never changes what a section line follows."""
+        check_key(key)
         indentation, equals = self._separators(block)
         text = self._codec.encode(key) + equals + self._codec.encode(written)
         line = self._line(indentation, "", rest=text)
-        before = block.lines[at - 1] if at else block.header
+        block.settle()
+        at = len(block.body) if follower is None else block.body.index(follower)
+        before = block.body[at - 1] if at else block.header
         if not self._force_newline and before is not None and before.eol:
             line.eol = before.eol
-        entries = block.named(key)
-        block.lines.insert(at, line)
-        entries.insert(0, line)
+        block.named(key).insert(0, line)
+        block.body.insert(at, line)
 
     def _line(self, indentation: bytes, text: str, *, rest: bytes = b"") -> Line:
         whole = indentation + self._codec.encode(text) + rest + self._eol
@@ -393,11 +484,11 @@ class Editor:
         plain = (b"", self._codec.encode("="))
         if self._style == "plain":
             return plain
-        last = next((line for line in reversed(block.lines) if line.kind == "key" and not _is_dead(line)), None)
+        last = next((line for line in reversed(block.body) if line.kind == "key" and not _is_dead(line)), None)
         if last is not None:
             return self._separators_of(last)
         if self._file_style is None:
-            everywhere = (line for other in self._blocks for line in other.lines if line.kind == "key")
+            everywhere = (line for other in self._blocks() for line in other.body if line.kind == "key")
             common = Counter(self._separators_of(line) for line in everywhere if not _is_dead(line)).most_common(1)
             self._file_style = common[0][0] if common else plain
         return self._file_style
@@ -409,7 +500,3 @@ class Editor:
         if self._codec.decode(indentation + equals).strip(" \t=") or self._codec.decode(equals).count("=") != 1:
             return (b"", self._codec.encode("="))
         return (indentation, equals)
-
-
-def _is_empty(line: Line) -> bool:
-    return line.kind == "blank" and not line.raw

@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 import typing as t
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from ._ini_text import BLANKS, UTF_8, Line, fold
+from ._ini_text import BLANKS, UTF_8, Line, fold, unmarked_utf_16
 
 if t.TYPE_CHECKING:
     from ._ini import Document
@@ -95,16 +96,22 @@ class Reading:
     findings: tuple[Finding, ...] = ()
     in_force: bool = True
 
+    @cached_property
+    def _by_name(self) -> dict[str, tuple[SectionReading, dict[str, str]]]:
+        return {
+            fold(section.name): (section, {fold(key.name): key.value for key in section.keys})
+            for section in self.sections
+        }
+
     def section(self, name: str) -> SectionReading | None:
         """Return the section of that name, compared as Windows compares."""
-        wanted = fold(name.strip(BLANKS))
-        return next((section for section in self.sections if fold(section.name) == wanted), None)
+        found = self._by_name.get(fold(name.strip(BLANKS)))
+        return found[0] if found else None
 
     def get(self, section: str, key: str) -> str | None:
         """Return the value in force, or None."""
-        found = self.section(section)
-        wanted = fold(key.strip(BLANKS))
-        return next((item.value for item in found.keys if fold(item.name) == wanted), None) if found else None
+        found = self._by_name.get(fold(section.strip(BLANKS)))
+        return found[1].get(fold(key.strip(BLANKS))) if found else None
 
 
 def read_profile(document: Document) -> Reading:
@@ -156,7 +163,8 @@ class _ProfileReader:
             self._note("ambiguous_duplicate_section", number, message)
             return
         if not _is_plain_header(line):
-            message = f"section line {line.text!r} is read as [{line.name}]; {FINDINGS['ambiguous_header']}"
+            # Not the line itself: text around the name may be a setting whose value has to be hidden.
+            message = f"this line is read as section [{line.name}]; {FINDINGS['ambiguous_header']}"
             self._note("ambiguous_header", number, message)
         self._current = {}
         self._sections[fold(line.name)] = (line.name, number, self._current)
@@ -205,7 +213,10 @@ _Sure = tuple[int, str, "str | None"]
 
 @dataclass
 class _Occurrence:
-    """One of the places where a section of some name begins; ``plain`` unless its header is ambiguous."""
+    """One of the places where a section of some name begins; ``plain`` unless its header is ambiguous.
+
+    A place that is not plain has no keys: nothing in it is sure.
+    """
 
     name: str
     line: int
@@ -216,10 +227,13 @@ class _Occurrence:
 class _StrictReader:
     def __init__(self, document: Document) -> None:
         self._lines = document.lines
+        self._saved_as = unmarked_utf_16(document.body)
         self._findings: list[Finding] = []
         self._occurrences: dict[str, list[_Occurrence]] = {}
-        # Where keys go now: several places after an ambiguous header, none before the first section.
-        self._open: list[_Occurrence] = []
+        # Where keys go now, None before the first section line. After an ambiguous one they may as well belong to its
+        # names, or to none: what is unsure there is kept with the section before, which it may touch.
+        self._open: _Occurrence | None = None
+        self._sure = True
 
     def read(self) -> Reading:
         if not self._whole_file():
@@ -235,7 +249,7 @@ class _StrictReader:
         return Reading(sections, findings)
 
     def _note(self, code: str, number: int, message: str = "", key: str = "") -> None:
-        section = self._open[0].name if self._open else ""
+        section = self._open.name if self._open else ""
         self._findings.append(Finding(code, number, message or FINDINGS[code], section, key))
 
     def _whole_file(self) -> bool:
@@ -243,8 +257,7 @@ class _StrictReader:
         sure = True
         for number, line in enumerate(self._lines, 1):
             if b"\0" in line.raw or b"\x1a" in line.raw:
-                code = "encoding_unicode" if line.raw.count(b"\0") * 2 >= len(line.raw) else "ambiguous_control"
-                self._note(code, number)
+                self._note("encoding_unicode" if self._saved_as else "ambiguous_control", number)
                 return False
             if line.eol == b"\r":
                 self._note("ambiguous_newline", number)
@@ -264,15 +277,16 @@ class _StrictReader:
 
     def _header(self, number: int, line: Line) -> None:
         if line.kind == "header" and line.name and _is_plain_header(line):
-            self._open = [self._place(number, line.name, plain=True)]
+            self._open, self._sure = self._place(number, line.name, plain=True), True
             return
         candidates = _candidate_names(line)
         likely = next(filter(None, candidates), "name")
         message = f"section line {line.text!r}: {FINDINGS['ambiguous_header']}; write [{likely}] alone on the line"
         self._findings.append(Finding("ambiguous_header", number, message, likely))
-        # What follows may belong to any of these names, to the section before, or to none.
-        possible = [self._place(number, name, plain=False) for name in candidates if name]
-        self._open = [*self._open, *possible, _Occurrence("", number, plain=False)]
+        for name in filter(None, candidates):
+            self._place(number, name, plain=False)
+        self._open = self._open or _Occurrence(next(filter(None, candidates), ""), number, plain=False)
+        self._sure = False
 
     def _place(self, number: int, name: str, *, plain: bool) -> _Occurrence:
         places = self._occurrences.setdefault(fold(name), [])
@@ -287,8 +301,8 @@ class _StrictReader:
         if line.kind == "text":
             self._note("ambiguous_text", number, f"{line.text.strip(BLANKS)!r} is no key=value", line.name)
         value = self._sure_value(number, line)
-        for place in self._open:
-            self._add(place, number, line, value if len(self._open) == 1 else None)
+        if self._open is not None:
+            self._add(self._open, number, line, value if self._sure else None)
 
     def _add(self, place: _Occurrence, number: int, line: Line, value: str | None) -> None:
         name = fold(line.name)

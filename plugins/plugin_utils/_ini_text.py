@@ -8,10 +8,13 @@ Private to this collection: names and shapes may change in any release.
 
 from __future__ import annotations
 
+import codecs
 import re
 import typing as t
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+
+from ._ini_pages import own_bytes, own_characters
 
 # What the profile functions trim around names and values; 0x1A is the end-of-file mark of DOS editors.
 BLANKS = "\t\n\x0b\x0c\r \x1a"
@@ -48,7 +51,8 @@ class Codec:
         width: Bytes per unit: 2 for UTF-16, else 1.
         mark: Byte order mark that names this encoding, or empty.
         pair: Matches a lead byte with whatever follows it, None for encodings without lead bytes. Windows takes
-            two bytes at a lead byte even if the pair is invalid, so an ``=`` or line end can be swallowed.
+            two bytes at a lead byte even if the pair is invalid, so an ``=`` or line end can be swallowed; only a
+            NUL stays for itself.
         unknown: What Windows reads for an invalid pair, as its code page tables say.
     """
 
@@ -68,9 +72,12 @@ class Codec:
             return raw.decode(self.name, "surrogatepass")
         if self.mark:
             return raw.decode(self.name, "replace")
-        return _unescape(raw.decode(self.name, "surrogateescape"))
+        return codecs.charmap_decode(raw, "strict", _single_bytes(self.name))[0]
 
     def _decode_run(self, run: bytes) -> str:
+        own = own_characters(self.name).get(run)
+        if own is not None:
+            return own
         try:
             return run.decode(self.name)
         except UnicodeDecodeError:
@@ -93,7 +100,7 @@ class Codec:
 
     def _encode_character(self, character: str) -> bytes:
         try:
-            raw = character.encode(self.name)
+            raw = own_bytes(self.name).get(character) or character.encode(self.name)
         except UnicodeEncodeError:
             # Windows reads bytes without a character, such as 0x81 in code page 1252, as U+0081, and back.
             raw = bytes([ord(character)]) if ord(character) < 0x100 and self.width == 1 and not self.mark else b""
@@ -101,7 +108,7 @@ class Codec:
             raise IniError(
                 "encoding_cannot",
                 f"U+{ord(character):04X} does not exist in the encoding {self.name}",
-                remedy="use characters of that encoding, or name the right code page in the option 'encoding'",
+                remedy="use characters of that encoding",
             )
         return raw
 
@@ -123,6 +130,14 @@ class Codec:
         return bytes(unit if not page and unit < 0x80 else 0x80 for unit, page in zip(low, high, strict=True))
 
 
+@cache
+def _single_bytes(page: str) -> str:
+    """Return the 256 characters of a code page; Windows reads bytes without a character, such as 0x81, as U+0081."""
+    own = own_characters(page)
+    every = (bytes((byte,)) for byte in range(256))
+    return "".join(own.get(raw) or _unescape(raw.decode(page, "surrogateescape")) for raw in every)
+
+
 def _unescape(text: str) -> str:
     if text.isascii():
         return text
@@ -141,7 +156,7 @@ def _runs(raw: bytes, pair: re.Pattern[bytes]) -> t.Iterator[bytes]:
 _SINGLE_BYTE = (
     "cp437 cp850 cp852 cp855 cp857 cp866 cp874 cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258".split()
 )
-_CJK_PAIR = re.compile(rb"[\x81-\xfe].", re.DOTALL)
+_CJK_PAIR = re.compile(rb"[\x81-\xfe][^\0]")
 
 UTF_8 = Codec("utf-8", mark=b"\xef\xbb\xbf")
 UTF_16_LE = Codec("utf-16-le", width=2, mark=b"\xff\xfe")
@@ -151,7 +166,7 @@ ANSI = "cp1252"
 
 CODECS: t.Mapping[str, Codec] = {
     **{name: Codec(name) for name in _SINGLE_BYTE},
-    "cp932": Codec("cp932", pair=re.compile(rb"[\x81-\x9f\xe0-\xfc].", re.DOTALL), unknown="\u30fb"),
+    "cp932": Codec("cp932", pair=re.compile(rb"[\x81-\x9f\xe0-\xfc][^\0]"), unknown="\u30fb"),
     "cp936": Codec("cp936", pair=_CJK_PAIR),
     "cp949": Codec("cp949", pair=_CJK_PAIR),
     "cp950": Codec("cp950", pair=_CJK_PAIR),
@@ -183,6 +198,20 @@ def sniff(data: bytes) -> Codec | None:
         if data.startswith(codec.mark):
             return codec
     return None
+
+
+def unmarked_utf_16(data: bytes) -> str | None:
+    """Return the encoding of UTF-16 text that lacks its byte order mark, None for anything else.
+
+    Letters of such a text have a NUL each, always on the same side; a disk that filled a file up with NULs after a
+    crash leaves them on both.
+    """
+    even, odd = data[0::2].count(0), data[1::2].count(0)
+    if len(data) < 2 or (even + odd) * 3 < len(data):
+        return None
+    if odd > even * 8:
+        return UTF_16_LE.name
+    return UTF_16_BE.name if even > odd * 8 else None
 
 
 def fold(name: str) -> str:

@@ -618,7 +618,8 @@ def _applied(files: Sequence[Mapping[str, t.Any]], answer: Mapping[str, t.Any]) 
                 "sha256": seen["sha256"],
                 "size": seen["size"],
                 "modified": seen["modified"],
-                "backup": None,
+                # Its copy was written before the file was; the name of one in the store is not known here.
+                "backup": row["backup_path"] if row["expect_sha256"] is not None else None,
             }
         )
     return rows

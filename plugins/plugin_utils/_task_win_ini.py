@@ -27,6 +27,7 @@ from ._win_ini import (
     duplicates_of,
     findings_of,
     make_plan,
+    read_names,
     read_path,
     read_wanted,
 )
@@ -129,19 +130,29 @@ def run(session: Session, options: Mapping[str, t.Any], *, host: str, check: boo
             _check_writable(view)
         answer = _apply(session, options, view, plan) if plan.changed and not check else {}
     except Refused as refused:
-        result = _result(session, path, view, plan, redact, host)
-        return {**result, "changed": False, **_failed(refused.problems, host)}
+        return {**_untouched(session, path, view, plan, redact, host), **_failed(refused.problems, host)}
     except TargetError as error:
-        result = {
-            **_result(session, path, view, plan, redact, host),
-            **_failed([problem_of(error.code, error.detail, text=error.text)], host),
-        }
-        left = bool(error.answer.get("left"))
-        written = left or (bool(error.answer.get("applied")) and not error.answer.get("restored"))
-        return {**result, "changed": written, "error": _error(error)}
+        failure = {**_failed([problem_of(error.code, error.detail, text=error.text)], host), "error": _error(error)}
+        applied = error.answer.get("applied") or []
+        backup = {"backup_file": applied[0].get("backup") if applied else None}
+        if applied and not error.answer.get("restored"):
+            return {**_result(session, path, view, plan, redact, host), **backup, **failure}
+        result = {**_untouched(session, path, view, plan, redact, host), **backup, **failure}
+        return {**result, **(_left_by(error) if plan is not None else {})}
     result = _result(session, path, view, plan, redact, host)
     applied = answer.get("applied") or [{}]
     return {**result, "backup_file": applied[0].get("backup")}
+
+
+def _left_by(error: TargetError) -> Json:
+    """Return what a failed apply says about the file, where that is not what inspect found."""
+    if error.answer.get("left"):
+        return {"changed": True, "sha256": None}
+    if "applied" not in error.answer:
+        return {"sha256": None}
+    if error.code == "changed":
+        return {"sha256": error.detail.get("found")}
+    return {}
 
 
 def _error(error: TargetError) -> Json:
@@ -215,6 +226,20 @@ def _result(
     }
 
 
+def _untouched(
+    session: Session, path: str, view: FileView | None, plan: Plan | None, redact: tuple[str, ...], host: str
+) -> Json:
+    """Return the result of a task that wrote nothing: the file is what was found, and nothing in it differs."""
+    result = _result(session, path, view, plan, redact, host)
+    result.pop("diff", None)
+    result |= {"changed": False, "created": False, "changes": [], "sha256": result["sha256_before"]}
+    if view is not None and view.data is None:
+        result |= {"encoding": None, "newline": None}
+    elif plan is not None:
+        result |= {"encoding": plan.before.encoding, "newline": _newline_name(plan.before)}
+    return result
+
+
 def _newline_name(document: Document) -> str:
     return {"\r\n": "crlf", "\n": "lf", "\r": "cr"}[document.newline]
 
@@ -238,6 +263,9 @@ def read(session: Session, options: Mapping[str, t.Any], *, host: str) -> Json:
     empty |= {"encoding": None, "bom": False, "newline": None, "sections": [], "content": {}}
     empty |= {"duplicates": [], "findings": [], "problems": [], "executions": 0}
     try:
+        only, problems = read_names(options, "sections")
+        if problems:
+            raise Refused(problems)
         view = _look(session, read_path(options))
         document = Document.parse(view.data or b"", encoding=options["encoding"])
     except Refused as refused:
@@ -249,7 +277,7 @@ def read(session: Session, options: Mapping[str, t.Any], *, host: str) -> Json:
     if view.data is None:
         return result
     profile = read_profile(document)
-    sections = content_of(document, options.get("sections"), redact)
+    sections = content_of(document, None if options.get("sections") is None else only, redact)
     return {
         **result,
         "exists": True,

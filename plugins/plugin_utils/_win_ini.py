@@ -31,13 +31,18 @@ from ._ini import (
     unified_diff,
 )
 from ._ini_diff import HIDDEN
+from ._ini_text import BLANKS
 
 Json = dict[str, t.Any]
 
 # base64 of more does not fit into the 2,097,152 characters that Windows PowerShell 5.1 reads as one JSON text.
 MAX_BYTES = 1024 * 1024
 
-_ABSOLUTE = re.compile(r"(?:[A-Za-z]:\\|\\\\[^\\/?*]+\\[^\\/]+\\|%[^%\\]+%\\)[^\x00-\x1f<>|*?\"]+\Z")
+# No device (\\.\), no alternate stream (a.ini:name), and no name that Windows would cut (a.ini. or a blank at its end).
+_ABSOLUTE = re.compile(
+    r"(?:[A-Za-z]:\\|\\\\[^\\/?*.:][^\\/?*:]*\\[^\\/:?*]+\\|%[^%\\]+%\\)"
+    r"[^\x00-\x1f<>|*?\":]*[^\x00-\x1f<>|*?\":\\. ]\Z"
+)
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}\Z")
 # Wrong option first: what an IniError's code says about the options of the module.
 _OPTIONS_OF_CODES: t.Mapping[str, str] = {
@@ -112,7 +117,7 @@ def read_path(options: Mapping[str, t.Any]) -> str:
     """
     path = str(options["path"]).replace("/", "\\")
     remedy = "Give an absolute path as the server has it, such as C:\\app\\settings.ini or %SystemRoot%\\app.ini."
-    if not _ABSOLUTE.match(path) or path.endswith("\\"):
+    if not _ABSOLUTE.match(path):
         raise Refused([Problem("bad_option", "this is no absolute Windows path of a file", remedy, "path", path)])
     if options.get("computer") and path.startswith("\\\\"):
         remedy = "With computer, give the path as that server itself has it, such as C:\\app\\settings.ini."
@@ -127,8 +132,8 @@ def read_wanted(options: Mapping[str, t.Any]) -> Wanted:
         Refused: With every problem that was found.
     """
     sections, problems = _read_sections(options.get("sections") or {})
-    absent = tuple(str(name) for name in options.get("absent_sections") or ())
-    problems += _contradictions(sections, absent)
+    absent, more = read_names(options, "absent_sections")
+    problems += more + _contradictions(sections, absent)
     expect = options.get("expect_sha256")
     if expect is not None and not _SHA256.match(expect):
         remedy = "Give 64 hexadecimal digits, such as the result's sha256 of an earlier task."
@@ -162,40 +167,65 @@ def _read_sections(given: Mapping[t.Any, t.Any]) -> tuple[dict[str, dict[str, st
                 Problem("bad_option", "this section has no dictionary of keys", remedy, "sections", str(name))
             )
             continue
-        rows = sections.setdefault(_text(name, problems, f"section {name}"), {})
+        section = _text(name, problems, "sections", f"section {name}")
+        rows: dict[str, str | None] = {}
         for key, value in keys.items():
             where = f"[{name}] {key}"
-            rows[_text(key, problems, where)] = None if value is None else _text(value, problems, where)
+            text = _text(key, problems, "sections", where)
+            if text and text in rows:  # such as 1 and "1", which YAML tells apart
+                problems.append(_twice(where))
+            rows[text] = None if value is None else _text(value, problems, "sections", where)
+        if section and section in sections:
+            problems.append(_twice(section))
+        sections[section] = rows
     return sections, problems
 
 
-def _text(value: t.Any, problems: list[Problem], where: str) -> str:
+def read_names(options: Mapping[str, t.Any], option: str) -> tuple[tuple[str, ...], list[Problem]]:
+    """Return the names that a list option holds, and what is wrong with them."""
+    problems: list[Problem] = []
+    names = options.get(option) or ()
+    return tuple(_text(name, problems, option, str(name)) for name in names), problems
+
+
+def _text(value: t.Any, problems: list[Problem], option: str, where: str) -> str:
     """Return what the user wrote as text; YAML's own ideas of a value would lose how it was written."""
-    if isinstance(value, str):
+    # ansible-core before 2.19 hands over a value that was written with !vault as an object of its own.
+    if isinstance(value, str) or getattr(value, "__ENCRYPTED__", False):
         return str(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     kind = {bool: "a boolean", float: "a decimal number"}.get(type(value), f"a {type(value).__name__}")
     remedy = "Put the text in quotes in the playbook, as it shall stand in the file."
-    problems.append(Problem("bad_option", f"YAML made {kind} of what should be text", remedy, "sections", where))
+    problems.append(Problem("bad_option", f"YAML made {kind} of what should be text", remedy, option, where))
     return ""
 
 
 def _contradictions(sections: Mapping[str, Mapping[str, t.Any]], absent: Sequence[str]) -> list[Problem]:
-    gone = {fold(name) for name in absent}
+    gone = {_same(name) for name in absent}
     remedy = "Name it in sections or in absent_sections."
     problems = [
         Problem("bad_option", "this section is wanted and unwanted", remedy, "absent_sections", name)
         for name in sections
-        if fold(name) in gone
+        if _same(name) in gone
     ]
-    for where, names in [("", list(sections)), *((f"[{name}] ", list(keys)) for name, keys in sections.items())]:
-        twice = [name for at, name in enumerate(names) if fold(name) in {fold(other) for other in names[:at]}]
-        remedy = "Windows does not tell upper from lower case; name it once."
-        problems += [
-            Problem("bad_option", "this name is given twice", remedy, "sections", f"{where}{name}") for name in twice
-        ]
+    for where, names in [("", sections), *((f"[{name}] ", keys) for name, keys in sections.items())]:
+        seen: set[str] = set()
+        for name in names:
+            if _same(name) in seen:
+                problems.append(_twice(f"{where}{name}"))
+            seen.add(_same(name))
     return problems
+
+
+def _same(name: str) -> str:
+    """Return the form in which Windows compares a name that it is asked for."""
+    return fold(name.strip(BLANKS))
+
+
+def _twice(where: str) -> Problem:
+    remedy = "Windows tells neither upper from lower case nor blanks around a name; name it once."
+    return Problem("bad_option", "this name is given twice", remedy, "sections", where)
 
 
 def make_plan(wanted: Wanted, data: bytes | None) -> Plan:
@@ -239,7 +269,7 @@ def _check_encoding(wanted: Wanted, document: Document) -> None:
 def _edits(wanted: Wanted, reading: Reading) -> t.Iterator[Edit]:
     yield from (RemoveSection(name) for name in wanted.absent)
     if wanted.exclusive == "file":
-        named = {fold(name) for name in wanted.sections}
+        named = {_same(name) for name in wanted.sections}
         yield from (RemoveSection(section.name) for section in reading.sections if fold(section.name) not in named)
     for name, keys in wanted.sections.items():
         if wanted.exclusive != "none":
@@ -252,14 +282,15 @@ def _edits(wanted: Wanted, reading: Reading) -> t.Iterator[Edit]:
 
 def _removals(reading: Reading, name: str, keys: Mapping[str, str | None]) -> t.Iterator[Edit]:
     section = reading.section(name)
-    named = {fold(key) for key in keys}
+    named = {_same(key) for key in keys}
     for key in section.keys if section else ():
         if fold(key.name) not in named:
             yield RemoveKey(name, key.name)
 
 
 def _problem(error: IniError, wanted: Wanted) -> Problem:
-    remedy = error.remedy[:1].upper() + error.remedy[1:] + "."
+    other_page = ", or name the right code page in the option encoding" if error.code == "encoding_cannot" else ""
+    remedy = f"{error.remedy[:1].upper()}{error.remedy[1:]}{other_page}."
     option = _OPTIONS_OF_CODES.get(error.code)
     value = {"encoding": wanted.encoding, "duplicates": wanted.duplicates}.get(option or "")
     return Problem(error.code, error.message, remedy, option, value, wanted.path)
@@ -324,7 +355,7 @@ def diff_of(plan: Plan, path: str, redact: Sequence[str]) -> dict[str, str]:
 
 def content_of(document: Document, only: Iterable[str] | None, redact: Sequence[str]) -> list[Json]:
     """Return what ``win_ini_info`` tells about the sections in force, each name once."""
-    chosen = None if only is None else {fold(name) for name in only}
+    chosen = None if only is None else {_same(name) for name in only}
     return [
         {
             "name": section.name,

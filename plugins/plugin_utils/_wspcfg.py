@@ -17,7 +17,18 @@ from dataclasses import dataclass
 from ..module_utils._listeners import DSAMAIN, EMSMTA, LISTENERS, MSEXCIMC, STORE, Listener, Owner
 from ._errors import Problem, Refused
 from ._exchange import VERSIONS, Version, version_text
-from ._ini import Document, Edit, Reading, RemoveKey, RemoveSection, SetKey, read_strict, read_text
+from ._ini import (
+    Document,
+    Edit,
+    IniError,
+    Reading,
+    RemoveKey,
+    RemoveSection,
+    SetKey,
+    read_strict,
+    read_text,
+    unmarked_utf_16,
+)
 
 PORTS = "ServerBindTcpPorts"
 BIND_IP = "ProxyBindIp"
@@ -324,10 +335,7 @@ class Outcome:
 
 def _as_saved(data: bytes) -> Document:
     """Return the document in the encoding that it was saved in, UTF-16 without a byte order mark, too."""
-    document = Document.parse(data)
-    if not document.bom and document.codec.width == 1 and data.count(b"\0") * 3 >= len(data) > 1:
-        return Document.parse(data, encoding="utf-16-le" if data[1:2] == b"\0" else "utf-16-be")
-    return document
+    return Document.parse(data, encoding=unmarked_utf_16(data) or "ansi")
 
 
 def unreadable_encoding(data: bytes) -> str | None:
@@ -343,7 +351,14 @@ def readable(data: bytes) -> Document:
         IniError: A character does not exist in ANSI.
     """
     document = _as_saved(data)
-    return document if unreadable_encoding(data) is None else document.convert(encoding="ansi")
+    if unreadable_encoding(data) is None:
+        return document
+    try:
+        return document.convert(encoding="ansi")
+    except IniError as error:
+        cause = f"the file was saved as {document.encoding} and Exchange reads ANSI only (Q181420); {error.message}"
+        remedy = "Save it as ANSI on the server, or take that line out, comments too; then run again."
+        raise IniError(error.code, cause, remedy=remedy, line=error.line) from error
 
 
 def _has(document: Document, section: str, key: str) -> bool:

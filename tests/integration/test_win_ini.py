@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import typing as t
 from pathlib import Path
@@ -158,6 +159,30 @@ def test_each_cause_has_its_own_message_and_the_file_is_intact(lab: Lab, playboo
     assert intact(host, before)
 
 
+@pytest.mark.parametrize(
+    ("fault", "options", "code", "words"),
+    [
+        ("lock_file", {"mode": "read"}, "locked", "another program holds"),
+        ("deny_path", {"at": "apply.compared"}, "access_denied", "was denied"),
+    ],
+)
+def test_what_fails_only_while_writing_reports_the_file_that_is_there(
+    lab: Lab, playbooks: Playbooks, host: HostView, fault: str, options: Json, code: str, words: str
+) -> None:
+    """The file can be read, and somebody keeps it from being written."""
+    lab.inject(fault, host.machine.name, path=PATH, **options)
+    run = play(playbooks, host, {"win_ini": WISH}, arguments=("--diff",))
+    (result,) = results(run, host)
+    assert result["failed"] and result["executions"] == 2
+    assert result["error"]["code"] == code and words in result["msg"]
+    assert (result["changed"], result["created"], result["changes"]) == (False, False, [])
+    assert result["sha256"] == result["sha256_before"] == hashlib.sha256(FILE).hexdigest()
+    assert "+  Server = b" not in run.output
+    lab.clear(host.machine.name)
+    assert host.file(PATH) == FILE
+    assert not [path for path in host.files() if path.lower().startswith(f"{PATH}.".lower())]
+
+
 def test_a_full_disk_leaves_the_old_file(lab: Lab, playbooks: Playbooks, host: HostView) -> None:
     """Room for the run's lock, and for the backup or not, and never for the new file."""
     host.write(PATH, FILE + b"\r\n;" + b"x" * 20_000)
@@ -191,16 +216,20 @@ def test_somebody_writes_between_reading_and_writing(lab: Lab, playbooks: Playbo
     assert host.file(PATH) == b"[Db]\r\nServer=b\r\n"
 
 
-@pytest.mark.parametrize("point", ["apply.begin", "apply.compared", "apply.file1.after", "apply.end"])
+@pytest.mark.parametrize(
+    "point",
+    ["apply.begin", "apply.compared", "apply.backed_up", "apply.file1.before", "apply.file1.after", "apply.end"],
+)
 def test_a_connection_lost_while_writing_is_followed_up(
     lab: Lab, playbooks: Playbooks, host: HostView, point: str
 ) -> None:
     lab.inject("drop_here", host.machine.name, at=point)
-    wish = {"path": PATH, "sections": {"Db": {"Server": "b"}}}
+    wish = {"path": PATH, "sections": {"Db": {"Server": "b"}}, "backup": True}
     first, second = results(play(playbooks, host, {"win_ini": wish}, {"win_ini": wish}), host)
     assert first["changed"] and not first["failed"]
     assert not second["changed"]
     assert host.file(PATH) == FILE.replace(b"Server = a", b"Server = b")
+    assert host.file(first["backup_file"]) == FILE
 
 
 def test_files_over_one_megabyte_are_refused_and_files_below_are_not(playbooks: Playbooks, host: HostView) -> None:

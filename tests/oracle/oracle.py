@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 COMPILER = "x86_64-w64-mingw32-gcc"
-SOURCE = Path(__file__).with_name("profile_oracle.c")
+PROFILE, CODE_PAGES = (Path(__file__).with_name(name) for name in ("profile_oracle.c", "code_pages.c"))
 BUILD = Path(__file__).resolve().parents[2] / "build" / "oracle"
 WINE_LIBRARIES = (
     "/usr/lib/*/wine/x86_64-windows",
@@ -60,14 +60,14 @@ def missing_tools() -> str:
     return f"no {', no '.join(missing)}; install gcc-mingw-w64-x86-64 and wine" if missing else ""
 
 
-def build() -> Path:
-    """Compile the oracle unless it is newer than its source."""
-    program = BUILD / "profile_oracle.exe"
-    if not program.exists() or program.stat().st_mtime <= SOURCE.stat().st_mtime:
+def build(source: Path, *options: str) -> Path:
+    """Compile one of the programs unless it is newer than its source."""
+    program = BUILD / f"{source.stem}.exe"
+    if not program.exists() or program.stat().st_mtime <= source.stat().st_mtime:
         BUILD.mkdir(parents=True, exist_ok=True)
         fresh = program.with_suffix(f".{os.getpid()}.exe")
-        options = ("-municode", "-O2", "-Wall", "-Wextra", "-Werror")
-        subprocess.run([COMPILER, *options, str(SOURCE), "-o", str(fresh)], check=True)
+        strict = ("-O2", "-Wall", "-Wextra", "-Werror")
+        subprocess.run([COMPILER, *options, *strict, str(source), "-o", str(fresh)], check=True)
         fresh.replace(program)
     return program
 
@@ -98,7 +98,7 @@ class Oracle:
     """
 
     def __init__(self, directory: Path, *, locale: str | None = None) -> None:
-        program = build()
+        program = build(PROFILE, "-municode")
         files = directory / "files"
         files.mkdir(parents=True)
         self._environment = _environment(directory, locale)
@@ -135,8 +135,40 @@ class Oracle:
             if pipe is not None and not pipe.closed:
                 pipe.close()
         self._process.wait()
-        subprocess.run(["wineserver", "-k"], env=self._environment, check=False, stderr=subprocess.DEVNULL)
-        subprocess.run(["wineserver", "-w"], env=self._environment, check=False, stderr=subprocess.DEVNULL)
+        _end_server(self._environment)
+
+
+def code_page_tables(directory: Path, pages: t.Iterable[str]) -> dict[str, dict[bytes, str]]:
+    """Return what Windows' code pages make of every byte and every pair of bytes.
+
+    Args:
+        directory: An empty directory for the prefix; the caller removes it.
+        pages: Names such as ``cp1252``.
+
+    Raises:
+        Unavailable: Wine does not start.
+    """
+    program = build(CODE_PAGES)
+    environment = _environment(directory, None)
+    numbers = [page.removeprefix("cp") for page in pages]
+    command = ["wine", str(program), *numbers]
+    done = subprocess.run(command, env=environment, check=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    _end_server(environment)
+    if done.returncode:
+        raise Unavailable(f"wine does not tell the code pages: status {done.returncode}")
+    tables: dict[str, dict[bytes, str]] = {}
+    for row in done.stdout.decode("ascii").splitlines():
+        raw, units = row.split(" ")
+        if raw == "page":
+            table = tables.setdefault(f"cp{units}", {})
+        else:
+            table[bytes.fromhex(raw)] = bytes.fromhex(units).decode("utf-16-be", "surrogatepass")
+    return tables
+
+
+def _end_server(environment: t.Mapping[str, str]) -> None:
+    for option in ("-k", "-w"):
+        subprocess.run(["wineserver", option], env=environment, check=False, stderr=subprocess.DEVNULL)
 
 
 def _environment(directory: Path, locale: str | None) -> dict[str, str]:

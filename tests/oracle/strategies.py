@@ -80,6 +80,23 @@ class Grammar:
             lambda part: part[0] + "".join(part[1]) + part[2]
         )
 
+    def tidy(self) -> st.SearchStrategy[str]:
+        """Files as a careful hand writes them, with at most two lines of the other kind anywhere."""
+        name = st.sampled_from(("STORE", "DSAMAIN", "EMSMTA", "a b"))
+        key = st.sampled_from(("ServerBindTcpPorts", "ProxyBindIp", "Persistent", "a", "b b", "k.1"))
+        value = st.sampled_from(("1", "110,119,143", "993:192.0.2.1", "", "0,1025-5000", " 110", "9;c", "x y"))
+        entries = st.lists(st.tuples(key, value), max_size=4).map(lambda rows: [f"{k}={v}" for k, v in rows])
+        section = st.tuples(name.map(lambda text: [f"[{text}]"]), entries).map(lambda part: part[0] + part[1])
+        odd = st.lists(st.tuples(st.integers(0, 12), self.line()), max_size=2)
+
+        def put(sections: list[list[str]], extra: list[tuple[int, str]]) -> str:
+            rows = [row for section in sections for row in section]
+            for at, row in extra:
+                rows.insert(at, row)
+            return "".join(f"{row}\r\n" for row in rows)
+
+        return st.builds(put, st.lists(section, min_size=1, max_size=3), odd)
+
 
 def encoded(grammar: Grammar, encoding: str, mark: bytes = b"") -> st.SearchStrategy[bytes]:
     """Files in an encoding, with its byte order mark."""
@@ -103,12 +120,15 @@ def edits(
     """Lists of edits; ``make`` names the four kinds: ``set``, ``remove_key``, ``remove_section``, ``add_section``."""
     section = st.sampled_from((*SECTION_NAMES, "new", "New one"))
     key = st.sampled_from((*KEY_NAMES, "new", "New key"))
+    blanks = st.sampled_from(("", "", " ", "\t"))
+    # Windows trims what it is asked for, so what shall not be there may be asked for with blanks around it.
+    old_section, old_key = (st.tuples(blanks, name, blanks).map("".join) for name in (section, key))
     return st.lists(
         st.one_of(
             st.builds(make["set"], section, key, values),
             st.builds(make["set"], section, key, values),
-            st.builds(make["remove_key"], section, key),
-            st.builds(make["remove_section"], section),
+            st.builds(make["remove_key"], old_section, old_key),
+            st.builds(make["remove_section"], old_section),
             st.builds(make["add_section"], section),
         ),
         min_size=1,

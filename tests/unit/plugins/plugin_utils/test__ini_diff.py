@@ -57,6 +57,36 @@ def test_values_of_chosen_keys_are_hidden_and_a_change_of_them_still_shows() -> 
     )
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"Password\0x=hunter2",
+        b"Pass\0word=hunter2",
+        b"  passWORD\t=hunter2 = 3",
+        b"[S] password=hunter2",
+        b"[ S ]password = hunter2",
+        b"; # password=hunter2",
+        b"# password=hunter2",
+        b"//password=hunter2",
+        b"REM password=hunter2",
+        b"; the old one was user=x, password=hunter2",
+        b"[password=hunter2",
+    ],
+)
+@pytest.mark.parametrize("pattern", ["password", "S/PASSWORD", "pass*"])
+def test_a_secret_is_hidden_wherever_its_setting_stands(line: bytes, pattern: str) -> None:
+    data = b"[S]\r\n" + line + b"\r\nq=1\r\n"
+    diff = unified_diff(data, data.replace(b"q=1", b"q=2"), path="a", redact=[pattern])
+    for side in (diff["before"], diff["after"]):
+        assert "hunter2" not in side and "<hidden>" in side
+    assert "q=1" in diff["before"] and "q=2" in diff["after"]
+
+
+def test_other_settings_of_a_comment_are_shown() -> None:
+    text = "[S]\n;====\n; user=x, passwords=y, my password: z=1\nremote=1\n"
+    assert unified_diff(text.encode(), b"", path="a", redact=["password", "mote"])["before"] == text
+
+
 def test_moved_and_repeated_secrets_are_compared_in_their_order() -> None:
     diff = unified_diff(b"[S]\np=1\np=2\n", b"[S]\nx=0\np=1\np=3\n", path="a", redact=["p"])
     assert diff["after"] == "[S]\nx=0\np=<hidden>\np=<hidden, changed>\n"
@@ -71,6 +101,9 @@ def test_moved_and_repeated_secrets_are_compared_in_their_order() -> None:
         ("S", "Password", "t/password", False),
         ("S", "Passwords", "password", False),
         ("\xc9", "a", "\xe9/a", True),
+        ("S", "# Password", "password", True),
+        ("S", "rem Password", "s/password", True),
+        ("S", "# Password", "# pass*", True),
     ],
 )
 def test_patterns(section: str, key: str, pattern: str, hidden: bool) -> None:

@@ -144,6 +144,18 @@ def test_apply_lost_after_it_wrote_is_a_success() -> None:
     assert server.files["bin"].content == NEW
 
 
+@pytest.mark.parametrize("existed", [True, False])
+def test_apply_lost_after_it_wrote_still_names_the_copy_that_was_made(existed: bool) -> None:
+    server = described()
+    if not existed:
+        server.files["bin"].content = None
+    (file,) = WRITE["files"]
+    expect = sha256(OLD) if existed else None
+    row = {**file, "backup": "beside", "backup_path": f"{BIN}.bak", "expect_sha256": expect}
+    answer = session(Replay(server, accidents={1: ("after", LOST)})).apply(**{**WRITE, "files": [row]})
+    assert answer["applied"][0]["backup"] == (f"{BIN}.bak" if existed else None)
+
+
 def test_apply_lost_before_it_wrote_is_tried_once_more() -> None:
     server = described()
     replay = Replay(server, accidents={1: ("before", LOST)})

@@ -190,6 +190,14 @@ def test_hidden_values_are_nowhere_in_the_result() -> None:
         assert failed["failed"] and "secret" not in json.dumps(failed)
 
 
+def test_a_hidden_value_beside_a_section_name_is_in_no_finding() -> None:
+    disk = Disk(b"[Db]\r\nServer=a\r\n[Old] password=secret\r\n[Odd ] ;password=secret\r\n# Password=secret\r\n")
+    result = win_ini(disk, sections={"Db": {"Server": "b"}}, redact=["*password"])
+    assert [row["code"] for row in result["findings"]] == ["ambiguous_header"] * 2
+    assert "secret" not in json.dumps(result)
+    assert "secret" not in json.dumps(win_ini_info(disk, redact=["password"]))
+
+
 def test_somebody_else_wrote_in_between_and_nothing_is_lost() -> None:
     disk = Disk(intruder=b"[Db]\r\nServer=theirs\r\n")
     result = win_ini(disk, sections={"Db": {"Server": "b"}})
@@ -197,6 +205,7 @@ def test_somebody_else_wrote_in_between_and_nothing_is_lost() -> None:
     assert result["error"]["code"] == "changed"
     assert "EX1" in result["msg"] and PATH in result["msg"]
     assert disk.content == b"[Db]\r\nServer=theirs\r\n"
+    assert result["sha256"] == sha256(disk.content)
 
 
 def test_expected_hash() -> None:
@@ -261,13 +270,42 @@ def test_failures_have_the_keys_of_successes() -> None:
         assert set(win_ini_info(Disk())) <= set(failure)
 
 
+@pytest.mark.parametrize("content", [FILE, None])
+@pytest.mark.parametrize("code", ["locked", "read_only", "disk_full", "access_denied", "busy"])
+def test_a_failure_reports_the_file_that_is_there(content: bytes | None, code: str) -> None:
+    disk = Disk(content, refuse={"code": code, "message": "", "detail": {"path": PATH}})
+    result = win_ini(disk, sections={"Db": {"Server": "b"}}, encoding="cp1251", backup=True)
+    assert result["failed"] and disk.content == content
+    assert (result["changed"], result["created"], result["changes"]) == (False, False, [])
+    assert "diff" not in result and result["backup_file"] is None
+    assert result["sha256"] == result["sha256_before"] == (sha256(content) if content else None)
+    assert (result["encoding"], result["newline"]) == (("cp1251", "crlf") if content else (None, None))
+
+
+def test_a_refusal_reports_the_file_that_is_there() -> None:
+    result = win_ini(Disk(read_only=True), sections={"Db": {"Server": "b"}})
+    assert (result["created"], result["changes"], result["sha256"]) == (False, [], sha256(FILE))
+    assert "diff" not in result
+
+
+def test_after_an_answer_that_makes_no_sense_nobody_knows_the_file() -> None:
+    class Mumbling(Disk):
+        def execute(self, command: str, stdin: str) -> _target.Execution:
+            answer = super().execute(command, stdin)
+            return answer if self.requests[-1]["op"] == "inspect" else _target.Execution(1, "", "killed")
+
+    result = win_ini(Mumbling(), sections={"Db": {"Server": "b"}})
+    assert result["failed"] and result["sha256"] is None and result["sha256_before"] == sha256(FILE)
+
+
 def test_what_was_left_behind_counts_as_changed() -> None:
     class HalfDone(Disk):
         def _apply(self, request: Json) -> Json:
             error = {"code": "disk_full", "message": "", "detail": {"path": PATH}}
             return {"applied": [], "restored": [], "left": [PATH], "error": error}
 
-    assert win_ini(HalfDone(), sections={"Db": {"Server": "b"}})["changed"]
+    result = win_ini(HalfDone(), sections={"Db": {"Server": "b"}})
+    assert result["changed"] and result["sha256"] is None
 
 
 def test_an_answer_of_another_shape_is_told() -> None:
@@ -300,6 +338,10 @@ def test_info_reads_everything_in_one_execution() -> None:
 
 def test_info_of_chosen_sections_and_of_a_missing_file() -> None:
     assert win_ini_info(Disk(FILE + b"[T]\n"), sections=["t", "none"])["content"] == {"T": {}}
+    assert win_ini_info(Disk(FILE + b"[T]\n[1]\n"), sections=[" T ", 1])["content"] == {"T": {}, "1": {}}
+    assert win_ini_info(Disk(), sections=[])["content"] == {}
+    odd = win_ini_info(Disk(), sections=[True, 1.1])
+    assert [problem["option"] for problem in odd["problems"]] == ["sections", "sections"]
     missing = win_ini_info(Disk(None))
     assert (missing["exists"], missing["content"], missing["sha256"]) == (False, {}, None)
     assert "failed" not in missing

@@ -10,6 +10,7 @@ import typing as t
 import pytest
 import yaml
 
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import _win_ini
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._errors import Problem, Refused
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._win_ini import (
     MAX_BYTES,
@@ -86,6 +87,15 @@ def test_exclusive(exclusive: str, result: bytes) -> None:
     assert bytes(plan(FILE, sections={"Db": {"Port": "2"}}, exclusive=exclusive).after) == result
 
 
+@pytest.mark.parametrize("exclusive", ["sections", "file"])
+def test_exclusive_removes_what_windows_reads_and_leaves_the_rest(exclusive: str) -> None:
+    """Bare text, keys without a name and sections without one are read by no program that asks Windows."""
+    data = b"x=0\r\n[Db]\r\nbare\r\n=5\r\n;c=1\r\na=1\r\nb=2\r\n[]\r\ny=3\r\n[Log]\r\nz=4\r\n"
+    after = bytes(plan(data, sections={"Db": {"a": "1"}}, exclusive=exclusive).after)
+    gone = data.replace(b"b=2\r\n", b"")
+    assert after == (gone if exclusive == "sections" else gone.replace(b"[Log]\r\nz=4\r\n", b""))
+
+
 def test_only_removals_make_no_file() -> None:
     made = plan(None, sections={"S": {"a": None}}, absent_sections=["T"])
     assert not made.changed
@@ -159,6 +169,15 @@ def test_messages_name_the_key_and_never_the_value(value: str) -> None:
         ({"sections": {"S": {}, "s": {}}}, "sections", "once"),
         ({"sections": {"S": {"a": "1", "A": "2"}}}, "sections", "once"),
         ({"sections": {"S": {}}, "absent_sections": ["s"]}, "absent_sections", "sections"),
+        ({"sections": {"S": {"a": "1"}}, "absent_sections": [" S\t"]}, "absent_sections", "sections"),
+        ({"sections": {"S": {"a": "1"}, " s": {"x": None}}}, "sections", "once"),
+        ({"sections": {"S": {"a": "1", " A": None}}}, "sections", "once"),
+        ({"sections": {"S": {1: "x", "1": "y"}}}, "sections", "once"),
+        ({"absent_sections": yaml.safe_load("[yes]")}, "absent_sections", "quotes"),
+        ({"absent_sections": yaml.safe_load("[1.10]")}, "absent_sections", "quotes"),
+        ({"absent_sections": [None]}, "absent_sections", "quotes"),
+        ({"sections": {" S": {"a": "1"}}}, "sections", "blanks"),
+        ({"sections": {"S": {"a ": "1"}}}, "sections", "blanks"),
         ({"sections": {}, "exclusive": "file"}, "exclusive", "stay"),
         ({"sections": {"S": {}}, "expect_sha256": "abc"}, "expect_sha256", "64"),
         ({"sections": {"a]b": {}}}, "sections", "brackets"),
@@ -176,6 +195,41 @@ def test_all_problems_are_told_at_once() -> None:
     with pytest.raises(Refused) as caught:
         plan(FILE, sections={"S": {"a": True}, "T": None}, expect_sha256="x")
     assert [problem.option for problem in caught.value.problems] == ["sections", "sections", "expect_sha256"]
+
+
+@pytest.mark.parametrize("exclusive", ["none", "sections", "file"])
+def test_blanks_around_names_that_shall_not_be_there_change_nothing_the_second_time(exclusive: str) -> None:
+    wish: dict[str, t.Any] = {
+        "sections": {" Db": {" port ": None}},
+        "absent_sections": ["Log "],
+        "exclusive": exclusive,
+    }
+    once = bytes(plan(FILE, **wish).after)
+    assert once.startswith(b"[Db]\r\n") and b"Port" not in once and b"[Log]" not in once
+    assert (b"Server" in once) is (exclusive == "none")
+    assert not plan(once, **wish).changed
+
+
+class Vaulted:
+    """A value that was written with !vault, as ansible-core before 2.19 hands it over: no str."""
+
+    __ENCRYPTED__ = True
+
+    def __str__(self) -> str:
+        return "from the vault"
+
+
+def test_a_vaulted_value_is_text() -> None:
+    made = plan(FILE, sections={"Db": {"Server": Vaulted()}})
+    assert b"Server=from the vault\r\n" in bytes(made.after)
+
+
+def test_thousands_of_names_are_read_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    folded: list[str] = []
+    monkeypatch.setattr(_win_ini, "fold", lambda name: folded.append(name) or name)  # type: ignore[func-returns-value]
+    keys = {f"k{number}": "1" for number in range(2000)}
+    read_wanted({**DEFAULTS, "sections": {"S": keys}})
+    assert len(folded) < 5 * len(keys)
 
 
 def test_a_result_that_would_be_too_large_is_refused() -> None:
@@ -199,7 +253,11 @@ def test_paths(path: str, read: str) -> None:
     assert read_path({"path": path}) == read
 
 
-@pytest.mark.parametrize("path", ["", "a.ini", "\\a.ini", "C:a.ini", "C:\\", "C:\\dir\\", "C:\\a?.ini", "C:\\a\n.ini"])
+NO_PATHS = ["", "a.ini", "\\a.ini", "C:a.ini", "C:\\", "C:\\dir\\", "C:\\a?.ini", "C:\\a\n.ini"]
+ODD_PATHS = ["\\\\.\\C:\\x.ini", "\\\\?\\C:\\x.ini", "C:\\a.ini:b", "C:\\a:b\\x.ini", "C:\\a.ini.", "C:\\a.ini "]
+
+
+@pytest.mark.parametrize("path", [*NO_PATHS, *ODD_PATHS])
 def test_paths_that_are_none(path: str) -> None:
     with pytest.raises(Refused) as caught:
         read_path({"path": path})

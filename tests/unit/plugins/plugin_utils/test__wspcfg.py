@@ -10,7 +10,7 @@ import typing as t
 import pytest
 
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._errors import Refused
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._ini import Document, read_strict
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._ini import Document, IniError, read_strict
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._wspcfg import (
     Wanted,
     bind_addresses,
@@ -20,6 +20,7 @@ from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._wspcfg i
     shape,
     single_ports,
     tokens,
+    unreadable_encoding,
     version_problems,
 )
 
@@ -118,6 +119,39 @@ def test_doubled_sections_become_one() -> None:
 def test_nothing_unicode_stays() -> None:
     text = "[STORE]\r\nServerBindTcpPorts=110\r\nPersistent=1\r\nKillOldSession=1\r\n; \u00e9\r\n"
     assert shape("bin", text.encode("utf-16"), wanted("pop3")).after == text.encode("cp1252")
+
+
+def test_a_text_that_ansi_cannot_hold_is_told_with_a_remedy_that_exists() -> None:
+    text = "[STORE]\r\n; \u043f\u043e\u0447\u0442\u0430\r\n"
+    for encoding in ("utf-16", "utf-16-le", "utf-8-sig"):
+        with pytest.raises(IniError) as caught:
+            shape("bin", text.encode(encoding), wanted("pop3"))
+        assert (caught.value.code, caught.value.line) == ("encoding_cannot", 2)
+        assert "Q181420" in caught.value.message and "line 2" in caught.value.message
+        assert "option" not in caught.value.remedy and "ANSI" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding"),
+    [
+        ("[STORE]\r\n".encode("utf-16-le"), "utf-16-le"),
+        ("\r\n[STORE]\r\n".encode("utf-16-be"), "utf-16-be"),
+        ("[STORE]\r\n".encode("utf-16-be"), "utf-16-be"),
+        (b"[STORE]\r\n" + b"\0" * 100, None),
+        (b"[STORE]\r\n" + b"\0" * 101, None),
+        (b"\0" * 8, None),
+        (b"[STORE]\r\n\0", None),
+        (b"", None),
+        (b"\0", None),
+    ],
+)
+def test_unicode_without_its_mark_is_told_from_a_file_filled_up_with_nuls(data: bytes, encoding: str | None) -> None:
+    assert unreadable_encoding(data) == encoding
+    codes = {finding.code for finding in read_strict(Document.parse(data)).findings} & {
+        "encoding_unicode",
+        "ambiguous_control",
+    }
+    assert codes == ({"encoding_unicode"} if encoding else {"ambiguous_control"} if b"\0" in data else set())
 
 
 def test_absent_leaves_a_unicode_file_of_somebody_else_alone() -> None:
