@@ -126,7 +126,8 @@ inside:
     - What O(inside_ports) show, in their order.
     - C(listening) says whether anything listens, null from a management host, which can only connect; C(connected)
       whether it accepted; C(greeting) its first line, printable; C(speaks) the protocol of this line, or of the answer
-      to LDAP's bind; C(error) why nothing more was heard.
+      to LDAP's bind; C(error) why nothing more was heard, and C(native) the code of WinSock for it, 10061 where the
+      connection was refused.
   returned: success
   type: list
   elements: dict
@@ -137,6 +138,7 @@ inside:
       greeting: +OK Microsoft Exchange POP3 server version 5.5.2655.20 ready
       speaks: pop3
       error: null
+      native: null
 events:
   description: Events with C(cause), C(remedy) and C(article) where they are known; null when not asked for.
   returned: success

@@ -55,8 +55,8 @@ EXPLANATIONS: Mapping[str, str] = {
 
 _VANTAGE = ("unreachable", "unresolved")
 _NOT_ACCEPTED = ("refused", "timeout")
-# Windows says it in its own language; these are the ones that Exchange came in (Q182618).
-_REFUSED = ("refused", "verweigerte", "refus\u00e9e", "\u62d2\u5426")
+# WSAECONNREFUSED; the text that comes with it is in the language of the machine.
+_REFUSED = 10061
 _CERTIFICATE = ("no_certificate", "tls_alert")
 
 
@@ -66,7 +66,7 @@ def broken_side(result: Mapping[str, t.Any], inside: Sequence[Mapping[str, t.Any
     Args:
         result: One of ``port_probe``'s results.
         inside: The server's own ports, as ``wspcfg_info`` tells them: ``port``, ``listening`` (null when it cannot be
-            known), ``connected``, ``greeting`` and ``speaks`` (text or null) and ``error``.
+            known), ``connected``, ``greeting`` and ``speaks`` (text or null) and ``native`` (WinSock's code or null).
     """
     view = next((entry for entry in inside if entry.get("port") == result["port"]), None)
     side = "none" if result["ok"] else _outside(result) or _inside(result, view)
@@ -112,8 +112,7 @@ def _listens_nowhere(view: Mapping[str, t.Any]) -> bool:
     """Whether it was seen that nobody listens; a connection request that got no answer in time has shown nothing."""
     if view.get("listening") is not None:
         return not view["listening"]
-    error = str(view.get("error") or "").lower()
-    return any(word in error for word in _REFUSED)
+    return view.get("native") == _REFUSED
 
 
 def _is_own(protocol: str, view: Mapping[str, t.Any]) -> bool:

@@ -447,7 +447,7 @@ function Get-Events($Wish) {
 
 function Get-Port($Item) {
     Assert-Shape $Item 'port:n send:s? read_ms:n'
-    $out = [ordered]@{ port = $Item.port; listening = $null; connected = $false; greeting = $null; error = $null }
+    $out = [ordered]@{ port = $Item.port; listening = $null; connected = $false; greeting = $null; error = $null; native = $null }
     $client = New-Object Net.Sockets.TcpClient
     try {
         $to = $Request.computer
@@ -470,7 +470,11 @@ function Get-Port($Item) {
         $count = $stream.Read($buffer, 0, 512)
         if ($count) { $out.greeting = [Convert]::ToBase64String($buffer, 0, $count) }
     }
-    catch { $out.error = (Get-Cause $_).cause.Message }
+    catch {
+        $of = Get-Cause $_
+        $out.error = $of.cause.Message
+        $out.native = $of.native
+    }
     finally { $client.Close() }
     $out
 }
@@ -646,11 +650,14 @@ function Get-Change($File) {
     @{ path = $path; old = $old; new = $new; old_hash = Get-HashOrNull $old; new_hash = Get-HashOrNull $new; wish = $File; backup = $null; begun = $false; written = $false }
 }
 
+# A run that was cut off and asked again finds its own copy there.
+function Test-Copied($Change) { try { (Get-HashOrNull (Read-Present $Change.backup)) -eq $Change.old_hash } catch { $false } }
+
 function Save-Old($Change) {
     if ($null -eq $Change.old -or $Change.wish.backup -eq 'none') { return }
     if ($Change.wish.backup -eq 'beside') {
         $Change.backup = Expand-Path $Change.wish.backup_path
-        Save-Copy $Change.backup $Change.old CreateNew
+        if (-not (Test-Copied $Change)) { Save-Copy $Change.backup $Change.old CreateNew }
         return
     }
     $Change.backup = Save-Backup $Change.old

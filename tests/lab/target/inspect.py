@@ -18,6 +18,7 @@ from .scene import Scene, sha256
 from .state import Store, lock_holder, process_json, visible_process
 
 GREETING_BYTES: t.Final = 512
+CONNECTION_REFUSED: t.Final = 10061
 
 
 class Inspection:
@@ -231,11 +232,12 @@ class Inspection:
 
     async def _port(self, item: Json) -> Json:
         port = self.server.ports.get(item["port"])
-        answer: Json = {"port": item["port"], "listening": None, "connected": False, "greeting": None, "error": None}
+        answer: Json = dict.fromkeys(("port", "listening", "connected", "greeting", "error", "native"))
+        answer.update(port=item["port"], connected=False)
         if not self.scene.remote:
             answer["listening"] = port is not None
         if port is None:
-            return {**answer, "error": "connection refused"}
+            return {**answer, "error": "connection refused", "native": CONNECTION_REFUSED}
         sent = None if item["send"] is None else base64.b64decode(item["send"])
         greeting = (await port.converse(sent))[:GREETING_BYTES]
         if not greeting:

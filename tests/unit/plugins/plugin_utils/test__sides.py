@@ -16,9 +16,6 @@ from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._sides im
 POP3 = "+OK Microsoft Exchange POP3 server version 5.5.2655.20 ready"
 
 
-GERMAN = "Es konnte keine Verbindung hergestellt werden, da der Zielcomputer die Verbindung verweigerte 192.0.2.1:110"
-
-
 def outside(
     status: str, protocol: str = "pop3", *, ok: bool = False, greeting: str | None = None, expect: str = "open"
 ) -> dict[str, t.Any]:
@@ -43,12 +40,13 @@ def inside(port: int = 110, **view: t.Any) -> dict[str, t.Any]:
     [
         (outside("open", ok=True), None, "none"),
         (outside("refused"), inside(listening=False, connected=False, greeting=None), "server"),
-        (outside("refused"), inside(listening=None, connected=False, error="connection refused"), "server"),
-        (outside("refused"), inside(listening=None, connected=False, error=GERMAN), "server"),
+        (outside("refused"), inside(listening=None, connected=False, error="in any language", native=10061), "server"),
+        (outside("refused"), inside(listening=None, connected=False, error="connection refused"), "unknown"),
+        (outside("refused"), inside(listening=None, connected=False, native=10060), "unknown"),
         (outside("refused"), inside(listening=None, connected=False, error="timeout"), "unknown"),
         (outside("refused"), inside(listening=None, connected=False, greeting=None), "unknown"),
         (outside("refused"), inside(listening=True, connected=False, error="timeout"), "unknown"),
-        (outside("refused"), inside(listening=True, connected=False, error="connection refused"), "unknown"),
+        (outside("refused"), inside(listening=True, connected=False, native=10061), "unknown"),
         (outside("refused"), inside(), "proxy"),
         (outside("timeout"), inside(), "proxy"),
         (outside("silent"), inside(), "proxy"),
