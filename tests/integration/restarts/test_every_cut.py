@@ -72,7 +72,7 @@ class Places:
 
     Args:
         cut: Number of the place; None: nowhere.
-        alone: Whether the worker goes alone and the controller lives on; only the worker's own places count then.
+        alone: Whether the worker goes alone and the controller lives on.
     """
 
     def __init__(self, server: Server, cut: int | None = None, *, alone: bool = False) -> None:
@@ -89,7 +89,7 @@ class Places:
         self.server.machine.registry.set = self._set  # type: ignore[method-assign]
 
     def _point(self, point: str, service: str) -> None:
-        if point.startswith("worker.") or (point == "restart.recorded" and not self._alone):
+        if point.startswith("worker.") or point == "restart.recorded":
             self._at(f"{point} {service}".strip())
 
     def _write(self, key: str, name: str, data: t.Any, **more: t.Any) -> None:
