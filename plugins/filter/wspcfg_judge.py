@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from ansible.errors import AnsibleFilterError
 
 from ..plugin_utils._judge import Evidence, judge
-from ..plugin_utils._rollout import unprobed
+from ..plugin_utils._role_words import unprobed
 
 DOCUMENTATION = r"""
 name: wspcfg_judge

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the msexchange.winsock_proxy authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the role decides between its tasks, as tables."""
+"""What the role decides between its tasks and what it says of it, as tables."""
 
 from __future__ import annotations
 
@@ -10,21 +10,17 @@ import typing as t
 
 import pytest
 
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._audit import audit
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._judge import is_blind
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._report import Back, Case, causes_since, report
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._role_words import role_words, unprobed
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._rollout import (
-    Back,
-    Case,
     Policy,
     RolloutError,
-    audit,
-    causes_since,
     conflicts_of,
-    is_blind,
     outside_window,
     refusals,
-    report,
-    role_words,
     unloaded,
-    unprobed,
     what_is_owed,
     with_withdrawn,
 )
