@@ -89,7 +89,8 @@ def test_its_port_answers(here: Site, name: str) -> None:
 @pytest.mark.parametrize(("name", "mta"), [("COPY", "[emsmta]\nDisable=1\n"), ("FALSE", "")])
 def test_what_a_new_file_would_hide_of_the_client_s_is_copied(here: Site, run: Run, name: str, mta: str) -> None:
     assert text_of(here, name).endswith(f"KillOldSession=1\n{mta}[mad]\nDisable=1\nNameResolution=L\n")
-    assert ("Q254909" in run.last(name.lower(), "wspcfg", "Write").get("warnings", [""])[0]) == (name == "FALSE")
+    warnings = str(run.last(name.lower(), "wspcfg", "Write").get("warnings"))
+    assert ("Q254909" in warnings) == (name == "FALSE"), warnings
 
 
 @pytest.mark.usefixtures("run")
