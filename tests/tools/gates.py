@@ -34,7 +34,9 @@ from tests.tools.isolate import BUILD, ROOT, SANDBOX, isolated_environment, plai
 BIN = Path(sys.executable).parent
 TAIL_LINES = 80
 _STARTING = threading.Lock()
-HANGS_AFTER = 2700  # seconds; no gate takes half of it on two cores
+HANGS_AFTER = 3600  # seconds; no gate takes two thirds of it on two cores that have nothing else to do
+# Engines and lab without a playbook: with every core the same.
+WITHOUT_ANSIBLE = "--ignore=tests/integration/restarts/test_every_cut.py"
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ GATES = (
     Gate("mypy", "lint", tool("python", "-m", "tests.tools.typecheck")),
     Gate("yamllint", "lint", tool("yamllint", "--strict", ".")),
     suite("integration", "tests/integration", sandbox=True),
-    in_lane("core2.21", "integration", "tests/integration", sandbox=True),
+    in_lane("core2.21", "integration", "tests/integration", WITHOUT_ANSIBLE, sandbox=True),
     Gate("sanity", "lint", tool("python", "-m", "tests.tools.sanity"), telling="^(ERROR|FATAL)"),
     suite("unit", "tests/unit/plugins", "tests/unit/tools"),
     in_lane("core2.16", "unit", "tests/unit/plugins"),

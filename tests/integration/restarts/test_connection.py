@@ -48,8 +48,10 @@ PSRP = {"command": ((0, 1, 2), 3), "send": ((0, 1, 2), 3), "receive": ((1, 2, 4)
 def wire(verbs: Mapping[str, tuple[tuple[int, ...], int]]) -> list[Drop]:
     """A drop before and after each of these, and where both tasks delete their shell."""
     ends = ("before", "after")
-    drops = [Drop(f"{verb}.{end}", passing) for verb, (fast, _) in verbs.items() for passing in fast for end in ends]
-    drops += [Drop(f"{verb}.{end}", status, slow=True) for verb, (_, status) in verbs.items() for end in ends]
+    drops = [
+        Drop(f"{verb}.{end}", passing) for verb, (fast, dummy) in verbs.items() for passing in fast for end in ends
+    ]
+    drops += [Drop(f"{verb}.{end}", status, slow=True) for verb, (dummy, status) in verbs.items() for end in ends]
     return drops + [Drop(f"delete.{end}", passing) for passing in range(2) for end in ends]
 
 

@@ -32,7 +32,7 @@ def still_down(result: Json) -> None:
     """The run after a failure says, too, what is down and what to do about each."""
     assert set(result["down"]) == WHOLE
     assert all(service in result["msg"].partition("Down now: ")[2] for service in WHOLE)
-    advice = {service: text for service, _, text in (line.partition(": ") for line in result["advice"])}
+    advice = {service: text for service, dummy, text in (line.partition(": ") for line in result["advice"])}
     assert set(advice) == WHOLE
     assert all(re.search(r"\bQ\d{6}\b", text) for text in advice.values()), advice
 
