@@ -299,16 +299,18 @@ def _taken(results: Iterable[JsonObject]) -> Iterator[str]:
             )
 
 
-def with_withdrawn(plan: JsonObject, targets: Iterable[JsonObject]) -> dict[str, t.Any]:
+def with_withdrawn(plan: JsonObject, targets: Collection[JsonObject]) -> dict[str, t.Any]:
     """Return the plan with everything that must be closed, also what left the file in an earlier run.
 
     When that run deferred its restart, the file has nothing left to tell, and the variables do. What no debt of a
     service stands for was proven before, or was never there.
 
     Args:
-        plan: Result of ``wspcfg`` with ``state: absent``.
+        plan: Result of ``wspcfg`` with ``state: absent``; any other comes back as it is.
         targets: Where the listeners were that are off the proxy now.
     """
+    if not targets or "closed_targets" not in plan:
+        return dict(plan)
     owed = {entry["service"] for entry in plan["owed"]}
     staying = [port for port in plan["predicted"] if port["will"] == IN_FORCE]
     known = {place(port) for port in (*plan["closed_targets"], *plan["targets"], *staying)}

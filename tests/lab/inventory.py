@@ -30,11 +30,13 @@ def inventory(fleet: Fleet, endpoints: t.Mapping[str, Endpoint], *, ca_file: Pat
         host.name.lower(): _host(fleet, host, endpoints[host.address or managers[host.via]], ca_file)
         for host in fleet.hosts
     }
+    # Simulated time runs faster; what waits for it may ask more often.
+    common = {"ansible_shell_type": "powershell", "publish_probe_delay": 0.5}
     local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     return {
         "all": {
             "hosts": {"localhost": local},
-            "children": {"exchange": {"hosts": hosts, "vars": {"ansible_shell_type": "powershell"}}},
+            "children": {"exchange": {"hosts": hosts, "vars": common}},
         }
     }
 
