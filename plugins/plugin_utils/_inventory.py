@@ -59,12 +59,21 @@ def typed_options(variables: Mapping[str, t.Any], *, prefix: str) -> Json:
     Raises:
         Refused: A value cannot have its option's type.
     """
-    given = {name: variables[prefix + name] for name in LISTENER_OPTIONS if prefix + name in variables}
+    given = {name: _plain(variables[prefix + name]) for name in LISTENER_OPTIONS if prefix + name in variables}
     checked = ArgumentSpecValidator(LISTENER_OPTIONS).validate({key: row for key, row in given.items() if row != ""})
     if checked.error_messages:
         remedy = f"Correct what begins with {prefix}." if prefix else "Correct it."
         raise Refused([Problem("bad_option", text, remedy) for text in checked.error_messages])
     return t.cast(Json, checked.validated_parameters)
+
+
+def _plain(value: t.Any) -> t.Any:
+    """Return ordinary containers: the validator copies deeply, and Ansible's lazy ones hold on to every variable."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return [_plain(item) for item in value]
+    return value
 
 
 def _claims(hostvars: Mapping[str, t.Any], name: str, prefix: str) -> Claims | None:
