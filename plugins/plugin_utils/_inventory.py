@@ -71,7 +71,7 @@ def _plain(value: t.Any) -> t.Any:
     """Return ordinary containers: the validator copies deeply, and Ansible's lazy ones hold on to every variable."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+    if isinstance(value, (list, tuple)):  # an encrypted text is a sequence too
         return [_plain(item) for item in value]
     return value
 
