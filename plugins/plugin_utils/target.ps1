@@ -651,7 +651,7 @@ function Get-Change($File) {
 }
 
 # A run that was cut off and asked again finds its own copy there.
-function Test-Copied($Change) { try { (Get-HashOrNull (Read-Present $Change.backup)) -eq $Change.old_hash } catch { $false } }
+function Test-Copied($Change) { try { $Change.backup -ne $Change.path -and (Get-HashOrNull (Read-Present $Change.backup)) -eq $Change.old_hash } catch { $false } }
 
 function Save-Old($Change) {
     if ($null -eq $Change.old -or $Change.wish.backup -eq 'none') { return }

@@ -124,7 +124,7 @@ class Application:
         if change.before is None or change.backup == "none":
             return
         if change.backup == "beside":
-            change.saved = self.store.copy_beside(change.before, change.backup_path or "")
+            change.saved = self.store.copy_beside(change.before, change.backup_path or "", of=change.path)
             return
         change.saved = self.store.save(change.before)
         self.store.remember(sha256(change.before), change.path, self.scene.clock.now())

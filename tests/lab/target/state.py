@@ -156,11 +156,11 @@ class Store:
             raise TargetFailure("backup_failed", "the backup does not read back equal", path=path)
         return path
 
-    def copy_beside(self, data: bytes, path: str) -> str:
-        """Write a copy to a path that must not exist, unless it is that copy."""
+    def copy_beside(self, data: bytes, path: str, *, of: str) -> str:
+        """Write a copy to a path that must not exist, unless it is that copy; the file itself is none."""
         try:
             node = self.server.files.node(path)
-            if node is not None and self.server.files.read(path) == data:
+            if node is not None and path.lower() != of.lower() and self.server.files.read(path) == data:
                 return path
         except WindowsFailure:
             pass  # what cannot be read is for the attempt below to tell
