@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import datetime
 import typing as t
 
 import pytest
@@ -18,15 +17,9 @@ from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._window i
     read_window,
     wall_time,
 )
+from tests.support.clocks import at
 
 Json = dict[str, t.Any]
-
-
-def at(clock_time: str, *, offset: int = 0) -> Json:
-    """Clock of a machine whose own wall shows ``clock_time`` on some day."""
-    hours, minutes = (int(part) for part in clock_time.split(":"))
-    local = datetime.datetime(2026, 3, 1, hours, minutes, tzinfo=datetime.timezone.utc).timestamp()
-    return {"now": local - offset * 60, "utc_offset_minutes": offset}
 
 
 def window(text: str) -> Window:
