@@ -28,6 +28,7 @@ from tests.lab.target.operations import answer_request
 from tests.lab.target.script import envelope, is_loader, request_of
 from tests.lab.target.state import Store
 from tests.lab.target.worker import Cut
+from tests.support.options import options_of
 
 Json = dict[str, t.Any]
 Result = t.TypeVar("Result")
@@ -35,42 +36,8 @@ Result = t.TypeVar("Result")
 EPOCH: t.Final = 1_000_000_000.0
 ACCOUNT: t.Final = ("LAB\\Administrator", "lab-password")
 
-WSPCFG: t.Final[Mapping[str, t.Any]] = {
-    "listeners": None,
-    "ports": {},
-    "proxy_address": "192.0.2.1",
-    "proxy_addresses": {},
-    "pin": False,
-    "mta_direct": "auto",
-    "force_credentials": None,
-    "state": "present",
-    "restore": None,
-    "undo": None,
-    "bin_dir": None,
-    "imc_dir": None,
-    "exchange_version": None,
-    "lock_wait": 0,
-}
-SERVICE_RESTART: t.Final[Mapping[str, t.Any]] = {
-    "names": None,
-    "plan": None,
-    "only_if_pending": False,
-    "dependents": "restore",
-    "start": False,
-    "start_dependencies": False,
-    "stop_timeout": 900,
-    "start_timeout": 1800,
-    "deadline": 3600,
-    "settle": 1,
-    "finish": "same_boot",
-    "window": None,
-    "allow_kms": True,
-    "allow_cluster": False,
-    "allow_disabled": False,
-    "bin_dir": None,
-    "imc_dir": None,
-    "lock_wait": 60,
-}
+# A restart waits for who holds the lock, KMS or not, and a second shows that a service does not die at once.
+RESTART: t.Final[Mapping[str, t.Any]] = {"settle": 1, "allow_kms": True, "lock_wait": 60}
 
 
 class ControllerGone(Exception):
@@ -151,11 +118,15 @@ class Server:
 
     def wspcfg(self, *, check: bool = False, **options: t.Any) -> Json:
         """Run the task ``wspcfg``."""
-        return wspcfg.run(self.session(), {**WSPCFG, **options}, host="exch1", check=check)
+        return wspcfg.run(
+            self.session(), options_of("wspcfg", **{"proxy_address": "192.0.2.1", **options}), host="exch1", check=check
+        )
 
     def service_restart(self, **options: t.Any) -> Json:
         """Run the task ``service_restart``."""
-        return service_restart.run(self.session(), {**SERVICE_RESTART, **options}, host="exch1", check=False)
+        return service_restart.run(
+            self.session(), options_of("service_restart", **{**RESTART, **options}), host="exch1", check=False
+        )
 
     def plain_run(self, **wanted: t.Any) -> tuple[Json, Json]:
         """Run both tasks as a playbook does: what is owed is restarted. Returns both results."""
