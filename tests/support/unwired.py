@@ -11,18 +11,17 @@ both sides and jumps from one event to the next, so that nothing is waited for a
 from __future__ import annotations
 
 import asyncio
-import math
 import typing as t
 import uuid
 from collections.abc import Callable, Coroutine, Mapping
 
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target import session
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.tasks import service_restart, wspcfg
-from tests.lab.builder import build_server
+from tests.lab.builder import given_of, install_programs
+from tests.lab.conformance import Mode, Stage
 from tests.lab.doors import Doors
-from tests.lab.fleet import HostSpec
-from tests.lab.machines.clock import Clock
-from tests.lab.machines.machine import Machine, Network
+from tests.lab.fleet import BIN_FILE, HostSpec
+from tests.lab.machines.machine import Machine
 from tests.lab.machines.services import State
 from tests.lab.target.operations import answer_request
 from tests.lab.target.script import envelope, is_loader, request_of
@@ -59,43 +58,28 @@ class Server:
     """
 
     def __init__(
-        self, mode: str, *, services: tuple[str, ...] = (), stopped: tuple[str, ...] = (), text: str = ""
+        self, mode: Mode, *, services: tuple[str, ...] = (), stopped: tuple[str, ...] = (), text: str = ""
     ) -> None:
         self.loop = asyncio.new_event_loop()
         self.mode = mode
         self.said: list[str] = []
         self.said_at: list[float] = []
-        self._network = Network()
         self._gone: asyncio.Future[None] | None = None
         self.run_async(self._build(services, stopped, text))
 
     async def _build(self, services: tuple[str, ...], stopped: tuple[str, ...], text: str) -> None:
-        direct = self.mode == "direct"
-        clock = Clock(epoch=EPOCH, speed=math.inf)
-        spec = HostSpec(
-            "EXCH1",
-            address="127.0.0.1" if direct else "",
-            via="" if direct else "MGMT1",
-            services=services,
-            stopped=stopped,
-            files={r"C:\exchsrvr\bin\Wspcfg.ini": text} if text else {},
-        )
-        self.machine = self._network.add(
-            build_server(spec, clock, proxy=None, doors=Doors(real=False), certificate=None)
-        )
-        self.machine.accepts = dict([ACCOUNT])
-        self.runner = self.machine
-        if not direct:
-            self.runner = self._network.add(
-                Machine("MGMT1", Clock(epoch=EPOCH, speed=math.inf), "127.0.0.2", "Windows", "5.1", "C:\\Windows")
-            )
+        spec = HostSpec("EXCH1", services=services, stopped=stopped, files={BIN_FILE: text} if text else {})
+        given = {**given_of(spec), "clock": {"now": EPOCH}, "network": {"accounts": dict([ACCOUNT])}}
         # The processes have loaded what the file says: it was there long before they started.
-        for node in self.machine.files.files():
-            self.machine.files.set_modified(node.path, EPOCH - 86400)
-        await clock.sleep(3600)
+        for file in given["files"].values():
+            file["modified"] = EPOCH - 86400
+        self._stage = Stage(given, self.mode)
+        self.machine, self.runner = self._stage.server, self._stage.runner
+        install_programs(self.machine, spec, proxy=None, doors=Doors(real=False), certificate=None)
+        await self.machine.clock.sleep(3600)
 
     def close(self) -> None:
-        self.machine.clock.close()
+        self._stage.close()
         for task in asyncio.all_tasks(self.loop):
             task.cancel()
         self.run_async(asyncio.sleep(0))
@@ -157,7 +141,7 @@ class Server:
 
     async def _answered(self, request: Json) -> Json:
         self._gone = self.loop.create_future()
-        work = self.loop.create_task(answer_request(self._network, self.runner, request))
+        work = self.loop.create_task(answer_request(self._stage.world.network, self.runner, request))
         await asyncio.wait([work, self._gone], return_when=asyncio.FIRST_COMPLETED)
         if not self._gone.done():
             self._gone.cancel()
