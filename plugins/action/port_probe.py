@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
-from ..module_utils.probe.engine import probe
-from ..module_utils.probe.options import ARGUMENT_SPEC, OptionError, read_options, summary
+from ..module_utils.probe.options import ARGUMENT_SPEC, OptionError, read_options
+from ..plugin_utils.tasks.port_probe import probe_here, probe_there, unreached_result, windows_vantage
+
+display = Display()
 
 _WINDOWS_TRANSPORTS = ("winrm", "psrp")
 
@@ -24,45 +28,46 @@ class ActionModule(ActionBase):
     _supports_async = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        super().run(tmp, task_vars)
         dummy, params = self.validate_argument_spec(argument_spec=ARGUMENT_SPEC)
+        check = bool(self._task.check_mode)
+        try:
+            result = self._probe(params, task_vars or {}, check)
+        except OptionError as error:
+            result = _refusal(str(error))
+        except AnsibleError as error:
+            if params["fail_on_unreachable"]:
+                raise
+            result = unreached_result(str(error))
+        return {"reached": True, **result, "check_mode": check}
+
+    def _probe(self, params: dict[str, t.Any], task_vars: dict[str, t.Any], check: bool) -> dict[str, t.Any]:
+        targets, options = read_options(params, check_mode=check)
+        host = task_vars.get("inventory_hostname")
+        how = {"fail_on_mismatch": params["fail_on_mismatch"], "say": lambda line: display.display(f"{host}: {line}")}
         transport = self._connection.transport
         if transport == "local":
-            result.update(_probe_here(params, check_mode=bool(self._task.check_mode)))
-        elif self._is_windows(transport):
-            result.update(_refusal(self._leak(transport)))
-        else:
-            result.update(self._execute_module(task_vars=task_vars))
-        result["check_mode"] = bool(self._task.check_mode)
-        return result
+            return probe_here(targets, options, **how)
+        if self._is_windows(transport):
+            return self._could_not(_refusal(windows_vantage(transport, self._task.delegate_to)), params)
+
+        def ask(pending: t.Sequence[int], deadline: float) -> dict[str, t.Any]:
+            some = {"targets": [params["targets"][index] for index in pending], "deadline": deadline}
+            arguments = {**params, **some, "check_mode_deadline": None, "fail_on_mismatch": False}
+            answer: dict[str, t.Any] = self._execute_module(module_args=arguments, task_vars=task_vars)
+            return answer
+
+        return self._could_not(probe_there(targets, options, ask, **how), params)
+
+    def _could_not(self, result: dict[str, t.Any], params: dict[str, t.Any]) -> dict[str, t.Any]:
+        """A check that could not be made is data where the task wants it so."""
+        if result.get("results") or params["fail_on_unreachable"] or not result.get("failed"):
+            return result
+        return unreached_result(str(result.get("msg") or result.get("module_stderr") or "no answer").strip())
 
     def _is_windows(self, transport: str) -> bool:
         shell = getattr(self._connection, "_shell", None)
         return transport in _WINDOWS_TRANSPORTS or getattr(shell, "SHELL_FAMILY", "") in ("powershell", "cmd")
-
-    def _leak(self, transport: str) -> str:
-        """Say which host has a Windows connection and what to do about it."""
-        remedy = (
-            "The probe runs in Python on the vantage point, which is not a Windows host. Delegate the task to one "
-            "(delegate_to: localhost for the controller)"
-        )
-        delegate = self._task.delegate_to
-        if not delegate:
-            return f"port_probe would run over {transport} on the Exchange side. {remedy}."
-        return (
-            f"The probe host {delegate} would be reached over {transport}: connection variables of Windows hosts, "
-            f"such as ansible_connection in group_vars/all or in the play, have leaked to it. {remedy}, and give it a "
-            "connection of its own in the inventory (for the controller: ansible_connection: local), or move the "
-            "variables to the group of the Windows hosts."
-        )
-
-
-def _probe_here(params: t.Mapping[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]:
-    try:
-        targets, options = read_options(params, check_mode=check_mode)
-    except OptionError as error:
-        return _refusal(str(error))
-    return summary(probe(targets, options), fail_on_mismatch=params["fail_on_mismatch"])
 
 
 def _refusal(message: str) -> dict[str, t.Any]:

@@ -119,6 +119,12 @@ options:
       - Whether the task fails when a target is not as expected. The returned values are the same in both cases.
     type: bool
     default: true
+  fail_on_unreachable:
+    description:
+      - Whether the task fails, or its host counts as unreachable, when the probe host cannot do the check.
+      - With V(false) RV(reached) is false then, and RV(msg) says why; for a task that checks ports for many hosts.
+    type: bool
+    default: true
 attributes:
   check_mode:
     description: Can run in check mode and return changed status prediction without modifying target.
@@ -200,6 +206,11 @@ msg:
   returned: always
   type: str
   sample: "1 of 8 targets are not as expected: 198.51.100.10:110 pop3 is refused, not open"
+reached:
+  description: Whether the probe host could do the check.
+  returned: always
+  type: bool
+  sample: true
 check_mode:
   description: Whether the task ran in check mode.
   returned: always

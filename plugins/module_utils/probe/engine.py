@@ -44,8 +44,20 @@ NOT_UNDERSTOOD = "the probe could not understand what it heard"
 _LOCAL = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL})
 
 
+Watch = t.Callable[[int, t.Mapping[str, t.Any]], None]
+"""Takes the index of a target and the result of its newest attempt."""
+
+
+def _unwatched(_index: int, _result: t.Mapping[str, t.Any]) -> None:
+    """Take what an attempt came to and drop it."""
+
+
 def probe(
-    targets: t.Sequence[Target], options: Options | None = None, *, network: Network | None = None
+    targets: t.Sequence[Target],
+    options: Options | None = None,
+    *,
+    network: Network | None = None,
+    watch: Watch = _unwatched,
 ) -> list[dict[str, t.Any]]:
     """Check every target until it is as expected, or until the deadline.
 
@@ -53,6 +65,7 @@ def probe(
         targets: What to check.
         options: Limits; the defaults of `Options` when None.
         network: Replayed by tests; the real network when None.
+        watch: Told of every attempt when it has ended, for somebody who waits.
 
     Returns:
         One result per target, in the targets' order and all with the same keys; see `result_of`. Nothing that a
@@ -60,9 +73,9 @@ def probe(
     """
     limits = options or Options()
     if network is not None:
-        return _Run(targets, limits, network).results()
+        return _Run(targets, limits, network, watch).results()
     with SelectorNetwork() as real:
-        return _Run(targets, limits, real).results()
+        return _Run(targets, limits, real, watch).results()
 
 
 class Approach(t.Protocol):
@@ -145,8 +158,9 @@ class _Talk:
 class _Run:
     """One call of `probe`: which target is connected to when, and what is heard by whom."""
 
-    def __init__(self, targets: t.Sequence[Target], options: Options, network: Network) -> None:
+    def __init__(self, targets: t.Sequence[Target], options: Options, network: Network, watch: Watch) -> None:
         self._options = options
+        self._watch = watch
         self._network = network
         self._begun = network.now()
         self._most_room = self._room = max(1, min(options.concurrency, network.room()))
@@ -401,6 +415,7 @@ class _Run:
     def _settle(self, job: _Job, findings: Findings, *, at: float | None = None, final: bool = False) -> None:
         """Record the verdict, or begin again later."""
         result = self._result(job, findings, at=at)
+        self._watch(job.index, result)
         lasting = final or (job.target.expect == "open" and (findings.status in LASTING or job.approach.is_spent()))
         if result["ok"] or lasting or not self._try_later(job, result):
             self._record(job, result)

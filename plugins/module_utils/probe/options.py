@@ -36,6 +36,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "concurrency": {"type": "int", "default": _DEFAULTS.concurrency},
     "source_address": {"type": "str"},
     "fail_on_mismatch": {"type": "bool", "default": True},
+    "fail_on_unreachable": {"type": "bool", "default": True},
 }
 
 _LONGEST_SECONDS = 86400.0

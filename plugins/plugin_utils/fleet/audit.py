@@ -1,18 +1,16 @@
 # Copyright (c) 2026, the msexchange.winsock_proxy authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an audit says: one line per server, and the same as a table for programs."""
+"""What differs between a server and what is wanted of it, as an audit says it."""
 
 from __future__ import annotations
 
 import difflib
-import typing as t
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...module_utils.probe.model import TAKEN
 from ..shapes import JsonObject
-from .rollout import IN_FORCE, conflicts_of, service_of
+from .rollout import IN_FORCE, service_of
 from .wording import place, port_name, who_answers, why
 
 # What an audit's line shows of a difference; the whole text is shown by --diff.
@@ -20,34 +18,6 @@ CHANGED_LINES = 6
 
 # Findings about how a file looks that change nothing for anybody; an audit does not repeat them.
 COSMETIC = frozenset({"blank_line", "text_before_section", "lookalike"})
-
-NOTHING_PROVEN = "publish_probe is false, so no port was checked and nothing is proven"
-
-WORDS = {"ok": "ok", "drift": "drift", "error": "ERROR", "unknown": "UNKNOWN"}
-
-
-@dataclass(frozen=True)
-class AuditRow:
-    """One line of an audit.
-
-    Attributes:
-        host: Inventory name.
-        state: ``ok``, ``drift``, ``error`` or ``unknown``.
-        findings: What differs, or the error; empty when ``ok``.
-        notes: What somebody should know although it is as wanted.
-    """
-
-    host: str
-    state: str
-    findings: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def text(self) -> str:
-        """The line behind the host's name; a finding with several lines stays on this one."""
-        words = [*self.findings, *(f"note: {note}" for note in self.notes)]
-        said = "; ".join(_one_line(word) for word in words)
-        return WORDS[self.state] + (": " if said else "") + said
 
 
 @dataclass(frozen=True)
@@ -57,14 +27,12 @@ class Looked:
     Attributes:
         plan: Result of ``wspcfg``.
         checked: Result of ``port_probe``; empty when no port was checked.
-        conflicts: Result of ``wspcfg_conflicts``.
         probe: ``publish_probe``.
         restart: ``publish_restart``.
     """
 
     plan: JsonObject
     checked: JsonObject
-    conflicts: Sequence[JsonObject] = ()
     probe: bool = True
     restart: str = "now"
 
@@ -85,63 +53,15 @@ class Looked:
         return [port for port in ports if self.differing or service_of(port["protocol"]) not in silent]
 
 
-def audit_row(host: str, variables: JsonObject) -> AuditRow:
-    """Judge one host by what the plan and the port check left in its variables.
-
-    Args:
-        host: Inventory name.
-        variables: Host variables; ``publish_audit_error``, ``__publish_plan``, ``__publish_checked``,
-            ``__publish_conflicts`` and ``__publish_audited`` (options of the role) are read.
-    """
-    plan = variables.get("__publish_plan") or {}
-    if plan.get("unreachable"):
-        return AuditRow(host, "unknown", ("unreachable",))
-    error = variables.get("publish_audit_error") or plan.get("msg" if plan.get("failed") else "")
-    if error or "files" not in plan:
-        return AuditRow(host, "error", (_one_line(str(error or "no plan was made; the messages above say why")),))
-    looked = Looked(
-        plan=plan,
-        checked=variables.get("__publish_checked") or {},
-        conflicts=variables.get("__publish_conflicts") or (),
-        **(variables.get("__publish_audited") or {}),
-    )
+def findings_of(looked: Looked) -> tuple[str, ...]:
+    """Return what differs from what is wanted, one line each; empty when nothing does."""
     findings = [
-        *conflicts_of(host, looked.conflicts),
         *_file_findings(looked),
         *_restart_findings(looked),
         *_port_findings(looked),
         *_unproven_findings(looked),
     ]
-    return AuditRow(host, "drift" if findings else "ok", tuple(findings), tuple(_notes(looked)))
-
-
-def audit(variables: Mapping[str, JsonObject]) -> dict[str, t.Any]:
-    """Make the table: one line per host in the given order, and a line of totals.
-
-    Args:
-        variables: Host variables by inventory name.
-
-    Returns:
-        ``lines`` for people, ``rows`` (host, state, findings, notes, line) for programs.
-    """
-    rows = [audit_row(host, of_host) for host, of_host in variables.items()]
-    width = max((len(row.host) for row in rows), default=0)
-    lines = [f"{row.host:<{width}}  {row.text}" for row in rows]
-    count = {state: sum(row.state == state for row in rows) for state in WORDS}
-    totals = ", ".join(f"{number} {state}" for state, number in count.items() if number or state == "ok")
-    return {
-        "lines": [*lines, f"{len(rows)} servers: {totals}"],
-        "rows": [
-            {
-                "host": row.host,
-                "state": row.state,
-                "findings": list(row.findings),
-                "notes": list(row.notes),
-                "line": lines[index],
-            }
-            for index, row in enumerate(rows)
-        ],
-    }
+    return tuple(map(_one_line, findings))
 
 
 def _one_line(text: str) -> str:
@@ -208,11 +128,11 @@ def _unproven_findings(looked: Looked) -> list[str]:
     return [f"ports not checked, because publish_proxy_address is not given: {ports}"] if rows else []
 
 
-def _notes(looked: Looked) -> list[str]:
+def file_notes(looked: Looked) -> tuple[str, ...]:
+    """Return what somebody should know about files that are as wanted."""
     paths = {file["path"] for file in looked.differing}
-    about_files = [
+    return tuple(
         f"{finding['path']}: {finding['message']}"
         for finding in looked.plan["findings"]
         if finding["path"] not in paths and finding["code"] not in COSMETIC
-    ]
-    return [*about_files, *([] if looked.probe else [NOTHING_PROVEN])]
+    )

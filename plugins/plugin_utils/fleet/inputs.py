@@ -10,6 +10,7 @@ import typing as t
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from ..problems.problem import Problem
 from ..problems.window import REMEDY, WindowError, read_window
 
 DAY_S = 86400.0
@@ -50,22 +51,24 @@ DURATIONS: Mapping[str, Seconds] = {
 HOOKS = ("before_restart_tasks", "after_restart_tasks")
 
 
-def input_problems(host: str, given: Mapping[str, t.Any], found: Mapping[str, str]) -> tuple[str, ...]:
-    """Say which inputs could not be carried out, one sentence each.
+def input_problems(given: Mapping[str, t.Any], found: Mapping[str, str]) -> tuple[Problem, ...]:
+    """Say which inputs could not be carried out.
 
     Args:
-        host: Inventory name.
         given: Inputs by name without ``publish_``; those that are missing or null are not looked at.
         found: Files of tasks by the input that names them, as far as they exist on the controller.
     """
-    sentences = (*_durations(given), *_throttle(given), *_window(given), *_hooks(given, found))
-    return tuple(f"{host}: {PREFIX}{text}" for text in sentences)
+    return (*_durations(given), *_throttle(given), *_window(given), *_hooks(given, found))
 
 
-def _durations(given: Mapping[str, t.Any]) -> Iterator[str]:
+def _problem(name: str, value: t.Any, remedy: str, *, which: str = "") -> Problem:
+    return Problem("bad_option", f"{PREFIX}{name} is '{value}'{which}", remedy)
+
+
+def _durations(given: Mapping[str, t.Any]) -> Iterator[Problem]:
     for name, limits in DURATIONS.items():
         if given.get(name) is not None and not _is_number(given[name], limits):
-            yield f"{name} is '{given[name]}'. Give a number of seconds, {limits.words}."
+            yield _problem(name, given[name], f"Give a number of seconds, {limits.words}.")
 
 
 def _is_number(value: t.Any, limits: Seconds) -> bool:
@@ -75,23 +78,21 @@ def _is_number(value: t.Any, limits: Seconds) -> bool:
         return False
 
 
-def _throttle(given: Mapping[str, t.Any]) -> Iterator[str]:
+def _throttle(given: Mapping[str, t.Any]) -> Iterator[Problem]:
     if given.get("throttle") is not None and not _is_number(given["throttle"], Seconds(0)):
-        yield f"throttle is '{given['throttle']}'. Give a number of servers, or 0 for as many as forks allow."
+        yield _problem("throttle", given["throttle"], "Give a number of servers, or 0 for as many as forks allow.")
 
 
-def _window(given: Mapping[str, t.Any]) -> Iterator[str]:
+def _window(given: Mapping[str, t.Any]) -> Iterator[Problem]:
     text = given.get("restart_window")
     try:
         read_window(None if text is None else str(text))
     except WindowError:
-        yield f"restart_window is '{text}'. {REMEDY}"
+        yield _problem("restart_window", text, REMEDY)
 
 
-def _hooks(given: Mapping[str, t.Any], found: Mapping[str, str]) -> Iterator[str]:
+def _hooks(given: Mapping[str, t.Any], found: Mapping[str, str]) -> Iterator[Problem]:
     for name in HOOKS:
         if given.get(name) and not found.get(name):
-            yield (
-                f"{name} is '{given[name]}', which is no file on the controller. Give an absolute path, or one from "
-                "the playbook's directory."
-            )
+            remedy = "Give an absolute path, or one from the playbook's directory."
+            yield _problem(name, given[name], remedy, which=", which is no file on the controller")

@@ -9,8 +9,8 @@ Everything here is a pure function of what modules returned; the role's tasks on
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from ...module_utils.listeners import LISTENERS
 from ...module_utils.probe.model import TAKEN
@@ -57,8 +57,12 @@ class Owes:
     prove: tuple[JsonObject, ...]
     refusals: tuple[str, ...]
 
+    def with_targets(self, change: Callable[[Sequence[JsonObject]], Sequence[JsonObject]]) -> Owes:
+        """Return it with other expectations of the ports."""
+        return replace(self, wanted=tuple(change(self.wanted)), prove=tuple(change(self.prove)))
+
     def as_result(self) -> dict[str, t.Any]:
-        """Return it as filters hand it to playbooks."""
+        """Return it as plain data."""
         lists = ("restarts", "deferred", "topics", "wanted", "prove", "refusals")
         single = {"owes": self.owes, "writes": self.writes, "restart": dict(self.restart), "window": self.window}
         return {**single, **{name: list(getattr(self, name)) for name in lists}}

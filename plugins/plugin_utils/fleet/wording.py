@@ -73,3 +73,19 @@ def unprobed(probed: JsonObject | None, probe_host: str) -> str:
         f"publish_probe_host '{probe_host}' could not check the ports: {why(probed)}. Give an inventory host that "
         "Ansible reaches and that has Python (localhost is the controller), or see why it does not answer"
     )
+
+
+def ascii_text(text: str) -> str:
+    """Return a text without anything that a terminal might take for a command; other letters become ``?``."""
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in text)
+
+
+def duration(seconds: float) -> str:
+    """Return a time span for people, such as ``38 s``, ``2 min 14 s`` or ``3 h 5 min``."""
+    whole = round(seconds)
+    minutes, rest = divmod(whole, 60)
+    if whole < 60:
+        return f"{whole} s"
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,34 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ..plugin_utils.fleet.inventory import FleetVariables
+from ..plugin_utils.fleet.summary import progress_of, summary_result, summary_text
+from ..plugin_utils.tasks.fleet_action import PLAN, FleetAction, looks_of
+
+
+class ActionModule(FleetAction):
+    """Adapter of the module publish_summary."""
+
+    def decide(self, options: dict[str, t.Any], variables: dict[str, t.Any]) -> dict[str, t.Any]:
+        del options
+        fleet = FleetVariables(variables["hostvars"])
+        plan = variables[PLAN]
+        hosts = [host for host in variables["ansible_play_hosts_all"] if host in plan["owing"]]
+        progress = progress_of(
+            plan,
+            hosts,
+            outcomes=fleet.registered(hosts, "__publish_verdict"),
+            started=fleet.registered(hosts, "__publish_owed"),
+            summed=fleet.registered(hosts, "__publish_summary"),
+            seconds=time.time() - float(plan["at"]),
+            looks=looks_of(fleet, hosts),
+        )
+        if progress.is_last:
+            self.show(summary_text(progress))
+        return {**summary_result(progress), "plan": plan["id"]}

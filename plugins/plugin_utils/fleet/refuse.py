@@ -1,0 +1,49 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What stops one server: why it is refused, broken or was not reached; a server that no plan knows stops, too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..shapes import JsonObject
+from .plan import BROKEN, REFUSED, UNREACHED
+
+NO_PLAN = (
+    "no plan was made for this server, so nothing is done: {why}. The tasks of the role that plan for all servers run "
+    "once per play; in a play of mixed hosts, give the Exchange servers a play of their own with hosts:, not the role "
+    "a when:"
+)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a server stops.
+
+    Attributes:
+        message: Empty when nothing stands in the way.
+        unreachable: Whether it is a host that could not be reached.
+    """
+
+    message: str = ""
+    unreachable: bool = False
+
+
+def refusal_of(host: str, plan: JsonObject | None) -> Refusal:
+    """Return why a server stops.
+
+    Args:
+        host: Inventory name.
+        plan: Result of ``publish_plan``; None, skipped or failed when there is no plan.
+    """
+    row = ((plan or {}).get("servers") or {}).get(host)
+    if row is None:
+        why = str((plan or {}).get("msg") or "the task that plans did not run").strip().removeprefix("Task failed: ")
+        return Refusal(f"{host}: {NO_PLAN.format(why=why.rstrip('.'))}")
+    message = "\n".join(row["because"])
+    if row["state"] == UNREACHED:
+        return Refusal(message, unreachable=True)
+    if row["state"] in (REFUSED, BROKEN):
+        return Refusal(message or f"{host}: {row['state']}")
+    return Refusal(f"{host}: {'; '.join(row['drift'])}" if row["drift"] else "")

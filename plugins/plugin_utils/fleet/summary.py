@@ -1,0 +1,211 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The end of a run: what was done and proven, what waits, what failed, and who was not started because it stopped."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..shapes import Json, JsonObject
+from .look import Look
+from .plan import IN_ORDER, REFUSED, UNREACHED
+from .show import WIDTH, Line, answer_title, counted, entries, port_title
+from .wording import ascii_text, duration
+
+DONE = {"present": "Published", "absent": "Unpublished", "restore": "Restored"}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come, at the end of one of its batches.
+
+    Attributes:
+        plan: Result of ``publish_plan``.
+        outcomes: Results of ``publish_verdict`` by host, of every batch so far.
+        batch: Hosts of this batch that the run has begun with.
+        lost: Those of them that became unreachable, or dropped out otherwise, before they were judged.
+        percentage: ``max_fail_percentage``: the run stops when more than these failed.
+        seconds: Since the plan was made.
+        wish: ``present``, ``absent`` or ``restore``.
+    """
+
+    plan: JsonObject
+    outcomes: Mapping[str, JsonObject]
+    batch: Sequence[str]
+    lost: Sequence[str] = ()
+    percentage: float = 0.0
+    seconds: float = 0.0
+    wish: str = "present"
+    acting: Sequence[str] = field(default_factory=tuple)
+
+    @property
+    def failed(self) -> list[str]:
+        """Hosts of this batch that failed."""
+        return [host for host in self.batch if host in self.lost or not self.outcomes[host]["ok"]]
+
+    @property
+    def not_started(self) -> list[str]:
+        return [host for host in self.acting if host not in self.outcomes and host not in self.lost]
+
+    @property
+    def stops(self) -> bool:
+        """Whether the run ends here because of failures: all of a batch, or more than the percentage of it.
+
+        Hosts that were lost count for the first rule only; that is how Ansible counts.
+        """
+        judged = [host for host in self.failed if host not in self.lost]
+        everybody = bool(self.batch) and len(self.failed) == len(self.batch)
+        return everybody or (bool(judged) and 100.0 * len(judged) / len(self.batch) > self.percentage)
+
+    @property
+    def is_last(self) -> bool:
+        return not self.not_started or self.stops
+
+
+def summary_text(progress: Progress) -> list[str]:
+    """Return the summary as lines; what needs nobody's attention is counted."""
+    outcomes = progress.outcomes
+    good = sum(bool(outcome["ok"]) for outcome in outcomes.values())
+    word = DONE[progress.wish]
+    text = [f"{word} {good} of {counted(len(progress.acting), 'server')} in {duration(progress.seconds)}."]
+    rows = [(host, lines_of(host, outcome)) for host, outcome in outcomes.items()]
+    rows += [(host, [Line("failed", "the connection was lost; see the messages above")]) for host in progress.lost]
+    for entry in entries(rows):
+        text += ["", *entry]
+    rest = [*_not_started(progress), *_waiting(progress), *_others(progress)]
+    return [*text, *([""] if rest else []), *rest]
+
+
+def lines_of(host: str, outcome: JsonObject) -> list[Line]:
+    """Return what was done on one server, and what was proven."""
+    told = outcome["summary"]
+    lines = []
+    for row in told["wrote"]:
+        verb = "deleted" if row["action"] == "delete" else "wrote"
+        backup = str(row.get("backup") or "").rpartition("\\")[2].partition(".")[0][:8]
+        kept = f" (the old one is kept: {backup})" if backup else ""
+        lines.append(Line(verb, f"{row['path']}{kept}"))
+    if told["put_back"]:
+        lines.append(Line("put back", "the file of before"))
+    if told["restarted"]:
+        services = ", ".join(_service(row) for row in told["restarted"])
+        lines.append(Line("restart", services))
+    lines += _proven(told)
+    lines += [Line("wait", f"{entry['service']}: {entry['reason']}; {entry['because']}") for entry in told["waits"]]
+    if told["failed"]:
+        parts = [part.removeprefix(f"{host}: ") for part in str(told["failed"]).splitlines() if part.strip()]
+        lines += [
+            Line("failed" if number == 0 else "", part, 0 if number == 0 else 9) for number, part in enumerate(parts)
+        ]
+        if told["wrote"] and not told["put_back"]:
+            how = f"the file stays; put the old one back with: -e publish_restore=latest --limit {host}"
+            lines.append(Line("", how, 9))
+    return lines
+
+
+def _service(row: JsonObject) -> str:
+    if row.get("state") not in (None, "running"):
+        return f"{row['service']} (is {row['state']})"
+    return (
+        f"{row['service']} (down {duration(row['down_s'])})" if row.get("down_s") is not None else str(row["service"])
+    )
+
+
+def _proven(told: JsonObject) -> Iterator[Line]:
+    groups: dict[str, list[str]] = {}
+    for row in told["proven"]:
+        said = f"{answer_title(row)} on {row['host']}" if row["status"] == "open" else f"closed on {row['host']}"
+        groups.setdefault(said, []).append(port_title(row))
+    for said, titles in groups.items():
+        yield Line("proven", f"{', '.join(titles)}: {said}, asked from {told['asked_from']}")
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(
+        ascii_text(text),
+        WIDTH,
+        initial_indent="  ",
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _not_started(progress: Progress) -> Iterator[str]:
+    hosts = progress.not_started
+    if hosts:
+        why = f"because {', '.join(progress.failed)} failed (publish_max_fail_percentage {progress.percentage:g})"
+        yield from _wrapped(f"not started, {why}: {' '.join(hosts)}; run again after mending it")
+
+
+def _waiting(progress: Progress) -> Iterator[str]:
+    for host in progress.plan["in_order"]:
+        for entry in progress.plan["servers"][host].get("deferred") or ():
+            yield from _wrapped(f"waits: {host} {entry['service']}: {entry['because']}")
+
+
+def _others(progress: Progress) -> Iterator[str]:
+    names = (("broken", "broken"), ("refused", REFUSED), ("unreached", UNREACHED))
+    said = [f"{word}: {' '.join(progress.plan[key])}" for key, word in names if progress.plan[key]]
+    in_order = len(progress.plan["in_order"])
+    yield from _wrapped("   ".join([*said, f"{IN_ORDER}: {in_order}"]))
+
+
+def summary_result(progress: Progress) -> Json:
+    """Return the summary as data."""
+    outcomes = progress.outcomes
+    return {
+        "last": progress.is_last,
+        "seconds": round(progress.seconds, 1),
+        "good": [host for host, outcome in outcomes.items() if outcome["ok"]],
+        "failed": [host for host, outcome in outcomes.items() if not outcome["ok"]] + list(progress.lost),
+        "not_started": progress.not_started if progress.is_last else [],
+        "servers": {host: dict(outcome["summary"]) for host, outcome in outcomes.items()},
+    }
+
+
+def progress_of(
+    plan: JsonObject,
+    hosts: Sequence[str],
+    *,
+    outcomes: Mapping[str, JsonObject],
+    started: Mapping[str, JsonObject],
+    summed: Mapping[str, JsonObject],
+    seconds: float,
+    looks: Sequence[Look] = (),
+) -> Progress:
+    """Read how far a run has come out of what its tasks registered; what an earlier plan left counts for nothing.
+
+    Args:
+        plan: Result of ``publish_plan``.
+        hosts: Servers that act, in their order.
+        outcomes: Results of ``publish_verdict`` by host.
+        started: Results of ``publish_owed`` by host: with it a server's part begins.
+        summed: Results of ``publish_summary`` by host: batches that have ended.
+        seconds: Since the plan was made.
+        looks: Their looks.
+    """
+
+    def mine(results: Mapping[str, JsonObject]) -> dict[str, JsonObject]:
+        return {host: row for host, row in results.items() if host in hosts and row.get("plan") == plan["id"]}
+
+    judged = mine(outcomes)
+    begun = [host for host in hosts if host in mine(started) or host in judged]
+    return Progress(
+        plan=plan,
+        outcomes={host: judged[host] for host in hosts if host in judged},
+        batch=[host for host in begun if host not in mine(summed)],
+        lost=[host for host in begun if host not in judged],
+        percentage=float(plan["max_fail_percentage"]),
+        seconds=seconds,
+        wish=_wish(looks),
+        acting=tuple(hosts),
+    )
+
+
+def _wish(looks: Sequence[Look]) -> str:
+    wishes = looks[0].wishes if looks else {}
+    return "restore" if wishes.get("restore") else str(wishes.get("state") or "present")
