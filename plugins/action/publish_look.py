@@ -12,6 +12,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
 from ..plugin_utils.fleet.inventory import FleetVariables, inventory_of, validate
+from ..plugin_utils.fleet.wishes import OPTIONS as WISHES
 from ..plugin_utils.fleet.wishes import Site
 from ..plugin_utils.target.connection import connection_detail, open_session
 from ..plugin_utils.tasks.look import look
@@ -22,6 +23,8 @@ class ActionModule(ActionBase):
 
     _supports_check_mode = True
     _supports_async = False
+
+    OPTIONS = {"offline": {"type": "bool", "default": False}, "restoring": {"type": "bool", "default": False}, **WISHES}
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         super().run(None, task_vars)

@@ -11,6 +11,7 @@ import typing as t
 
 from ansible_collections.msexchange.winsock_proxy.plugins.module_utils.probe.options import ARGUMENT_SPEC
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target.connection import TARGET_ARGUMENT_SPEC
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.tasks.fleet_action import FleetAction
 
 Spec: t.TypeAlias = t.Mapping[str, t.Mapping[str, t.Any]]
 PLUGINS: t.Final = "ansible_collections.msexchange.winsock_proxy.plugins"
@@ -20,7 +21,8 @@ def taken(module: str) -> Spec:
     """Return the options that a module's plugin takes, each as its argument specification has it."""
     if module == "port_probe":
         return ARGUMENT_SPEC
-    return {**TARGET_ARGUMENT_SPEC, **importlib.import_module(f"{PLUGINS}.action.{module}").ActionModule.OPTIONS}
+    action = importlib.import_module(f"{PLUGINS}.action.{module}").ActionModule
+    return action.OPTIONS if issubclass(action, FleetAction) else {**TARGET_ARGUMENT_SPEC, **action.OPTIONS}
 
 
 def options_of(module: str, /, **said: t.Any) -> dict[str, t.Any]:

@@ -53,7 +53,7 @@ class Answers:
         """Return the result of ``port_probe`` that one server would have got for its own targets."""
         whole = self.results.get(vantage) or {"failed": True, "msg": "it gave no answer"}
         rows = {_key(row): row for row in whole.get("results") or ()}
-        wanted = [rows[_key(target)] for target in targets if _key(target) in rows]
+        wanted = [rows[key] for key in dict.fromkeys(map(_key, targets)) if key in rows]
         return {**whole, "results": wanted, "ok": all(row["ok"] for row in wanted) and not whole.get("failed")}
 
 

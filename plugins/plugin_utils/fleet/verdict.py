@@ -48,7 +48,6 @@ class Evidence:
         after: Results afterwards.
         wrote: Whether this run wrote a file.
         restarted: Result of ``service_restart``, None when nothing was restarted.
-        rolled_back: Whether this run already took a change back.
         unproven: Whether the ports could not be checked afterwards.
     """
 
@@ -56,7 +55,6 @@ class Evidence:
     after: Sequence[JsonObject]
     wrote: bool
     restarted: JsonObject | None = None
-    rolled_back: bool = False
     unproven: bool = False
 
 
@@ -146,8 +144,6 @@ def _against(evidence: Evidence, regressed: Sequence[JsonObject], policy: str) -
         yield "the policy is never to roll back"
     if not evidence.wrote:
         yield "this run wrote no file"
-    if evidence.rolled_back:
-        yield "this run has already taken a change back once"
     if evidence.unproven:
         yield "the ports could not be checked afterwards"
     if is_blind(evidence.before):

@@ -38,7 +38,7 @@ OPTIONS: Mapping[str, Mapping[str, t.Any]] = {
     "computer_username": {"type": "str"},
     "computer_password": {"type": "str", "no_log": True},
     "target_deadline": {"type": "int", "default": 300},
-    "lock_wait": {"type": "int", "default": 60},
+    "lock_wait": {"type": "int", "default": 0},
     "throttle": {"type": "int", "default": 10},
     "restart": {"type": "str", "choices": ["now", "defer", "never"], "default": "now"},
     "restart_window": {"type": "str"},

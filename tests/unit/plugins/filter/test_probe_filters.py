@@ -14,7 +14,6 @@ from jinja2 import UndefinedError
 from ansible_collections.msexchange.winsock_proxy.plugins.filter.wspcfg_conflicts import (
     wspcfg_conflicts,
 )
-from ansible_collections.msexchange.winsock_proxy.plugins.filter.wspcfg_sides import wspcfg_sides
 from ansible_collections.msexchange.winsock_proxy.plugins.filter.wspcfg_targets import wspcfg_targets
 from ansible_collections.msexchange.winsock_proxy.plugins.filter.wspcfg_unclaimed import (
     wspcfg_unclaimed,
@@ -162,28 +161,3 @@ def test_unclaimed() -> None:
     alone = {"a": HOSTVARS["a"]}
     assert wspcfg_unclaimed(targets, alone, "a") == targets
     assert targets[0]["expect"] == "closed"
-
-
-def test_sides() -> None:
-    result = {
-        "host": ONE,
-        "port": 110,
-        "protocol": "pop3",
-        "expect": "open",
-        "ok": False,
-        "status": "refused",
-        "greeting": None,
-    }
-    inside = [{"port": 110, "listening": False, "connected": False, "greeting": None}]
-    assert wspcfg_sides([result, {**result, "ok": True, "status": "open"}], inside) == [
-        {
-            "host": ONE,
-            "port": 110,
-            "side": "server",
-            "explanation": (
-                "MSExchangeIS does not listen on port 110 of the Exchange server: see its state and its events"
-            ),
-        },
-        {"host": ONE, "port": 110, "side": "none", "explanation": f"{ONE}:110 is as expected"},
-    ]
-    assert wspcfg_sides([result])[0]["side"] == "unknown"

@@ -9,7 +9,6 @@ import typing as t
 
 import pytest
 
-from ansible_collections.msexchange.winsock_proxy.plugins.filter.wspcfg_inputs import FilterModule
 from ansible_collections.msexchange.winsock_proxy.plugins.module_utils.probe.options import OptionError, read_options
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.inputs import DURATIONS, input_problems
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.problems.problem import Refused
@@ -38,22 +37,20 @@ def restart_takes(name: str, value: float | str) -> bool:
 @pytest.mark.parametrize("name", ["probe_timeout", "probe_deadline", "probe_delay"])
 @pytest.mark.parametrize("value", [-1, 0, 0.001, 0.01, 75, 86400, 86401])
 def test_the_role_takes_what_the_probe_takes(name: str, value: float) -> None:
-    assert (input_problems("ex1", {name: value}, {}) == ()) is probe_takes(name.removeprefix("probe_"), value)
+    assert (input_problems({name: value}, {}) == ()) is probe_takes(name.removeprefix("probe_"), value)
 
 
 @pytest.mark.parametrize("name", ["stop_timeout", "start_timeout", "restart_deadline"])
 @pytest.mark.parametrize("value", [-1, 0, 1, 900, 10**6])
 def test_the_role_takes_what_a_restart_takes(name: str, value: int) -> None:
-    assert (input_problems("ex1", {name: value}, {}) == ()) is restart_takes(name.removeprefix("restart_"), value)
+    assert (input_problems({name: value}, {}) == ()) is restart_takes(name.removeprefix("restart_"), value)
 
 
 @pytest.mark.parametrize(
     "window", ["", "22:00-05:00", " 22:00-05:00", "22:00-22:00", "22:00", "25:00-05:00", "tonight"]
 )
 def test_the_role_takes_the_windows_that_a_restart_takes(window: str) -> None:
-    assert (input_problems("ex1", {"restart_window": window}, {}) == ()) is restart_takes(
-        "window", t.cast(t.Any, window)
-    )
+    assert (input_problems({"restart_window": window}, {}) == ()) is restart_takes("window", t.cast(t.Any, window))
 
 
 @pytest.mark.parametrize(
@@ -77,19 +74,19 @@ def test_the_role_takes_the_windows_that_a_restart_takes(window: str) -> None:
     ],
 )
 def test_the_sentence_names_host_input_value_and_remedy(given: Json, says: str) -> None:
-    assert FilterModule().filters()["wspcfg_inputs"](given, "ex1") == [says]
+    assert [problem.message("ex1") for problem in input_problems(given, {})] == [says]
 
 
 def test_everything_that_is_wrong_is_told_at_once() -> None:
     given = {**dict.fromkeys(DURATIONS, -1), "throttle": -1, "restart_window": "now", "after_restart_tasks": "gone.yml"}
-    assert len(input_problems("ex1", given, {})) == len(given)
+    assert len(input_problems(given, {})) == len(given)
 
 
 def test_what_is_null_is_not_given() -> None:
     given = dict.fromkeys((*DURATIONS, "throttle", "restart_window", "before_restart_tasks", "after_restart_tasks"))
-    assert input_problems("ex1", given, {}) == ()
+    assert input_problems(given, {}) == ()
 
 
 def test_hooks_that_are_there_or_not_given_are_fine() -> None:
     given = {"before_restart_tasks": "a.yml", "after_restart_tasks": ""}
-    assert input_problems("ex1", given, {"before_restart_tasks": "/plays/a.yml", "after_restart_tasks": ""}) == ()
+    assert input_problems(given, {"before_restart_tasks": "/plays/a.yml", "after_restart_tasks": ""}) == ()

@@ -9,7 +9,13 @@ import typing as t
 
 import pytest
 
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.audit import audit
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.look import Look, read_look
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.plan import (
+    Answers,
+    Inventory,
+    Vantage,
+    plan_fleet,
+)
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.report import (
     Back,
     Case,
@@ -26,9 +32,11 @@ from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.rol
     what_is_owed,
     with_withdrawn,
 )
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.show import audit_rows, audit_text
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.verdict import is_blind
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.wording import role_words, unprobed
 from tests.support.clocks import at
+from tests.support.looks import PATH, answers, look, owed, plan, port, result
 
 Json = dict[str, t.Any]
 
@@ -45,39 +53,6 @@ def test_outside_of_the_window_its_clock_is_told_with_machine_and_offset() -> No
     assert outside_window("22:00-05:00", at("23:00", offset=-300)) == ""
     outside = outside_window("22:00-05:00", at("12:05", offset=-300))
     assert outside == "outside publish_restart_window '22:00-05:00', for it is 12:05 (UTC-05:00) on MGMT1"
-
-
-PATH = "C:\\exchsrvr\\bin\\Wspcfg.ini"
-
-
-def plan(*, files: t.Sequence[str] = (), owed: t.Sequence[Json] = (), **more: t.Any) -> Json:
-    """A result of ``wspcfg`` with these file actions and owed restarts."""
-    return {
-        "files": [{"path": PATH, "action": action} for action in files],
-        "owed": list(owed),
-        "clock": at("12:00"),
-        "restart": {"refusals": [], "refusals_if_started": []},
-        "targets": [],
-        "closed_targets": [],
-        "in_force": [],
-        "predicted": [],
-        "findings": [],
-        **more,
-    }
-
-
-def owed(service: str, *, running: bool = True, unfinished: bool = False) -> Json:
-    return {
-        "service": service,
-        "topic": f"Restart {service}",
-        "reason": "its section differs",
-        "running": running,
-        "unfinished": unfinished,
-    }
-
-
-def port(number: int, protocol: str | None) -> Json:
-    return {"host": "192.0.2.1", "port": number, "protocol": protocol}
 
 
 def test_in_order_owes_nothing() -> None:
@@ -264,10 +239,6 @@ def test_a_risk_is_refused_unless_its_option_accepts_it_or_nothing_restarts() ->
     assert what_is_owed(risky, Policy()).refusals == ("the Key Management Server would stop. Set publish_allow_kms.",)
     assert what_is_owed(risky, Policy(accepted=["allow_kms"])).refusals == ()
     assert what_is_owed(risky, Policy("defer")).refusals == ()
-
-
-def result(number: int, status: str, *, greeting: str | None = None, expect: str = "open") -> Json:
-    return {**port(number, "pop3"), "status": status, "ok": status == expect, "greeting": greeting, "expect": expect}
 
 
 OWING = {"owes": True, "refusals": []}
@@ -490,12 +461,12 @@ def test_only_hosts_in_conflict_are_named() -> None:
 def test_a_stranger_is_news_in_an_audit_also_where_the_plan_will_open_the_port(status: str) -> None:
     turned = plan(predicted=[{**port(143, "imap4"), "now": "not", "will": "in force"}])
     probe = {"results": [result(143, status, greeting="* OK hello")]}
-    (row,) = audit({"a": {"__publish_plan": turned, "__publish_checked": probe}})["rows"]
+    row = audited(turned, probe["results"])
     assert "192.0.2.1:143 (pop3) answers '* OK hello'" in row["findings"]
 
 
-def test_the_audit_has_one_line_per_host_and_totals() -> None:
-    probe = {"results": [result(110, "refused"), result(143, "foreign", greeting="* OK hello")]}
+def test_the_audit_has_one_line_per_server_that_is_not_in_order_and_counts() -> None:
+    strangers = [result(110, "refused"), result(143, "foreign", greeting="* OK hello")]
     drifted = plan(
         files=["replace"],
         owed=[owed("MSExchangeIS")],
@@ -507,37 +478,40 @@ def test_the_audit_has_one_line_per_host_and_totals() -> None:
         diff=[{"before": "[STORE]\nPersistent=1\n", "after": "[STORE]\nServerBindTcpPorts=143\nPersistent=1\n"}],
         findings=[{"code": "encoding_unicode", "path": PATH, "line": 1, "message": "saved as Unicode"}],
     )
-    table = audit(
-        {
-            "in-order": {"__publish_plan": plan(), "__publish_checked": {"results": [result(110, "open")]}},
-            "drifted": {"__publish_plan": drifted},
-            "ports": {"__publish_plan": plan(), "__publish_checked": probe},
-            "away": {"__publish_plan": {"unreachable": True, "msg": "no route"}},
-            "broken": {"__publish_plan": {"failed": True, "msg": "broken: no Exchange here"}},
-            "bad": {"publish_audit_error": "publish_listeners: no match for pop4"},
-            "lost": {},
-        }
-    )
-    assert table["lines"] == [
-        "in-order  ok",
+    good = [result(119, "open")]
+    looks = [
+        look("in-order", results=good),
+        look("drifted", drifted, probe_host="outside"),
+        look("ports", results=strangers),
+        Look("away", False, ("away: no route",), {}, {}),
+        Look("broken", True, ("broken: no Exchange here",), {}, {}),
+        Look("bad", True, ("bad: publish_listeners: no match for pop4",), {}, {}),
+        read_look("lost", None),
+    ]
+    asked = Answers({**answers(*strangers, *good).results, Vantage("outside", 75.0): {"results": []}})
+    fleet = plan_fleet(looks, asked, Inventory(), audit=True)
+    assert audit_text(fleet) == [
         (
-            f"drifted   drift: {PATH} has to be replaced; +ServerBindTcpPorts=143; saved as Unicode;"
+            f"drift    drifted  {PATH} has to be replaced; +ServerBindTcpPorts=143; saved as Unicode;"
             " not in force: 192.0.2.1:143 (imap4);"
             " in force and not wanted: 192.0.2.1:119 (nntp); MSExchangeIS: its section differs"
         ),
-        "ports     drift: 192.0.2.1:110 (pop3) refused; 192.0.2.1:143 (pop3) answers '* OK hello'",
-        "away      UNKNOWN: unreachable",
-        "broken    ERROR: broken: no Exchange here",
-        "bad       ERROR: publish_listeners: no match for pop4",
-        "lost      ERROR: no plan was made; the messages above say why",
-        "7 servers: 1 ok, 2 drift, 3 error, 1 unknown",
+        "drift    ports    192.0.2.1:110 (pop3) refused; 192.0.2.1:143 (pop3) answers '* OK hello'",
+        "unknown  away     no route",
+        "refused  broken   no Exchange here",
+        "refused  bad      publish_listeners: no match for pop4",
+        "refused  lost     the server was not looked at; the messages above say why",
+        "7 servers: 1 in order, 2 drift, 3 refused, 1 unknown; 1 of 3 ports as wanted; ports asked from localhost",
     ]
-    assert [row["state"] for row in table["rows"]] == ["ok", "drift", "drift", "unknown", "error", "error", "error"]
+    assert audit_text(fleet, everything=True)[0] == "ok       in-order"
+    states = [row["state"] for row in audit_rows(fleet)]
+    assert states == ["ok", "drift", "drift", "unknown", "refused", "refused", "refused"]
+    assert fleet.as_result()["clean"] == ["in-order"]
 
 
 def test_a_port_check_that_could_not_be_made_is_drift_not_ok() -> None:
-    checked = {"unreachable": True, "msg": "probe host is down"}
-    (row,) = audit({"a": {"__publish_plan": plan(), "__publish_checked": checked}})["rows"]
+    checked = Answers({Vantage("localhost", 75.0): {"unreachable": True, "msg": "probe host is down"}})
+    (row,) = audit_rows(plan_fleet([look(results=[result(110, "open")])], checked, Inventory(), audit=True))
     assert row["state"] == "drift"
     assert row["findings"] == ["ports not checked, see publish_probe_host: probe host is down"]
 
@@ -555,24 +529,21 @@ def test_what_left_the_file_earlier_is_proven_closed_by_the_run_that_restarts() 
     assert with_withdrawn(plan(files=["none"]), targets)["closed_targets"] == []
 
 
-def row_of(**variables: t.Any) -> Json:
-    (row,) = audit({"a": variables})["rows"]
-    return t.cast(Json, row)
+def audited(found: Json, results: t.Sequence[Json] = (), **options: t.Any) -> Json:
+    """The audit's row of one server."""
+    seen = look("a", found, results=results, **options)
+    (row,) = audit_rows(plan_fleet([seen], answers(*results), Inventory(), audit=True))
+    return row
 
 
 def test_an_error_of_several_lines_stays_on_one() -> None:
-    table = audit({"a": {"publish_audit_error": "a: option listeners='pop4': none\n  a: option ports='x': none\r\n"}})
-    assert table["lines"] == [
-        "a  ERROR: a: option listeners='pop4': none; a: option ports='x': none",
-        table["lines"][-1],
-    ]
-    assert table["rows"][0]["findings"] == ["a: option listeners='pop4': none; a: option ports='x': none"]
+    error = Look("a", True, ("a: option listeners='pop4': none\n  a: option ports='x': none\r\n",), {}, {})
+    (row,) = audit_rows(plan_fleet([error], Answers(), Inventory(), audit=True))
+    assert row["line"] == "refused  a  option listeners='pop4': none a: option ports='x': none"
     two = result(110, "foreign", greeting="220 a\r\n220 b")
-    line = row_of(__publish_plan=plan(), __publish_checked={"results": [two]})["line"]
-    assert len(line.splitlines()) == 1
+    assert len(audited(plan(), [two])["line"].splitlines()) == 1
 
 
-NEVER = {"probe": True, "restart": "never"}
 LOADED_ANOTHER = {
     "owed": [owed("MSExchangeIS")],
     "predicted": [{**port(110, "pop3"), "now": "not", "will": "in force"}],
@@ -580,30 +551,28 @@ LOADED_ANOTHER = {
 
 
 def test_restarts_that_are_never_wanted_are_no_news() -> None:
-    assert row_of(__publish_plan=plan(files=["none"], **LOADED_ANOTHER), __publish_audited=NEVER)["line"] == "a  ok"
-    later = row_of(
-        __publish_plan=plan(files=["none"], **LOADED_ANOTHER), __publish_audited={**NEVER, "restart": "defer"}
-    )
+    assert audited(plan(files=["none"], **LOADED_ANOTHER), restart="never")["line"] == "ok       a"
+    later = audited(plan(files=["none"], **LOADED_ANOTHER), restart="defer")
     assert later["findings"] == ["not in force: 192.0.2.1:110 (pop3)", "MSExchangeIS: its section differs"]
-    differs = row_of(__publish_plan=plan(files=["replace"], **LOADED_ANOTHER), __publish_audited=NEVER)
+    differs = audited(plan(files=["replace"], **LOADED_ANOTHER), restart="never")
     assert differs["findings"] == [f"{PATH} has to be replaced", "not in force: 192.0.2.1:110 (pop3)"]
 
 
 def test_a_service_that_does_not_run_is_news_even_then() -> None:
     stopped = plan(owed=[owed("MSExchangeIS", running=False)])
-    assert row_of(__publish_plan=stopped, __publish_audited=NEVER)["findings"] == ["MSExchangeIS: its section differs"]
+    assert audited(stopped, restart="never")["findings"] == ["MSExchangeIS: its section differs"]
 
 
 def test_an_audit_without_port_check_says_that_nothing_is_proven() -> None:
     unproven = plan(unproven=[{"port": 110, "protocol": "pop3", "expect": "open"}])
-    row = row_of(__publish_plan=unproven, __publish_audited={"probe": False, "restart": "now"})
+    row = audited(unproven, probe=False)
     assert row["state"] == "ok"
-    assert row["line"] == "a  ok: note: publish_probe is false, so no port was checked and nothing is proven"
+    assert row["line"] == "ok       a  note: publish_probe is false, so no port is checked and nothing is proven"
 
 
 def test_a_listener_without_address_is_not_called_good() -> None:
     rows = [{"port": 110, "protocol": "pop3", "expect": "open"}, {"port": 143, "protocol": "imap4", "expect": "closed"}]
-    row = row_of(__publish_plan=plan(unproven=rows))
+    row = audited(plan(unproven=rows))
     assert (row["state"], row["findings"]) == (
         "drift",
         ["ports not checked, because publish_proxy_address is not given: 110 (pop3)"],
@@ -615,8 +584,8 @@ def test_findings_of_files_that_stay_are_notes_unless_they_mean_nothing() -> Non
         {"code": code, "path": PATH, "line": None, "message": code}
         for code in ("file_on_proxy", "common_section", "ambiguous_text", "blank_line", "lookalike")
     ]
-    row = row_of(__publish_plan=plan(files=["none"], findings=found))
+    row = audited(plan(files=["none"], findings=found))
     assert row["state"] == "ok"
     assert row["notes"] == [f"{PATH}: {code}" for code in ("file_on_proxy", "common_section", "ambiguous_text")]
-    assert row_of(__publish_plan=plan(files=[], findings=found))["notes"] == row["notes"]
-    assert row_of(__publish_plan=plan(files=["replace"], findings=found))["notes"] == []
+    assert audited(plan(files=[], findings=found))["notes"] == row["notes"]
+    assert audited(plan(files=["replace"], findings=found))["notes"] == []

@@ -10,15 +10,24 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.msexchange.winsock_proxy.plugins.filter.wspcfg_judge import FilterModule
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.outcome import Run, Told, outcome_of
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.verdict import Evidence, judge
+from tests.support.looks import look
 
 Json = dict[str, t.Any]
 
 
 def port(number: int, status: str, host: str = "192.0.2.1", expect: str = "open") -> Json:
     ok = (status == "open") == (expect == "open")
-    return {"host": host, "port": number, "protocol": "pop3", "status": status, "expect": expect, "ok": ok}
+    return {
+        "host": host,
+        "port": number,
+        "protocol": "pop3",
+        "status": status,
+        "expect": expect,
+        "ok": ok,
+        "greeting": None,
+    }
 
 
 def restarted(**changes: t.Any) -> Json:
@@ -55,7 +64,6 @@ def test_everything_well() -> None:
 
 KEPT = [
     ("nothing written", {"wrote": False}, "wrote no file"),
-    ("only once", {"rolled_back": True}, "once"),
     ("new port, old ones fine", {"before": [port(110, "refused"), port(143, "open")]}, "answered before"),
     ("nothing restarted", {"restarted": None}, "no service was restarted"),
     ("blind before", {"before": [port(110, "timeout"), port(143, "unreachable")]}, "saw nothing of the proxy before"),
@@ -99,7 +107,6 @@ def test_policies() -> None:
     new_port = replace(REGRESSION, before=[])
     assert judge(new_port, policy="always").action == "rollback"
     assert judge(replace(new_port, wrote=False), policy="always").action == "keep"
-    assert judge(replace(new_port, rolled_back=True), policy="always").action == "keep"
     assert judge(REGRESSION, policy="never").action == "keep"
     blind = replace(REGRESSION, before=[port(110, "timeout"), port(143, "unresolved")])
     assert judge(blind, policy="always").action == "keep"
@@ -118,14 +125,18 @@ def test_completing_an_interrupted_restart_is_one() -> None:
     assert judge(replace(REGRESSION, restarted=completed)).action == "rollback"
 
 
+def outcome(**run: t.Any) -> Json:
+    told = Told(look("a"))
+    written = {"changed": True, "files": [], "clock": {"now": 0.0}}
+    owed = {"restarts": [{}], "written": True}
+    return outcome_of(told, Run(**{"written": written, "owed": owed, "restarted": restarted(), **run}))
+
+
 def test_a_port_check_that_was_not_made_is_never_well() -> None:
-    judged = FilterModule().filters()["wspcfg_judge"]
-    assert judged([], wrote=True, restarted=restarted(), probed={"skipped": True})["ok"]
-    assert not judged([], wrote=True, restarted=restarted(), probed={"unreachable": True, "msg": "gone"})["ok"]
+    assert outcome(after={"skipped": True})["ok"]
+    assert not outcome(after={"reached": False, "results": [], "ok": False, "msg": "gone"})["ok"]
 
 
-def test_filter_returns_plain_data() -> None:
-    judged = FilterModule().filters()["wspcfg_judge"](
-        REGRESSION.after, wrote=True, before=REGRESSION.before, restarted=restarted()
-    )
+def test_the_outcome_is_plain_data() -> None:
+    judged = outcome(before={"results": list(REGRESSION.before)}, after={"results": list(REGRESSION.after)})
     assert judged["action"] == "rollback" and isinstance(judged["because"], list)
