@@ -11,7 +11,7 @@ import uuid
 from ansible.utils.display import Display
 
 from ..plugin_utils.fleet.inventory import FleetVariables, inventory_of
-from ..plugin_utils.fleet.plan import FleetPlan, plan_fleet
+from ..plugin_utils.fleet.plan import OWES, FleetPlan, plan_fleet
 from ..plugin_utils.fleet.show import audit_rows, audit_text, plan_text
 from ..plugin_utils.tasks.fleet_action import ASKED, INSIDE, FleetAction, answers_of, looks_of
 
@@ -23,7 +23,6 @@ class ActionModule(FleetAction):
 
     OPTIONS = {
         "audit": {"type": "bool", "default": False},
-        "acting": {"type": "bool", "default": True},
         "serial": {"type": "raw", "default": 1},
         "max_fail_percentage": {"type": "float", "default": 0.0},
         "looked_into": {"type": "bool", "default": False},
@@ -52,5 +51,4 @@ class ActionModule(FleetAction):
     def _text(self, plan: FleetPlan, options: dict[str, t.Any]) -> list[str]:
         if options["audit"]:
             return audit_text(plan, everything=display.verbosity > 0)
-        acting = options["acting"] and not self._task.check_mode
-        return plan_text(plan, acting=acting and bool(plan.as_result()["owing"]))
+        return plan_text(plan, acting=not self._task.check_mode and bool(plan.named(OWES)))

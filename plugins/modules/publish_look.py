@@ -10,12 +10,13 @@ module: publish_look
 short_description: Look at one server for a plan over many
 version_added: 1.0.0
 description:
-  - Checks the options of the role P(msexchange.winsock_proxy.publish#role), compares the server with what is wanted as
-    M(msexchange.winsock_proxy.wspcfg) does in check mode, and returns both. One remote execution; nothing is changed.
-  - It never fails and is never unreachable. What stands in the way, wrong options and lost connections included, is data, so
-    that one plan can be made for all servers, with M(msexchange.winsock_proxy.publish_plan).
-  - Every option is the role's of the same name with C(publish_) before it, and the role's documentation explains it. An empty
-    text, list or mapping is an option that is not given.
+  - Checks the options of the role P(msexchange.winsock_proxy.publish#role), compares the server with what is wanted
+    as M(msexchange.winsock_proxy.wspcfg) does in check mode, and returns both. One remote execution; nothing is
+    changed.
+  - It never fails and is never unreachable. What stands in the way, wrong options and lost connections included, is
+    data, so that one plan can be made for all servers, with M(msexchange.winsock_proxy.publish_plan).
+  - Every option is the role's of the same name with C(publish_) before it, and the role's documentation explains
+    it. An empty text, list or mapping is an option that is not given.
 author:
   - The msexchange.winsock_proxy authors (@msexchange)
 extends_documentation_fragment:

@@ -10,8 +10,8 @@ module: publish_owed
 short_description: Say what one server owes right now
 version_added: 1.0.0
 description:
-  - Divides what a plan found on one server into what is done now and what waits, once more, just before it is written, after it
-    was written, and after it was restarted.
+  - Divides what a plan found on one server into what is done now and what waits, once more, just before it is
+    written, after it was written, and after it was restarted.
   - Fails when the ports, asked again just before, forbid to write, or when the write gave no usable result.
 author:
   - The msexchange.winsock_proxy authors (@msexchange)
@@ -34,7 +34,8 @@ attributes:
     description: Can run in check_mode and return changed status prediction without modifying target.
     support: full
   action:
-    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
+    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on
+      the controller.
     support: full
   async:
     description: Supports being used with the C(async) keyword.

@@ -10,27 +10,24 @@ module: publish_plan
 short_description: Make one plan for all servers, and print it
 version_added: 1.0.0
 description:
-  - A pure function of every server's look (C(__publish_look)), of the ports' answers (C(__publish_ports)), and of what the
-    inventory's hosts claim. Use it with C(run_once); its result is registered on every server.
-  - Prints only the servers where something differs, then the counts. Under C(--check) that is the answer of the run.
+  - A pure function of every server's look (C(__publish_look)), of the ports' answers (C(__publish_ports)), and of
+    what the inventory's hosts claim. Use it with C(run_once); its result is registered on every server.
+  - Prints only the servers where something differs, then the counts. Under C(--check) that is the answer of the
+    run.
 author:
   - The msexchange.winsock_proxy authors (@msexchange)
 options:
   audit:
     description:
-      - Whether nothing will be done. Then every server that is not in order has one line, and what is not proven is a finding
-        instead of a refusal.
+      - Whether nothing will be done. Then every server that is not in order has one line, and what is not
+        proven is a finding instead of a refusal.
     type: bool
     default: false
-  acting:
-    description: Whether the plan is carried out by this run; otherwise it says that nothing was changed.
-    type: bool
-    default: true
   looked_into:
     description:
       - Whether servers whose ports are not as wanted although nothing is owed were looked into
-        (M(msexchange.winsock_proxy.wspcfg_info), registered as C(__publish_inside)). Until then a plan with such servers is
-        not printed.
+        (M(msexchange.winsock_proxy.wspcfg_info), registered as C(__publish_inside)). Until then a plan with
+        such servers is not printed.
     type: bool
     default: false
   serial:
@@ -46,7 +43,8 @@ attributes:
     description: Can run in check_mode and return changed status prediction without modifying target.
     support: full
   action:
-    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
+    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on
+      the controller.
     support: full
   async:
     description: Supports being used with the C(async) keyword.
@@ -67,8 +65,8 @@ EXAMPLES = r"""
 RETURN = r"""
 servers:
   description:
-    - A row for every server, by inventory name. C(state) is V(in order), V(owes), V(broken), V(refused) or V(not reached),
-      C(because) says why, C(drift) what differs, C(ports) what its ports answered.
+    - A row for every server, by inventory name. C(state) is V(in order), V(owes), V(broken), V(refused) or
+      V(not reached), C(because) says why, C(drift) what differs, C(ports) what its ports answered.
     - The row of a server that owes something has what C(publish_owed) returns besides.
   returned: always
   type: dict

@@ -10,8 +10,9 @@ module: publish_ports
 short_description: Gather which ports a plan over many servers asks, and from where
 version_added: 1.0.0
 description:
-  - Reads what M(msexchange.winsock_proxy.publish_look) registered as C(__publish_look) on every server of the play, and returns
-    the arguments of one M(msexchange.winsock_proxy.port_probe) for each probe host and timeout. Use it with C(run_once).
+  - Reads what M(msexchange.winsock_proxy.publish_look) registered as C(__publish_look) on every server of the play,
+    and returns the arguments of one M(msexchange.winsock_proxy.port_probe) for each probe host and timeout. Use it
+    with C(run_once).
 author:
   - The msexchange.winsock_proxy authors (@msexchange)
 options: {}
@@ -20,7 +21,8 @@ attributes:
     description: Can run in check_mode and return changed status prediction without modifying target.
     support: full
   action:
-    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
+    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on
+      the controller.
     support: full
   async:
     description: Supports being used with the C(async) keyword.

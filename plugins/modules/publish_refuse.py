@@ -10,8 +10,9 @@ module: publish_refuse
 short_description: Stop a server that a plan refuses
 version_added: 1.0.0
 description:
-  - Fails with cause and remedy on a server that the plan (C(__publish_plan)) refuses or finds broken; ends as unreachable on one
-    that could not be reached, with the reason that the look found; fails on a server that no plan knows.
+  - Fails with cause and remedy on a server that the plan (C(__publish_plan)) refuses or finds broken; ends as
+    unreachable on one that could not be reached, with the reason that the look found; fails on a server that no
+    plan knows.
 author:
   - The msexchange.winsock_proxy authors (@msexchange)
 options: {}
@@ -20,7 +21,8 @@ attributes:
     description: Can run in check_mode and return changed status prediction without modifying target.
     support: full
   action:
-    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
+    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on
+      the controller.
     support: full
   async:
     description: Supports being used with the C(async) keyword.

@@ -10,8 +10,9 @@ module: publish_summary
 short_description: Say what a run has done, proven, left and not begun
 version_added: 1.0.0
 description:
-  - At the end of every batch of servers it knows whether the run ends here. Then it prints what was done and proven on every
-    server, what waits, what failed, and which servers were not started because the run stopped. Use it with C(run_once).
+  - At the end of every batch of servers it knows whether the run ends here. Then it prints what was done and proven
+    on every server, what waits, what failed, and which servers were not started because the run stopped. Use it
+    with C(run_once).
 author:
   - The msexchange.winsock_proxy authors (@msexchange)
 options: {}
@@ -20,7 +21,8 @@ attributes:
     description: Can run in check_mode and return changed status prediction without modifying target.
     support: full
   action:
-    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
+    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on
+      the controller.
     support: full
   async:
     description: Supports being used with the C(async) keyword.

@@ -10,8 +10,8 @@ module: publish_verdict
 short_description: Judge what came of one server
 version_added: 1.0.0
 description:
-  - Decides, from everything that the tasks of one server returned, whether its ports and services are as expected, whether the
-    file of before is put back, and what the summary says. A pure function; it never fails.
+  - Decides, from everything that the tasks of one server returned, whether its ports and services are as expected,
+    whether the file of before is put back, and what the summary says. A pure function; it never fails.
 author:
   - The msexchange.winsock_proxy authors (@msexchange)
 options:
@@ -53,7 +53,8 @@ attributes:
     description: Can run in check_mode and return changed status prediction without modifying target.
     support: full
   action:
-    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
+    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on
+      the controller.
     support: full
   async:
     description: Supports being used with the C(async) keyword.

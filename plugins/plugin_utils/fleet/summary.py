@@ -101,8 +101,8 @@ def lines_of(host: str, outcome: JsonObject) -> list[Line]:
             Line("failed" if number == 0 else "", part, 0 if number == 0 else 9) for number, part in enumerate(parts)
         ]
         if told["wrote"] and not told["put_back"]:
-            how = f"the file stays; put the old one back with: -e publish_restore=latest --limit {host}"
-            lines.append(Line("", how, 9))
+            lines.append(Line("", "the file stays; the playbook restore puts the old one back:", 9))
+            lines.append(Line("", f"-e publish_restore=latest --limit {host}", 9))
     return lines
 
 

@@ -155,7 +155,7 @@ def windows_vantage(transport: str, delegate: str | None) -> str:
         return f"port_probe would run over {transport} on the Exchange side. {remedy}."
     return (
         f"The probe host {delegate} would be reached over {transport}: connection variables of Windows hosts, such as "
-        f"ansible_connection in group_vars/all or in the play, have leaked to it. {remedy}, and give it a connection of "
-        "its own in the inventory (for the controller: ansible_connection: local), or move the variables to the group "
-        "of the Windows hosts."
+        f"ansible_connection in group_vars/all or in the play, have leaked to it. {remedy}, and give it a connection "
+        "of its own in the inventory (for the controller: ansible_connection: local), or move the variables to the "
+        "group of the Windows hosts."
     )

@@ -1,0 +1,181 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role's options stand once: what the role documents, defaults to and hands on, held against what modules take."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+import yaml
+
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet import wishes as engine
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.problems.problem import Refused
+from tests.conftest import ROOT
+from tests.support.looks import wishes
+from tests.support.options import taken
+
+Json = dict[str, t.Any]
+ROLE = ROOT / "roles" / "publish"
+MODULES = {"undo": "wspcfg"}  # arguments of a module for another purpose
+
+
+def read(name: str) -> t.Any:
+    return yaml.safe_load((ROLE / name).read_text(encoding="utf-8"))
+
+
+def documented() -> Json:
+    options = read("meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    return {name.removeprefix(engine.PREFIX): option for name, option in options.items()}
+
+
+def task(name: str) -> Json:
+    (found,) = read(f"tasks/{name}.yml")
+    return t.cast(Json, found)
+
+
+def test_the_role_documents_every_option_and_no_other() -> None:
+    assert set(documented()) == set(engine.OPTIONS)
+    assert {name.removeprefix(engine.PREFIX) for name in read("defaults/main.yml")} == set(engine.OPTIONS)
+
+
+@pytest.mark.parametrize("name", engine.OPTIONS)
+def test_the_role_documents_an_option_as_it_is_checked(name: str) -> None:
+    said, done = documented()[name], engine.OPTIONS[name]
+    assert (said["type"], said.get("elements")) == (done["type"], done.get("elements"))
+    # An empty text stands for an option that is not given.
+    assert [value for value in said.get("choices", []) if value != ""] == list(done.get("choices") or [])
+
+
+def test_a_look_gets_every_option_in_one_line_and_the_connection_from_one_place() -> None:
+    look = task("look")
+    own = {"offline", "restoring"}
+    given = {name: value for name, value in look["msexchange.winsock_proxy.publish_look"].items() if name not in own}
+    assert given == {name: f"{{{{ publish_{name} }}}}" for name in given}
+    connection = read("vars/main.yml")["__publish_connection"]
+    assert connection == {name: f"{{{{ publish_{name} }}}}" for name in engine.CONNECTION}
+    assert set(given) | set(connection) == set(engine.OPTIONS)
+    assert not set(given) & set(connection)
+
+
+@pytest.mark.parametrize("module", engine.HANDED_ON)
+def test_what_is_handed_on_is_what_the_module_takes(module: str) -> None:
+    spec = taken(MODULES.get(module, module))
+    for option, own in engine.HANDED_ON[module].items():
+        assert option in spec, option
+        assert spec[option].get("type", "str") == engine.OPTIONS[own]["type"], option
+        assert list(spec[option].get("choices") or []) in ([], list(engine.OPTIONS[own].get("choices") or [])), option
+
+
+# What the role decides by itself, or gives in the task: never an option of the role.
+DECIDED: t.Mapping[str, set[str]] = {
+    "wspcfg": {"listeners", "undo"},
+    "wspcfg_info": {"events_since", "inside_ports"},
+    "service_restart": {"names", "plan", "window", "only_if_pending", "dependents", "settle"},
+    "port_probe": {
+        *("targets", "connect_timeout", "check_mode_deadline", "concurrency", "source_address", "fail_on_mismatch"),
+        "fail_on_unreachable",
+    },
+}
+
+
+@pytest.mark.parametrize("module", DECIDED)
+def test_every_option_of_a_module_is_the_roles_or_the_roles_decision(module: str) -> None:
+    handed = set(engine.HANDED_ON[module])
+    assert handed | DECIDED[module] | set(engine.CONNECTION) == set(taken(module)) | set(engine.CONNECTION)
+    assert not handed & DECIDED[module]
+
+
+def test_options_that_are_not_given_have_their_defaults_and_no_task_gets_an_empty_one() -> None:
+    read_back = wishes(bin_dir="", ports={}, force_credentials=None, restart_window="", conflict_hosts="")
+    assert read_back["arguments"]["wspcfg"] == {
+        "state": "present",
+        "proxy_address": "192.0.2.1",
+        "pin": False,
+        "mta_direct": "auto",
+        "listeners": ["pop3"],
+    }
+    assert read_back["arguments"]["port_probe"] == {"timeout": 75.0, "deadline": 300.0, "delay": 5.0}
+    assert read_back["arguments"]["service_restart"]["deadline"] == 3600
+    assert read_back["compared"] == "all"
+
+
+def test_absent_hands_on_what_is_withdrawn_and_a_restore_no_listeners() -> None:
+    absent = wishes(state="absent", withdraw=["imap4"])["arguments"]["wspcfg"]
+    assert absent["listeners"] == ["imap4"]
+    assert "listeners" not in wishes(restore="latest")["arguments"]["wspcfg"]
+
+
+def test_no_account_of_the_second_hop_is_in_a_result() -> None:
+    shown = wishes(computer="EX1", computer_username="D\\u", computer_password="geheim")
+    assert "geheim" not in str(shown)
+    assert "computer_username" not in shown
+
+
+def test_everything_that_is_wrong_is_told_at_once_with_option_value_and_remedy() -> None:
+    with pytest.raises(Refused) as caught:
+        wishes(
+            listeners=["pop4"],
+            stop_timeout="ten",
+            pin="perhaps",
+            ports="no mapping",
+            restart="tomorrow",
+            conflict_hosts="exchnage",
+            before_restart_tasks="hook.yml",
+        )
+    message = caught.value.message("a")
+    lines = message.splitlines()
+    assert all(line.startswith("a: ") for line in lines)
+    for parts in (
+        ("publish_listeners", "pop4", "pop3s"),
+        ("publish_stop_timeout is 'ten'", "at least 1"),
+        ("publish_pin='perhaps'",),
+        ("publish_ports='no mapping'",),
+        ("publish_restart='tomorrow'", "defer"),
+        ("publish_conflict_hosts='exchnage'", "no host or group exchnage", "Set it to all"),
+        ("publish_before_restart_tasks is 'hook.yml'", "absolute path"),
+    ):
+        assert any(all(part in line for part in parts) for line in lines), (parts, message)
+
+
+@pytest.mark.parametrize("value", [5, ["22:00"], {"a": 1}, True])
+@pytest.mark.parametrize("name", sorted(engine.OPTIONS))
+def test_a_value_of_the_wrong_type_is_a_refusal_or_taken_and_never_a_traceback(name: str, value: t.Any) -> None:
+    try:
+        wishes(**{name: value})
+    except Refused as refused:
+        assert name in refused.message("a")
+
+
+def test_a_password_of_the_wrong_type_is_not_repeated() -> None:
+    with pytest.raises(Refused) as caught:
+        wishes(computer_password=["geheim"], stop_timeout=[])
+        wishes(computer_password={"geheim": object}, restart="x")
+    assert "geheim" not in caught.value.message("a")
+
+
+@pytest.mark.parametrize(
+    ("path", "files", "found"),
+    [
+        ("hook.yml", ["/plays/hook.yml"], "/plays/hook.yml"),
+        ("hook.yml", ["/plays/tasks/hook.yml"], "/plays/tasks/hook.yml"),
+        ("/else/hook.yml", ["/else/hook.yml"], "/else/hook.yml"),
+    ],
+)
+def test_files_of_tasks_are_looked_for_beside_the_playbook(path: str, files: list[str], found: str) -> None:
+    assert wishes(files=files, before_restart_tasks=path)["hooks"]["before_restart_tasks"] == found
+
+
+@pytest.mark.parametrize(
+    ("value", "compared"),
+    [("all", "all"), ("exchange", ["a", "b", "c"]), (["a", "exchange"], ["a", "a", "b", "c"]), ("b", ["b"])],
+)
+def test_hosts_to_compare_with_are_names_groups_or_all(value: t.Any, compared: t.Any) -> None:
+    assert wishes(conflict_hosts=value)["compared"] == compared
+
+
+def test_a_restore_needs_a_choice() -> None:
+    with pytest.raises(Refused, match="publish_restore is not set"):
+        wishes(restoring=True)
+    assert wishes(restoring=True, restore="latest")["restore"] == "latest"
