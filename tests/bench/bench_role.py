@@ -93,6 +93,7 @@ def measure(work: Path) -> Json:
     around = surroundings()
     with lab(str(HOSTS), work / "lab") as running:
         offset = json.loads((running.directory / "lab.json").read_text(encoding="ascii"))["port_offset"]
+        running.in_order()
         scene = Scene(running, work, FORKS)
         samples = scene.interleave(contenders(work, offset=offset), rounds=ROUNDS)
     figures = {name: medians(taken) for name, taken in samples.items()}

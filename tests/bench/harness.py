@@ -110,6 +110,11 @@ class LabProcess:
         """Do something to a server, as ``python -m tests.lab inject`` does."""
         ask(self.directory, "inject", fault=fault, host=host, arguments=arguments)
 
+    def in_order(self) -> None:
+        """Make every file older than the process that read it: a lab starts with both at the same moment."""
+        for host in ask(self.directory, "counters"):
+            self.inject("age_file", host)
+
 
 @contextmanager
 def lab(fleet: str, directory: Path) -> Iterator[LabProcess]:
