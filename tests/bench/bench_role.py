@@ -51,17 +51,22 @@ WSPCFG: t.Final = """\
   tasks:
     - msexchange.winsock_proxy.wspcfg:
         listeners: "{{ publish_listeners }}"
-        ports: "{{ publish_ports | default({}) }}"
+        ports: PORTS
         proxy_address: "{{ publish_proxy_address }}"
         pin: "{{ publish_pin }}"
-        mta_direct: "false"
 """
+
+
+def wspcfg(offset: int) -> str:
+    """The play of one task; ``offset`` is what is added to port numbers where low ones are not allowed."""
+    ports = {"pop3": 110 + offset, "imap4": 143 + offset} if offset else {}
+    return WSPCFG.replace("PORTS", json.dumps(ports))
 
 
 def contenders(work: Path, *, offset: int) -> list[Contender]:
     """The five playbooks, in the order in which each round runs them."""
     (work / "raw.yml").write_text(RAW, encoding="ascii")
-    (work / "wspcfg.yml").write_text(WSPCFG, encoding="ascii")
+    (work / "wspcfg.yml").write_text(wspcfg(offset), encoding="ascii")
     ports = json.dumps({"wspcfg_store_ports": [110 + offset, 143 + offset]})
     return [
         Contender("raw", work / "raw.yml"),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.bench_role import EXPERT, WSPCFG
+from tests.bench.bench_role import EXPERT, wspcfg
 from tests.lab.api import Lab
 from tests.lab.fleet import BIN_FILE, free_net, load
 from tests.support.fleets import moved, port_offset, started
@@ -69,7 +69,7 @@ def test_ours_finds_nothing_to_do_where_the_expert_was(lab: Lab) -> None:
     lab.host("EX0002").remove(BIN_FILE)
     assert play(lab).status == 0
     books = Playbooks(lab.inventory, lab.directory / "ours")
-    run = books.run(books.write("wspcfg.yml", WSPCFG))
+    run = books.run(books.write("wspcfg.yml", wspcfg(port_offset())))
     assert (run.status, run.changed("ex0001"), run.changed("ex0002")) == (0, 0, 0), run.output
 
 
