@@ -16,11 +16,8 @@ import typing as t
 import uuid
 from collections.abc import Callable, Coroutine, Mapping
 
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import (
-    _target,
-    _task_service_restart,
-    _task_wspcfg,
-)
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target import session
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.tasks import service_restart, wspcfg
 from tests.lab.builder import build_server
 from tests.lab.doors import Doors
 from tests.lab.fleet import HostSpec
@@ -141,12 +138,12 @@ class Server:
         return self.loop.run_until_complete(work)
 
     # what the controller does
-    def session(self) -> _target.Session:
+    def session(self) -> session.Session:
         """A session of a new run."""
         computer = None if self.mode == "direct" else "EXCH1"
-        credential = None if self.mode == "direct" else _target.Credential(*ACCOUNT)
-        identity = _target.Identity(str(uuid.uuid4()), "tester@controller", computer, credential)
-        return _target.Session(self, identity, clock=self, deadline=300.0, say=self._say)
+        credential = None if self.mode == "direct" else session.Credential(*ACCOUNT)
+        identity = session.Identity(str(uuid.uuid4()), "tester@controller", computer, credential)
+        return session.Session(self, identity, clock=self, deadline=300.0, say=self._say)
 
     def _say(self, line: str) -> None:
         self.said.append(line)
@@ -154,11 +151,11 @@ class Server:
 
     def wspcfg(self, *, check: bool = False, **options: t.Any) -> Json:
         """Run the task ``wspcfg``."""
-        return _task_wspcfg.run(self.session(), {**WSPCFG, **options}, host="exch1", check=check)
+        return wspcfg.run(self.session(), {**WSPCFG, **options}, host="exch1", check=check)
 
     def service_restart(self, **options: t.Any) -> Json:
         """Run the task ``service_restart``."""
-        return _task_service_restart.run(self.session(), {**SERVICE_RESTART, **options}, host="exch1", check=False)
+        return service_restart.run(self.session(), {**SERVICE_RESTART, **options}, host="exch1", check=False)
 
     def plain_run(self, **wanted: t.Any) -> tuple[Json, Json]:
         """Run both tasks as a playbook does: what is owed is restarted. Returns both results."""
@@ -168,12 +165,12 @@ class Server:
         return written, restarted
 
     # Transport and Clock of the session
-    def execute(self, command: str, stdin: str) -> _target.Execution:
+    def execute(self, command: str, stdin: str) -> session.Execution:
         request = request_of(stdin.encode("ascii")) if is_loader(command) else None
         if request is None:
             raise AssertionError("this is not the repository's script")
         answer = self.run_async(self._answered(request))
-        return _target.Execution(0, envelope(answer).decode("ascii"), "")
+        return session.Execution(0, envelope(answer).decode("ascii"), "")
 
     def reset(self) -> None:
         """There is no connection."""
@@ -196,7 +193,7 @@ class Server:
             try:
                 return await work
             except Cut:
-                raise _target.ConnectionLost("the shell is gone", sent=True) from None
+                raise session.ConnectionLost("the shell is gone", sent=True) from None
         # Nobody hears what becomes of it.
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)

@@ -66,12 +66,12 @@ def serving(case: Case) -> Iterator[Protocol]:
 
 
 def ask(connection: Protocol, request: Mapping[str, t.Any]) -> t.Any:
-    from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import _target_script
+    from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target import script
 
-    loader = base64.b64encode(_target_script.loader().encode("utf-16-le")).decode()
+    loader = base64.b64encode(script.loader().encode("utf-16-le")).decode()
     shell = connection.open_shell(codepage=65001)
     command = connection.run_command(shell, f"powershell -NoProfile -EncodedCommand {loader}", console_mode_stdin=False)
-    connection.send_command_input(shell, command, _target_script.payload(request).encode("ascii"), end=True)
+    connection.send_command_input(shell, command, script.payload(request).encode("ascii"), end=True)
     out, err, code = connection.get_command_output(shell, command)
     connection.close_shell(shell)
     assert (code, err) == (0, b"")

@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from ansible_collections.msexchange.winsock_proxy.plugins.doc_fragments.target import ModuleDocFragment
-from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe_options import ARGUMENT_SPEC
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._session import TARGET_ARGUMENT_SPEC
+from ansible_collections.msexchange.winsock_proxy.plugins.module_utils.probe.options import ARGUMENT_SPEC
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target.connection import TARGET_ARGUMENT_SPEC
 from tests.conftest import ROOT
 
 Options = t.Mapping[str, t.Mapping[str, t.Any]]
