@@ -148,7 +148,7 @@ class Scene:
         """Run a contender once.
 
         Raises:
-            BenchError: It failed, or changed what it must not; the text ends with what it printed.
+            BenchError: It did not do what is measured, see :func:`check`.
         """
         if contender.prepare is not None:
             contender.prepare(self.lab)
@@ -158,10 +158,13 @@ class Scene:
         status, usage = self._run(contender, log)
         wall, lab_cpu = time.monotonic() - began, self.lab.cpu_s() - before
         output = log.read_text(encoding="utf-8")
-        self._check(contender, status, output)
-        asked = [one for one in ask(self.lab.directory, "counters").values() if one["requests"]]
+        check(contender, status, output)
+        counters = ask(self.lab.directory, "counters")
+        silent = [name for name, one in counters.items() if not one["executions"]]
+        if silent:
+            raise BenchError(f"{contender.name}: {len(silent)} servers were not asked, {silent[0]} for one")
         mean = {
-            name: statistics.fmean(one[name] for one in asked) if asked else 0.0
+            name: statistics.fmean(one[name] for one in counters.values())
             for name in ("requests", "bytes_in", "bytes_out", "executions")
         }
         return Sample(
@@ -211,16 +214,22 @@ class Scene:
         process.returncode = os.waitstatus_to_exitcode(status)
         return process.returncode, usage
 
-    def _check(self, contender: Contender, status: int, output: str) -> None:
-        found = [match for line in output.splitlines() if (match := _RECAP.match(line))]
-        wrong = [
-            match["host"]
-            for match in found
-            if match["failed"] != "0" or match["lost"] != "0" or (match["changed"] != "0" and not contender.changes)
-        ]
-        if status or wrong or not found:
-            tail = "\n".join(output.splitlines()[-40:])
-            raise BenchError(f"{contender.name}: exit status {status}, not as wanted: {wrong[:5]}\n{tail}")
+
+def check(contender: Contender, status: int, output: str) -> None:
+    """Make sure that a run did what is measured.
+
+    Raises:
+        BenchError: It failed, lost a server, or changed one that it must not; the text ends with what was printed.
+    """
+    found = [match for line in output.splitlines() if (match := _RECAP.match(line))]
+    wrong = [
+        match["host"]
+        for match in found
+        if match["failed"] != "0" or match["lost"] != "0" or (match["changed"] != "0" and not contender.changes)
+    ]
+    if status or wrong or not found:
+        tail = "\n".join(output.splitlines()[-40:])
+        raise BenchError(f"{contender.name}: exit status {status}, not as wanted: {wrong[:5]}\n{tail}")
 
 
 def medians(samples: Sequence[Sample]) -> dict[Figure, float]:
