@@ -8,7 +8,6 @@ Needs ansible.windows, which only the environment for benchmarks has; ``make ben
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,8 +20,7 @@ from tests.lab.fleet import BIN_FILE, free_net, load
 from tests.support.fleets import moved, port_offset, started
 from tests.support.playbook import Playbooks, Run
 
-if importlib.util.find_spec("ansible_collections.ansible.windows") is None:
-    pytest.skip("ansible.windows is missing: make bench LANE=role has it", allow_module_level=True)
+pytest.importorskip("ansible_collections.ansible.windows", reason="ansible.windows: make bench LANE=role has it")
 
 
 @pytest.fixture
