@@ -56,8 +56,9 @@ molecule: venv  ## converge, idempotence and verification of the role against th
 	@$(TOOLS).gates --only molecule
 
 .PHONY: bench
-bench: venv  ## the promised ratios, measured
-	@$(ISOLATE) tests.tools.bench
+bench: venv  ## the promised ratios, measured; LANE=role, ini, lab or probe: one benchmark alone
+	@$(TOOLS).bench --set-up $(LANE)
+	@$(ISOLATE) tests.tools.bench $(LANE)
 
 .PHONY: docs
 docs: venv  ## write the README's option tables anew

@@ -57,6 +57,10 @@ def _hostname(machine: Machine, _words: list[str], _line: str) -> Output:
     return 0, f"{machine.name}\r\n", ""
 
 
+def _remark(_machine: Machine, _words: list[str], _line: str) -> Output:
+    return 0, "", ""
+
+
 def _echo(machine: Machine, _words: list[str], line: str) -> Output:
     known = {"computername": machine.name, "os": "Windows_NT", "processor_architecture": "x86"}
     text = re.sub(r"%([^%]+)%", lambda match: known.get(match[1].lower(), match[0]), line.strip()[5:])
@@ -165,6 +169,7 @@ def _netstat(machine: Machine, _words: list[str], _line: str) -> Output:
 
 _COMMANDS: t.Final[t.Mapping[tuple[str, ...], Callable[[Machine, list[str], str], Output]]] = {
     ("hostname",): _hostname,
+    ("rem",): _remark,
     ("echo",): _echo,
     ("type",): _type,
     ("dir",): _dir,

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the msexchange.winsock_proxy authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Commands that arrive over the wire: the target script's operations, or a line of cmd."""
+"""Commands that arrive over the wire: the target script's operations, a module of Ansible's, or a line of cmd."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from .cmd import not_recognized, run_line
 from .machines.machine import Machine, Network
+from .target import ansible_modules
 from .target.operations import answer_request
 from .target.script import PSRP_SUFFIX, envelope, is_loader, request_of
 from .wire.api import Call, Emit
@@ -81,6 +82,9 @@ class Dispatcher:
     async def _run(self, machine: Machine, call: Call, emit: Emit) -> int:
         if is_loader(call.powershell):
             return await self._operation(machine, call, emit)
+        module = await ansible_modules.answer(machine, call)
+        if module is not None:
+            return _say(emit, (*module, ""))
         line = call.command if call.powershell is None else call.powershell.strip().removesuffix(PSRP_SUFFIX).strip()
         if "\n" in line or "\x00" in line:
             return _say(emit, not_recognized(line.split()[0]))

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools.bootstrap import LANES, REQUIREMENTS, ROOT, Lane
+from tests.tools.bootstrap import LANES, MAIN, REQUIREMENTS, ROOT, Lane
 from tests.tools.packages import packages
 
-LINE = re.compile(r"(?P<name>[A-Za-z0-9._-]+)>=[0-9][0-9A-Za-z.]*(?: *;[^#]*)?  # \S.*")
+LINE = re.compile(r"(?P<name>[A-Za-z0-9._-]+)>=[0-9][0-9A-Za-z.]*(?:,<[0-9.]+)?(?: *;[^#]*)?  # \S.*")
 
 # How a test says which package it would run with: require("slapd", "slapd"), reason="... is missing: package curl".
 NAMES_PACKAGES = re.compile(
@@ -56,6 +56,16 @@ def test_lock_pins_every_direct_requirement(lane: Lane) -> None:
 def test_lock_holds_the_core_that_its_lane_is_named_after(name: str) -> None:
     wanted = f"ansible-core=={name.removeprefix('core')}."
     assert [line for line in lines(REQUIREMENTS / f"lock-{name}.txt") if line.startswith(wanted)]
+
+
+def test_the_peer_of_the_benchmarks_runs_on_the_core_of_the_main_lane() -> None:
+    cores = {
+        line
+        for name in ("bench", MAIN)
+        for line in lines(REQUIREMENTS / f"lock-{name}.txt")
+        if "ansible-core==" in line
+    }
+    assert len(cores) == 1, cores
 
 
 def test_what_users_install_has_reasons_and_no_ansible() -> None:

@@ -45,6 +45,7 @@ LANES = {
         Lane("core2.19", ("3.11", "3.12", "3.13"), "dev.txt"),
         Lane("core2.21", ("3.13", "3.12", "3.14"), "dev.txt"),
         Lane("galaxy", ("3.11", "3.12", "3.13"), "galaxy.txt"),
+        Lane("bench", ("3.11", "3.12", "3.13"), "bench.txt"),
     )
 }
 MAIN = "core2.19"
