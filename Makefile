@@ -61,8 +61,8 @@ bench: venv  ## the promised ratios, measured; LANE=role, ini, lab or probe: one
 	@$(ISOLATE) tests.tools.bench $(LANE)
 
 .PHONY: docs
-docs: venv  ## write the README's option tables anew
-	@$(TOOLS).readme
+docs: venv  ## write the generated parts of docs/reference.md anew
+	@$(TOOLS).reference
 
 .PHONY: stage
 stage: venv  ## copy the tracked files to build/ansible_collections/msexchange/winsock_proxy
