@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ...module_utils.listeners import OWNERS, Owner
-from ..ini.document import Document
 from ..shapes import Json
+from .content import section_hash
 from .file import FilePlan
 from .journal import as_finished, owed_by_journal
-from .pending import Pending, pending, section_hash
+from .pending import Pending, pending
 from .restart_plan import Loads, RestartPlan, Wish, is_active, plan_restart
 from .server import Server
 from .wanted import Wanted
@@ -77,9 +77,8 @@ class Debt:
 def _debt(server: Server, plan: FilePlan, owner: Owner, wanted: Wanted | None) -> Debt:
     service = server.service(owner.service)
     verdict = pending(service, server.record(owner.service), plan.state, owner.section)
-    before, after = (None if data is None else Document.parse(data) for data in (plan.before, plan.after))
-    hash_after = section_hash(after, owner.section)
-    loaded = verdict.loaded if verdict.pending else section_hash(before, owner.section)
+    hash_after = section_hash(plan.after, owner.section)
+    loaded = verdict.loaded if verdict.pending else section_hash(plan.before, owner.section)
     if owner.section.lower() in {name.lower() for name in plan.copied}:
         # It was in force through Mspclnt.ini and stays so: nothing changes for the process.
         loaded = hash_after
@@ -104,8 +103,7 @@ def loads_of(files: Iterable[FilePlan]) -> dict[str, Loads]:
     for owner in OWNERS:
         file = by_id.get(owner.file_id)
         if file is not None:
-            document = None if file.after is None else Document.parse(file.after)
-            loads[owner.service.lower()] = Loads(file.path, file.sha256, section_hash(document, owner.section))
+            loads[owner.service.lower()] = Loads(file.path, file.sha256, section_hash(file.after, owner.section))
     return loads
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from ...module_utils.listeners import EMSMTA, LISTENERS, Owner
 from ..ini.document import Document
 from ..ini.edits import Edit, RemoveKey, RemoveSection, SetKey
-from ..ini.readers import Reading, read_strict, read_text
-from ..ini.text import IniError, unmarked_utf_16
+from ..ini.readers import Reading
 from ..problems.problem import Problem
+from .content import Content
 from .section import (
     BIND_IP,
     DISABLE,
@@ -35,50 +35,19 @@ class Outcome:
     """What becomes of one file.
 
     Attributes:
-        before: The file as it is, None when there is none.
-        after: The file as it shall be, None when it shall not exist.
+        after: The file afterwards, None when it does not exist then.
         owned: ``SECTION.Key`` names beyond OWN_KEYS that are ours afterwards.
         copied: Sections taken over from Mspclnt.ini.
     """
 
-    before: bytes | None
-    after: bytes | None
+    after: Content | None
     owned: tuple[str, ...]
     copied: tuple[str, ...] = ()
 
 
-def _as_saved(data: bytes) -> Document:
-    """Return the document in the encoding that it was saved in, UTF-16 without a byte order mark, too."""
-    return Document.parse(data, encoding=unmarked_utf_16(data) or "ansi")
-
-
-def unreadable_encoding(data: bytes) -> str | None:
-    """Return the encoding of a file that Exchange cannot read because it is not ANSI (Q181420), else None."""
-    document = _as_saved(data)
-    return document.encoding if document.bom or document.codec.width > 1 else None
-
-
-def readable(data: bytes) -> Document:
-    """Return the text as an ANSI document, whatever it was saved as.
-
-    Raises:
-        IniError: A character does not exist in ANSI.
-    """
-    document = _as_saved(data)
-    if unreadable_encoding(data) is None:
-        return document
-    try:
-        return document.convert(encoding="ansi")
-    except IniError as error:
-        cause = f"the file was saved as {document.encoding} and Exchange reads ANSI only (Q181420); {error.message}"
-        remedy = "Save it as ANSI on the server, or take that line out, comments too; then run again."
-        raise IniError(error.code, cause, remedy=remedy, line=error.line) from error
-
-
 def _has(document: Document, section: str, key: str) -> bool:
     """Tell whether any section of that name holds the key, also where only one of the parsers would see it."""
-    reading = read_text(document)
-    return reading.get(section, key) is not None
+    return document.text_reading.get(section, key) is not None
 
 
 def _is_doubled(reading: Reading, section: str) -> bool:
@@ -105,7 +74,7 @@ def _publish_edits(document: Document, owner: Owner, wanted: Wanted, owned: Sequ
     A ``Disable`` that was copied when nothing of the process was published leaves, for it keeps the process off the
     proxy; somebody else's stays and is a warning.
     """
-    reading = read_strict(document)
+    reading = document.strict_reading
     values = section_values(wanted.of(owner), wanted.force_credentials)
     doubled = _is_doubled(reading, owner.section)
     edits: list[Edit] = [
@@ -136,7 +105,7 @@ def _withdraw_edits(
     ]
     if leaving is None:
         return everything
-    reading = read_text(document)
+    reading = document.text_reading
     ports = tokens(reading.get(owner.section, PORTS) or "")
     staying = [item for item in ports if not (item.isdigit() and int(item) in leaving)]
     if ports and not staying:
@@ -153,16 +122,16 @@ def _withdraw_edits(
 
 def _drop_empty(document: Document, sections: Iterable[str]) -> Document:
     """Take away sections that hold nothing any more; their comments stay."""
-    reading = read_text(document)
+    reading = document.text_reading
     empty = [name for name in sections if (found := reading.section(name)) is not None and not found.keys]
-    return document.apply([RemoveSection(name) for name in empty], duplicates="remove")
+    return document.apply([RemoveSection(name) for name in empty], duplicates="remove") if empty else document
 
 
 def _mta_edits(document: Document, wanted: Wanted, owned: Sequence[str]) -> list[Edit]:
     if not wanted.present:
         return []
     if wanted.mta_direct == "true":
-        if same_value(DISABLE, read_strict(document).get(EMSMTA.section, DISABLE), "1"):
+        if same_value(DISABLE, document.strict_reading.get(EMSMTA.section, DISABLE), "1"):
             return []
         return [SetKey(EMSMTA.section, DISABLE, "1")]
     mine = _in_section(owned, EMSMTA.section) if wanted.mta_direct == "false" else []
@@ -176,7 +145,7 @@ def _owned_edits(document: Document, owned: Iterable[str]) -> list[Edit]:
 
 
 def client_sections(
-    client: bytes | None, executables: Sequence[str], taken: Iterable[str]
+    client: Content | None, executables: Sequence[str], taken: Iterable[str]
 ) -> dict[str, dict[str, str]]:
     """Return the sections of Mspclnt.ini that a new Wspcfg.ini would hide from programs of its directory.
 
@@ -187,7 +156,7 @@ def client_sections(
     """
     if client is None:
         return {}
-    reading = read_text(Document.parse(client))
+    reading = client.document.text_reading
     names = {name.lower().rpartition(".")[0] for name in executables} - {name.lower() for name in taken}
     return {
         section.name: {key.name: key.value for key in section.keys}
@@ -220,11 +189,11 @@ def _edits(document: Document, file_id: str, wanted: Wanted, owned: Sequence[str
 
 def shape(
     file_id: str,
-    before: bytes | None,
+    before: Content | None,
     wanted: Wanted,
     *,
     owned: Sequence[str] = (),
-    client: bytes | None = None,
+    client: Content | None = None,
     executables: Sequence[str] = (),
 ) -> Outcome:
     """Say what becomes of one Wspcfg.ini.
@@ -243,28 +212,35 @@ def shape(
     Raises:
         IniError: The text cannot be brought to ANSI.
     """
-    document = Document.new() if before is None else readable(before)
+    document = Document.new() if before is None else before.as_ansi
     edits = _edits(document, file_id, wanted, owned)
     creating = before is None and bool(edits) and wanted.present
     copied = _copied(file_id, wanted, client, executables, edits) if creating else {}
     edits += [SetKey(section, key, value) for section, keys in copied.items() for key, value in keys.items()]
     if not edits and not _must_convert(before, document, file_id, wanted):
-        return Outcome(before, before, tuple(owned))
+        return Outcome(before, tuple(owned))
     after = document.apply(edits, duplicates="remove", style="plain" if not document.body else "file")
     touched = {edit.section for edit in edits if isinstance(edit, RemoveKey)}
     after = _drop_empty(after, touched)
-    left = bytes(after) if bytes(after).strip() else None
-    return Outcome(before, left, _owned_after(owned, edits), tuple(copied))
+    return Outcome(_content(after, before), _owned_after(owned, edits), tuple(copied))
 
 
-def _must_convert(before: bytes | None, document: Document, file_id: str, wanted: Wanted) -> bool:
+def _content(document: Document, before: Content | None) -> Content | None:
+    """Return what is left, None when that is nothing; what is as it was before is not read again."""
+    data = bytes(document)
+    if before is not None and data == before.data:
+        return before
+    return Content(data) if data.strip() else None
+
+
+def _must_convert(before: Content | None, document: Document, file_id: str, wanted: Wanted) -> bool:
     """Tell whether a file that says the right thing says it in an encoding that nobody reads (Q181420)."""
     published = any(wanted.of(owner) for owner in _owners_of(file_id))
-    return wanted.present and published and before is not None and bytes(document) != before
+    return wanted.present and published and before is not None and bytes(document) != before.data
 
 
 def _copied(
-    file_id: str, wanted: Wanted, client: bytes | None, executables: Sequence[str], edits: Sequence[Edit]
+    file_id: str, wanted: Wanted, client: Content | None, executables: Sequence[str], edits: Sequence[Edit]
 ) -> dict[str, dict[str, str]]:
     """Return what a new file would hide; not what keeps the MTA off the proxy, when the user wants it there."""
     if file_id != EMSMTA.file_id:
@@ -288,11 +264,11 @@ def _owned_after(owned: Sequence[str], edits: Sequence[Edit]) -> tuple[str, ...]
     return tuple(sorted(names.values()))
 
 
-def range_problems(before: bytes | None, file_id: str, wanted: Wanted) -> Iterable[Problem]:
+def range_problems(before: Content | None, file_id: str, wanted: Wanted) -> Iterable[Problem]:
     """Refuse to take one port out of a range, which only its author can split."""
     if wanted.present or wanted.everything or before is None:
         return
-    reading = read_text(readable(before))
+    reading = before.as_ansi.text_reading
     for owner in _owners_of(file_id):
         value = reading.get(owner.section, PORTS) or ""
         for item in wanted.of(owner):
@@ -301,11 +277,11 @@ def range_problems(before: bytes | None, file_id: str, wanted: Wanted) -> Iterab
                 yield Problem("port_in_range", cause, "Write the ports one by one, then run again.", "listeners")
 
 
-def unnamed_ports(before: bytes | None, file_id: str, wanted: Wanted) -> Iterable[str]:
+def unnamed_ports(before: Content | None, file_id: str, wanted: Wanted) -> Iterable[str]:
     """Say which named listeners leave nothing, although a port of no name stays that may be theirs."""
     if wanted.present or wanted.everything or before is None:
         return
-    reading = read_text(readable(before))
+    reading = before.as_ansi.text_reading
     for owner in _owners_of(file_id):
         found = single_ports(reading.get(owner.section, PORTS) or "")
         known = {wanted.ports[row.name] for row in LISTENERS.values() if row.owner == owner}
@@ -318,11 +294,11 @@ def unnamed_ports(before: bytes | None, file_id: str, wanted: Wanted) -> Iterabl
                 )
 
 
-def unreached(after: bytes | None, file_id: str, wanted: Wanted) -> Iterable[str]:
+def unsure_sections(after: Content | None, file_id: str, wanted: Wanted) -> Iterable[str]:
     """Name the sections that would still not surely say what is wanted: a last look before anything is written."""
     if not wanted.present:
         return
-    reading = read_strict(Document.parse(after or b""))
+    reading = Reading() if after is None else after.strict
     for owner in _owners_of(file_id):
         published = wanted.of(owner)
         values = section_values(published, wanted.force_credentials) if published else {}

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ...module_utils.listeners import EMSMTA, LISTENERS
-from ..ini.document import Document
-from ..ini.readers import Finding, read_strict
+from ..ini.readers import Finding
 from ..shapes import Json
-from .edits import unnamed_ports, unreadable_encoding
+from .edits import unnamed_ports
 from .file import FILES, FilePlan
 from .installation import LDAPS_FIXED_BEFORE_BUILD, Exchange, proxy_here
 from .section import DISABLE, PUBLISHERS
@@ -37,7 +36,7 @@ def findings_of(server: Server) -> tuple[Json, ...]:
         ]
         if file.content is None:
             continue
-        reading = read_strict(Document.parse(file.content))
+        reading = file.content.strict
         rows += [_ini_finding(file.path, finding) for finding in reading.findings]
         if reading.section("Common Configuration") is not None:
             text = "[Common Configuration] may apply to every program of this directory, the MTA too; remove it"
@@ -60,7 +59,7 @@ def mta_warnings(server: Server, files: Iterable[FilePlan], wanted: Wanted) -> I
     plan = next((file for file in files if file.state.id == EMSMTA.file_id), None)
     if plan is None or plan.after is None or not wanted.present or not server.service(EMSMTA.service).exists:
         return
-    direct = read_strict(Document.parse(plan.after)).get(EMSMTA.section, DISABLE) == "1"
+    direct = plan.after.strict.get(EMSMTA.section, DISABLE) == "1"
     if wanted.mta_direct == "false" and not direct:
         yield (
             "mta_direct is false: the MTA may send through the proxy, and X.400, site and RAS connectors then fail "
@@ -70,16 +69,19 @@ def mta_warnings(server: Server, files: Iterable[FilePlan], wanted: Wanted) -> I
 
 def conversion_warnings(files: Iterable[FilePlan]) -> Iterable[str]:
     for file in files:
-        encoding = unreadable_encoding(file.before or b"")
-        if encoding is not None and file.after is not None and unreadable_encoding(file.after) is None:
+        encoding = None if file.before is None else file.before.unreadable_encoding
+        if encoding is not None and file.after is not None and file.after.unreadable_encoding is None:
             yield f"{file.path} is saved as {encoding}, which Exchange cannot read (Q181420); it is converted to ANSI."
 
 
 def disabled_warnings(files: Iterable[FilePlan], wanted: Wanted) -> Iterable[str]:
     for file in files if wanted.present else ():
-        reading = read_strict(Document.parse(file.after or b""))
-        published = [row for row in PUBLISHERS if row.file_id == file.state.id and wanted.of(row)]
-        for owner in (row for row in published if reading.get(row.section, DISABLE) == "1"):
+        if file.after is None:
+            continue
+        for owner in PUBLISHERS:
+            published = owner.file_id == file.state.id and wanted.of(owner)
+            if not published or file.after.strict.get(owner.section, DISABLE) != "1":
+                continue
             yield (
                 f"{file.path}: [{owner.section}] {DISABLE}=1 keeps {owner.executable} off the proxy (Q231878), so none "
                 "of its ports will be open there; delete that line."

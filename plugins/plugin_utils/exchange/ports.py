@@ -9,9 +9,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from ...module_utils.listeners import LISTENERS, Owner
-from ..ini.document import Document
-from ..ini.readers import read_strict
 from ..shapes import Json
+from .content import Content
 from .debts import Debt
 from .file import FilePlan
 from .section import PORTS, PUBLISHERS, bind_addresses, single_ports
@@ -78,11 +77,11 @@ def _given_address(wanted: Wanted | None, name: str | None) -> str | None:
     return wanted.address if name is None else wanted.addresses.get(name)
 
 
-def _places(data: bytes | None, owner: Owner, wanted: Wanted | None) -> dict[_Place, bool]:
+def _places(content: Content | None, owner: Owner, wanted: Wanted | None) -> dict[_Place, bool]:
     """Return the places that a file surely publishes for a process, and whether each is pinned."""
-    if data is None:
+    if content is None:
         return {}
-    reading = read_strict(Document.parse(data))
+    reading = content.strict
     pinned = bind_addresses(reading, owner.section)
     found: dict[_Place, bool] = {}
     for port in single_ports(reading.get(owner.section, PORTS) or ""):
@@ -121,7 +120,7 @@ class _Shift:
 def ports_of(files: Iterable[FilePlan], debts: Iterable[Debt], wanted: Wanted | None) -> tuple[Port, ...]:
     by_owner = {debt.owner: debt for debt in debts}
     shifts = [
-        _Shift(by_owner.get(owner), *(_places(data, owner, wanted) for data in (file.before, file.after)))
+        _Shift(by_owner.get(owner), *(_places(content, owner, wanted) for content in (file.before, file.after)))
         for file in files
         for owner in PUBLISHERS
         if owner.file_id == file.state.id

@@ -16,7 +16,7 @@ from ..shapes import Json
 from .diff import HIDDEN, is_redacted, unified_diff
 from .document import Document
 from .edits import AddSection, Edit, RemoveKey, RemoveSection, SetKey
-from .readers import Finding, Reading, read_profile, read_text
+from .readers import Finding, Reading
 from .text import BLANKS, IniError, fold
 
 # base64 of more does not fit into the 2,097,152 characters that Windows PowerShell 5.1 reads as one JSON text.
@@ -225,18 +225,18 @@ def make_plan(wanted: Wanted, data: bytes | None) -> Plan:
     try:
         before = Document.parse(data or b"", encoding=wanted.encoding)
         _check_encoding(wanted, before)
-        edits = list(_edits(wanted, read_text(before)))
+        edits = list(_edits(wanted, before.text_reading))
         after = before.apply(edits, duplicates=wanted.duplicates, newline=wanted.newline)
     except IniError as error:
         raise Refused([_problem(error, wanted)]) from error
     if len(bytes(after)) > MAX_BYTES:
         detail = {"path": wanted.path, "size": len(bytes(after)), "max_bytes": MAX_BYTES}
         raise Refused([problem_of("too_large", detail)])
-    profile = read_profile(before)
+    profile = before.profile_reading
     return Plan(
         before=before,
         after=after,
-        changes=tuple(_changes(read_text(before), read_text(after), wanted.redact)),
+        changes=tuple(_changes(before.text_reading, after.text_reading, wanted.redact)),
         duplicates=tuple(duplicates_of(profile)),
         findings=tuple(findings_of(profile)),
         warnings=tuple(f"{wanted.path}, line {row.line}: {row.message}" for row in profile.findings if _is_loud(row)),
@@ -334,7 +334,7 @@ def _by_name(reading: Reading) -> dict[str, tuple[str, dict[str, tuple[str, str]
 
 def diff_of(plan: Plan, path: str, redact: Sequence[str]) -> dict[str, str]:
     """Return Ansible's diff of a plan."""
-    return unified_diff(bytes(plan.before), bytes(plan.after), path=path, redact=redact, encoding=plan.before.encoding)
+    return unified_diff(plan.before, plan.after, path=path, redact=redact)
 
 
 def content_of(document: Document, only: Iterable[str] | None, redact: Sequence[str]) -> list[Json]:
@@ -349,6 +349,6 @@ def content_of(document: Document, only: Iterable[str] | None, redact: Sequence[
                 for key in section.keys
             ],
         }
-        for section in read_text(document).sections
+        for section in document.text_reading.sections
         if chosen is None or fold(section.name) in chosen
     ]

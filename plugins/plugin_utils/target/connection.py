@@ -21,9 +21,15 @@ from ansible.utils.display import Display
 
 from ..problems.advice import problem_of
 from ..problems.problem import Problem, Refused
+from .script import loader, regions
 from .session import ConnectionLost, Credential, Execution, Identity, Session
 
 display = Display()
+
+# Ansible imports an action plugin once and then forks for every host of every task: what is prepared here, each of
+# those processes has from the start instead of preparing it for itself.
+loader()
+regions()
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..ini.document import Document
-from ..ini.readers import read_profile
 from ..ini.win_ini_plan import (
     MAX_BYTES,
     Plan,
@@ -275,7 +274,7 @@ def read(session: Session, options: Mapping[str, t.Any], *, host: str) -> Json:
     result = {**empty, "path": view.path, "executions": session.executions}
     if view.data is None:
         return result
-    profile = read_profile(document)
+    profile = document.profile_reading
     sections = content_of(document, None if options.get("sections") is None else only, redact)
     return {
         **result,

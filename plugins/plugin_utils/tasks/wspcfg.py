@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import typing as t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..exchange.content import Content
 from ..exchange.file import FilePlan, unchanged_files
 from ..exchange.installation import Exchange, Places, directory_problems, identify, inspection, proxy_here
 from ..exchange.journal import journal_result, journal_warnings, owed_by_journal
@@ -18,8 +18,6 @@ from ..exchange.plan import Plan, finish_plan, make_plan
 from ..exchange.restart_plan import RestartPlan
 from ..exchange.server import FileState, Server, read_server
 from ..exchange.wanted import exchange_version_problems, read_wanted
-from ..ini.document import Document
-from ..ini.readers import read_text
 from ..problems.advice import problem_of
 from ..problems.problem import Problem, Refused
 from ..shapes import Json
@@ -261,26 +259,26 @@ def _file_back(session: Session, options: Mapping[str, t.Any], back: _Back, serv
     return FilePlan(back.state, content, _still_owned(server, content), (), back.sha256)
 
 
-def _backup_content(session: Session, options: Mapping[str, t.Any], sha256: str, state: FileState) -> bytes:
+def _backup_content(session: Session, options: Mapping[str, t.Any], sha256: str, state: FileState) -> Content:
     if state.sha256 == sha256 and state.content is not None:
         return state.content
     answer = session.inspect(**inspection(places_of(options), backup=sha256))
     content = read_backup(answer.get("backup"))
-    if content is None or hashlib.sha256(content).hexdigest() != sha256:
+    if content is None or content.sha256 != sha256:
         raise TargetError("backup_missing", "", {"sha256": sha256})
     return content
 
 
-def read_backup(row: Mapping[str, t.Any] | None) -> bytes | None:
+def read_backup(row: Mapping[str, t.Any] | None) -> Content | None:
     """Return a backup's content from an answer of ``inspect``, None when there is none."""
-    return None if row is None else base64.b64decode(row["content"])
+    return None if row is None else Content(base64.b64decode(row["content"]))
 
 
-def _still_owned(server: Server, content: bytes | None) -> tuple[str, ...]:
+def _still_owned(server: Server, content: Content | None) -> tuple[str, ...]:
     """Return the keys of our record that the content still holds."""
     if content is None:
         return ()
-    reading = read_text(Document.parse(content))
+    reading = content.document.text_reading
     names = (name for record in server.records.values() for name in record.owned)
     pairs = ((name, *name.partition(".")[::2]) for name in names)
     return tuple(sorted({name for name, section, key in pairs if reading.get(section, key) is not None}))

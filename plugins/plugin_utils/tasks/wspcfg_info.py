@@ -142,7 +142,7 @@ def _tell(view: View, host: str) -> Json:
 def _file(file: FileState) -> Json:
     keys = ("id", "path", "source", "exists", "size", "sha256", "modified", "read_only", "file_system")
     row = {key: getattr(file, key) for key in keys}
-    text = None if file.content is None else file.content.decode("cp1252", "replace")
+    text = None if file.content is None else file.content.data.decode("cp1252", "replace")
     return {**row, "lookalikes": list(file.lookalikes), "text": text, "error": file.error}
 
 
