@@ -40,7 +40,7 @@ options:
     type: dict
   absent_sections:
     description:
-      - Sections that shall not exist. Comments after the last key of such a section stay in the file.
+      - Sections that must not exist. Comments after the last key of such a section stay in the file.
       - Names are text, as in O(sections); put in quotes what YAML would read in its own way.
     type: list
     elements: raw

@@ -12,16 +12,16 @@ from ...module_utils.listeners import OWNERS, Owner
 from ..shapes import Json
 from .content import section_hash
 from .file import FilePlan
+from .inspection import Inspection
 from .journal import as_finished, owed_by_journal
 from .pending import Pending, pending
 from .restart_plan import Loads, RestartPlan, Wish, is_active, plan_restart
-from .server import Server
 from .wanted import Wanted
 
 
 @dataclass(frozen=True)
 class Debt:
-    """What one service's process holds and what it shall hold.
+    """What one service's process holds, and what it has to hold: the restart that is pending for it, if any.
 
     Attributes:
         owner: Process, section, service.
@@ -74,25 +74,25 @@ class Debt:
         return {"service": self.owner.service, "loaded": loaded, "wanted": self.wanted, "owned": ",".join(mine)}
 
 
-def _debt(server: Server, plan: FilePlan, owner: Owner, wanted: Wanted | None) -> Debt:
-    service = server.service(owner.service)
-    verdict = pending(service, server.record(owner.service), plan.state, owner.section)
+def _debt(inspection: Inspection, plan: FilePlan, owner: Owner, wanted: Wanted | None) -> Debt:
+    service = inspection.service(owner.service)
+    verdict = pending(service, inspection.record(owner.service), plan.state, owner.section)
     hash_after = section_hash(plan.after, owner.section)
     loaded = verdict.loaded if verdict.pending else section_hash(plan.before, owner.section)
     if owner.section.lower() in {name.lower() for name in plan.copied}:
         # It was in force through Mspclnt.ini and stays so: nothing changes for the process.
         loaded = hash_after
     needed = wanted is not None and wanted.present and bool(wanted.of(owner))
-    returns = owner.service.lower() in {str(row["service"]).lower() for row in owed_by_journal(server)}
+    returns = owner.service.lower() in {str(row["service"]).lower() for row in owed_by_journal(inspection)}
     return Debt(owner, is_active(service), verdict, loaded, hash_after, needed, returns)
 
 
-def debts_of(server: Server, files: Iterable[FilePlan], wanted: Wanted | None) -> tuple[Debt, ...]:
+def debts_of(inspection: Inspection, files: Iterable[FilePlan], wanted: Wanted | None) -> tuple[Debt, ...]:
     by_id = {file.state.id: file for file in files}
     return tuple(
-        _debt(server, by_id[owner.file_id], owner, wanted)
+        _debt(inspection, by_id[owner.file_id], owner, wanted)
         for owner in OWNERS
-        if owner.file_id in by_id and server.service(owner.service).exists
+        if owner.file_id in by_id and inspection.service(owner.service).exists
     )
 
 
@@ -107,7 +107,7 @@ def loads_of(files: Iterable[FilePlan]) -> dict[str, Loads]:
     return loads
 
 
-def restart_of(server: Server, files: Iterable[FilePlan], debts: Iterable[Debt]) -> RestartPlan:
+def restart_of(inspection: Inspection, files: Iterable[FilePlan], debts: Iterable[Debt]) -> RestartPlan:
     names = tuple(debt.owner.service for debt in debts if debt.owed)
-    services = as_finished(server, [row["service"] for row in owed_by_journal(server)])
+    services = as_finished(inspection, [row["service"] for row in owed_by_journal(inspection)])
     return plan_restart(services, Wish(names, loads_of(files))) if names else RestartPlan()

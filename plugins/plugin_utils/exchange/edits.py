@@ -204,7 +204,7 @@ def shape(
     Args:
         file_id: ``bin`` or ``imc``.
         before: The file, None when there is none.
-        wanted: What shall be.
+        wanted: The user's options, checked.
         owned: ``SECTION.Key`` names that our record says we wrote.
         client: Mspclnt.ini, whose sections a new file may hide.
         executables: Programs of the directory.
@@ -217,7 +217,7 @@ def shape(
     creating = before is None and bool(edits) and wanted.present
     copied = _copied(file_id, wanted, client, executables, edits) if creating else {}
     edits += [SetKey(section, key, value) for section, keys in copied.items() for key, value in keys.items()]
-    if not edits and not _must_convert(before, document, file_id, wanted):
+    if not edits and not _needs_conversion(before, document, file_id, wanted):
         return Outcome(before, tuple(owned))
     after = document.apply(edits, duplicates="remove", style="plain" if not document.body else "file")
     touched = {edit.section for edit in edits if isinstance(edit, RemoveKey)}
@@ -233,7 +233,7 @@ def _content(document: Document, before: Content | None) -> Content | None:
     return Content(data) if data.strip() else None
 
 
-def _must_convert(before: Content | None, document: Document, file_id: str, wanted: Wanted) -> bool:
+def _needs_conversion(before: Content | None, document: Document, file_id: str, wanted: Wanted) -> bool:
     """Tell whether a file that says the right thing says it in an encoding that nobody reads (Q181420)."""
     published = any(wanted.of(owner) for owner in _owners_of(file_id))
     return wanted.present and published and before is not None and bytes(document) != before.data
@@ -289,7 +289,7 @@ def unnamed_ports(before: Content | None, file_id: str, wanted: Wanted) -> Itera
         for item in wanted.of(owner):
             if item.port not in found and others:
                 yield (
-                    f"{item.listener.name} shall leave, but [{owner.section}] does not publish its port {item.port}; "
+                    f"{item.listener.name} is to leave, but [{owner.section}] does not publish its port {item.port}; "
                     f"it publishes {others}. Set ports.{item.listener.name} if that is where it was moved."
                 )
 

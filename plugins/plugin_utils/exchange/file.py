@@ -18,9 +18,9 @@ from ..problems.problem import Problem
 from ..shapes import Json
 from .content import Content
 from .edits import Outcome, range_problems, shape, unsure_sections
+from .inspection import FileState, Inspection
 from .installation import MAX_BYTES
 from .section import PUBLISHERS
-from .server import FileState, Server
 from .wanted import Wanted
 
 FILES = ("bin", "imc")
@@ -92,37 +92,37 @@ class FilePlan:
         return unified_diff(before, after, path=self.path)
 
 
-def _owned(server: Server, file_id: str) -> tuple[str, ...]:
+def _owned(inspection: Inspection, file_id: str) -> tuple[str, ...]:
     """Return what our records say about keys of one file that we wrote."""
-    records = [server.record(owner.service) for owner in OWNERS if owner.file_id == file_id]
+    records = [inspection.record(owner.service) for owner in OWNERS if owner.file_id == file_id]
     return tuple(name for record in records if record is not None for name in record.owned)
 
 
-def _shape(server: Server, file_id: str, wanted: Wanted) -> Outcome:
-    file = server.file(file_id)
-    client = server.file("client")
+def _shape(inspection: Inspection, file_id: str, wanted: Wanted) -> Outcome:
+    file = inspection.file(file_id)
+    client = inspection.file("client")
     return shape(
         file_id,
         file.content if file.exists else None,
         wanted,
-        owned=_owned(server, file_id),
+        owned=_owned(inspection, file_id),
         client=client.content,
         executables=file.executables,
     )
 
 
-def plan_file(server: Server, file_id: str, wanted: Wanted) -> FilePlan | None:
-    """Plan one file; None when it is nowhere and nothing is wanted there.
+def plan_file(inspection: Inspection, file_id: str, wanted: Wanted) -> FilePlan | None:
+    """Plan one file; None when no directory for it is known, or it could not be read.
 
     Raises:
         IniError: The text cannot be edited safely.
     """
-    state = server.file(file_id)
+    state = inspection.file(file_id)
     if state.error is not None:
         return None
     if state.path is None:
         return None
-    outcome = _shape(server, file_id, wanted)
+    outcome = _shape(inspection, file_id, wanted)
     return FilePlan(state, outcome.after, outcome.owned, outcome.copied)
 
 
@@ -131,9 +131,9 @@ def _wants(wanted: Wanted, file_id: str) -> bool:
     return named or (file_id == EMSMTA.file_id and wanted.present and wanted.mta_direct == "true")
 
 
-def place_problems(server: Server, file_id: str, wanted: Wanted) -> Iterable[Problem]:
+def place_problems(inspection: Inspection, file_id: str, wanted: Wanted) -> Iterable[Problem]:
     """Say why a file that is needed cannot be planned."""
-    state = server.file(file_id)
+    state = inspection.file(file_id)
     if state.error is not None and (_wants(wanted, file_id) or state.exists):
         detail = {"path": state.path, "size": state.size, "max_bytes": MAX_BYTES, **(state.error.get("detail") or {})}
         yield problem_of(str(state.error["code"]), detail, text=str(state.error.get("message") or ""))
@@ -174,7 +174,7 @@ def _prose_problems(before: Content, path: str) -> Iterable[Problem]:
             yield Problem("prose_value", cause, remedy, finding.key, path=path)
 
 
-def unchanged_files(server: Server) -> tuple[FilePlan, ...]:
-    """Return the files that are somewhere, planned as they are."""
-    states = (server.file(file_id) for file_id in FILES)
+def unchanged_files(inspection: Inspection) -> tuple[FilePlan, ...]:
+    """Return the files whose place is known, planned as they are."""
+    states = (inspection.file(file_id) for file_id in FILES)
     return tuple(FilePlan(state, state.content) for state in states if state.path is not None and state.error is None)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from ...module_utils.listeners import OWNERS
 from .content import EMPTY_HASH, section_hash
+from .inspection import FileState, Inspection, Record, ServiceState
 from .installation import proxy_here
-from .server import FileState, Record, Server, ServiceState
 
 # Times of file and process come from different clocks' ticks; FAT stores two-second steps.
 MARGIN_S = 5.0
@@ -93,14 +93,13 @@ def pending(service: ServiceState, record: Record | None, file: FileState, secti
     return _by_time(service, record, file, now, section)
 
 
-def verdicts(server: Server) -> dict[str, Pending]:
+def verdicts(inspection: Inspection) -> dict[str, Pending]:
     """Decide for every process that reads a Wspcfg.ini, as the files are now, by lower-case service name."""
-    if proxy_here(server) is not None:
+    if proxy_here(inspection) is not None:
         text = "Proxy Server runs on this server, so no Wspcfg.ini counts here (Q178532)"
         return {owner.service.lower(): Pending(False, "nothing", text) for owner in OWNERS}
-    return {
-        owner.service.lower(): pending(
-            server.service(owner.service), server.record(owner.service), server.file(owner.file_id), owner.section
-        )
-        for owner in OWNERS
-    }
+    found = {}
+    for owner in OWNERS:
+        service, record = inspection.service(owner.service), inspection.record(owner.service)
+        found[owner.service.lower()] = pending(service, record, inspection.file(owner.file_id), owner.section)
+    return found

@@ -16,9 +16,6 @@ from .file import FilePlan
 from .section import PORTS, PUBLISHERS, bind_addresses, single_ports
 from .wanted import Wanted
 
-IN_FORCE = "in force"
-NOT = "not"
-
 
 @dataclass(frozen=True)
 class Port:
@@ -44,7 +41,7 @@ class Port:
         return {"host": self.host, "port": self.port, "protocol": self.protocol}
 
     def as_result(self) -> Json:
-        words = {True: IN_FORCE, False: NOT}
+        words = {True: "in force", False: "not"}
         return {**self.as_target(), "now": words[self.now], "will": words[self.will]}
 
 
@@ -142,10 +139,10 @@ def targets_of(wanted: Wanted) -> tuple[Json, ...]:
 def unproven_of(wanted: Wanted | None, ports: Iterable[Port]) -> tuple[Json, ...]:
     """Return what should be proven and cannot be, because nothing tells at which address of the proxy."""
     published = wanted.published if wanted is not None and wanted.present else ()
-    rows = [_nowhere(item.port, item.listener.name, "open") for item in published if item.address is None]
-    rows += [_nowhere(port.port, port.protocol, "closed") for port in ports if port.leaves and port.host is None]
+    rows = [_unproven(item.port, item.listener.name, "open") for item in published if item.address is None]
+    rows += [_unproven(port.port, port.protocol, "closed") for port in ports if port.leaves and port.host is None]
     return tuple(rows)
 
 
-def _nowhere(port: int, protocol: str | None, expect: str) -> Json:
+def _unproven(port: int, protocol: str | None, expect: str) -> Json:
     return {"port": port, "protocol": protocol, "expect": expect}

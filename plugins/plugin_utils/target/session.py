@@ -295,7 +295,7 @@ class Session:
                 if error.code in _FINAL or _is_end(error) or self._clock.monotonic() + pause > end:
                     raise
                 lost = None
-                self._say(f"no news ({_short(error)}); asking again in {pause:.0f} s")
+                self._say(f"no news ({_code_and_text(error)}); asking again in {pause:.0f} s")
                 self._clock.sleep(pause)
                 pause = min(pause * 2, RECONNECT_LONGEST_S)
 
@@ -510,7 +510,7 @@ def _announced(answer: Mapping[str, t.Any]) -> float:
     return float(answer["deadline"]) - float(now) if now and answer.get("deadline") else 0.0
 
 
-def _short(error: TargetError) -> str:
+def _code_and_text(error: TargetError) -> str:
     return f"{error.code}: {error.text}"[:200] if error.text else error.code
 
 

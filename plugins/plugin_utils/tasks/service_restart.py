@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from ...module_utils.listeners import OWNERS
 from ..exchange.debts import loads_of
 from ..exchange.file import unchanged_files
+from ..exchange.inspection import Inspection
 from ..exchange.journal import as_finished, journal_result, journal_warnings, owed_by_journal
 from ..exchange.pending import verdicts
 from ..exchange.restart_plan import Entry, Loads, RestartPlan, Wish, plan_restart
-from ..exchange.server import Server
 from ..problems.advice import down_advice, problem_of
 from ..problems.problem import Problem, Refused
 from ..problems.window import REMEDY, WindowError, read_window
@@ -61,7 +61,7 @@ class Job:
     skipped: tuple[Json, ...] = ()
 
 
-NOTHING = Job(RestartPlan(), False, {})
+NO_JOB = Job(RestartPlan(), False, {})
 
 
 # -- options ------------------------------------------------------------------------------------------------------
@@ -129,13 +129,13 @@ def _entry(row: Mapping[str, t.Any]) -> Entry:
     return Entry(row["name"], row["role"], tuple(row["depends_on"]), loads)
 
 
-def _only_pending(server: Server, names: Sequence[str]) -> tuple[list[str], list[Json]]:
+def _only_pending(inspection: Inspection, names: Sequence[str]) -> tuple[list[str], list[Json]]:
     """Divide names into those that must restart and those that need not.
 
     Raises:
         Refused: A service that reads no Wspcfg.ini: nothing could ever be pending there.
     """
-    found = verdicts(server)
+    found = verdicts(inspection)
     known = ", ".join(owner.service for owner in OWNERS)
     remedy = f"Leave only_if_pending out, or name some of: {known}."
     cause = "this service reads no Wspcfg.ini, so nothing is ever pending there"
@@ -149,30 +149,30 @@ def _only_pending(server: Server, names: Sequence[str]) -> tuple[list[str], list
 
 def _made(session: Session, options: Mapping[str, t.Any]) -> Job:
     names = list(options.get("names") or [owner.service for owner in OWNERS])
-    server = look(session, options, names=names).server
+    inspection = look(session, options, names=names).inspection
     skipped: list[Json] = []
     if options["only_if_pending"]:
-        names, skipped = _only_pending(server, names)
-    loads = loads_of(unchanged_files(server))
+        names, skipped = _only_pending(inspection, names)
+    loads = loads_of(unchanged_files(inspection))
     wish = Wish(tuple(names), loads, options["start"], options["start_dependencies"])
-    plan = plan_restart(as_finished(server, _finishable(server, options)), wish)
+    plan = plan_restart(as_finished(inspection, _finishable(inspection, options)), wish)
     return Job(
         plan=plan,
-        unfinished=bool(_finishable(server, options)),
-        states={row.name: row.state for row in server.services},
-        warnings=(*(plan.warnings if plan.roots else ()), *journal_warnings(server)),
-        clock={"now": server.clock, "utc_offset_minutes": server.utc_offset_minutes},
-        journal=journal_result(server),
+        unfinished=bool(_finishable(inspection, options)),
+        states={row.name: row.state for row in inspection.services},
+        warnings=(*(plan.warnings if plan.roots else ()), *journal_warnings(inspection)),
+        clock={"now": inspection.clock, "utc_offset_minutes": inspection.utc_offset_minutes},
+        journal=journal_result(inspection),
         skipped=tuple(skipped),
     )
 
 
-def _finishable(server: Server, options: Mapping[str, t.Any]) -> list[str]:
+def _finishable(inspection: Inspection, options: Mapping[str, t.Any]) -> list[str]:
     """Name the services that are started to complete an interrupted restart."""
-    left = journal_result(server)
+    left = journal_result(inspection)
     if options["finish"] == "any" and left is not None:
         return list(left["down"])
-    return [row["service"] for row in owed_by_journal(server)]
+    return [row["service"] for row in owed_by_journal(inspection)]
 
 
 def _narrowed(job: Job, options: Mapping[str, t.Any]) -> Job:
@@ -206,7 +206,7 @@ def run(session: Session, options: Mapping[str, t.Any], *, host: str, check: boo
     Returns:
         The module's result, with ``failed`` and ``msg`` when something went wrong; the keys are the same either way.
     """
-    job = NOTHING
+    job = NO_JOB
     try:
         _check(options)
         job = _taken(options["plan"], options["finish"]) if options.get("plan") is not None else _made(session, options)
@@ -254,7 +254,7 @@ def _row(entry: Entry, before: str | None, after: str) -> Json:
     return {**empty, "name": entry.name, "role": entry.role, "before": before, "after": after, "step": PREDICTED}
 
 
-def _touched(row: Mapping[str, t.Any], timeline: Iterable[Mapping[str, t.Any]]) -> bool:
+def _changed_state(row: Mapping[str, t.Any], timeline: Iterable[Mapping[str, t.Any]]) -> bool:
     """Tell whether this run stopped or started a service, or would; a row may also tell of the run before."""
     if row.get("step") == PREDICTED:
         return True
@@ -272,7 +272,7 @@ def _services(answer: Mapping[str, t.Any]) -> list[Json]:
 
 def _transition(rows: Iterable[Mapping[str, t.Any]], timeline: Sequence[Mapping[str, t.Any]]) -> Json:
     """Return the change of states as Ansible's diff shows it."""
-    moved = [row for row in rows if _touched(row, timeline)]
+    moved = [row for row in rows if _changed_state(row, timeline)]
     before = "".join(f"{row['name']}: {_state(row, 'before')}\n" for row in moved)
     after = "".join(f"{row['name']}: {_state(row, 'after')}\n" for row in moved)
     return {"before_header": "services before", "after_header": "services after", "before": before, "after": after}
@@ -290,7 +290,7 @@ def _result(job: Job, answer: Mapping[str, t.Any], session: Session, host: str) 
     previous = answer.get("previous")
     plan = job.plan
     return {
-        "changed": any(_touched(row, timeline) for row in rows) or bool(answer.get("finished")),
+        "changed": any(_changed_state(row, timeline) for row in rows) or bool(answer.get("finished")),
         "outcome": answer.get("outcome", "nothing"),
         "services": rows,
         "timeline": timeline,

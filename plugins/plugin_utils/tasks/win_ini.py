@@ -14,17 +14,17 @@ from dataclasses import dataclass
 
 from ..ini.document import Document
 from ..ini.win_ini_plan import (
-    MAX_BYTES,
-    Plan,
-    Wanted,
+    INI_MAX_BYTES,
+    IniPlan,
+    IniWanted,
     content_of,
     diff_of,
-    duplicates_of,
-    findings_of,
-    make_plan,
+    duplicate_rows,
+    finding_rows,
+    plan_ini,
+    read_ini_wanted,
     read_names,
     read_path,
-    read_wanted,
 )
 from ..problems.advice import problem_of
 from ..problems.problem import Problem, Refused
@@ -68,14 +68,14 @@ def _look(session: Session, path: str) -> FileView:
         "root": None,
         "below": None,
     }
-    wish = {"pointer": None, "content": True, "executables": False, "max_bytes": MAX_BYTES}
+    wish = {"pointer": None, "content": True, "executables": False, "max_bytes": INI_MAX_BYTES}
     answer = session.inspect(
         registry=[], services=[], files=[{**row, **wish}], state=False, backup=None, events=None, ports=[]
     )
     try:
         found = answer["files"][0]
         if found["error"]:
-            limits = {"size": found["size"], "max_bytes": MAX_BYTES}
+            limits = {"size": found["size"], "max_bytes": INI_MAX_BYTES}
             detail = {"path": path, **limits, **(found["error"].get("detail") or {})}
             raise TargetError(found["error"]["code"], found["error"].get("message") or "", detail, answer)
         return FileView(
@@ -116,17 +116,17 @@ def run(session: Session, options: Mapping[str, t.Any], *, host: str, check: boo
         The module's result, with ``failed`` and ``msg`` when something is in the way; the keys are the same either way.
     """
     view: FileView | None = None
-    plan: Plan | None = None
+    plan: IniPlan | None = None
     path = str(options["path"])
     redact = tuple(options.get("redact") or ())
     try:
-        wanted = read_wanted(options)
+        wanted = read_ini_wanted(options)
         view = _look(session, wanted.path)
         _check_view(wanted, view)
-        plan = make_plan(wanted, view.data)
+        plan = plan_ini(wanted, view.data)
         if plan.changed:
             _check_writable(view)
-        answer = _apply(session, options, view, plan) if plan.changed and not check else {}
+        answer = _write(session, options, view, plan) if plan.changed and not check else {}
     except Refused as refused:
         return {**_untouched(session, path, view, plan, redact, host), **_failed(refused.problems, host)}
     except TargetError as error:
@@ -157,7 +157,7 @@ def _error(error: TargetError) -> Json:
     return {"code": error.code, "message": error.text, "detail": error.detail}
 
 
-def _check_view(wanted: Wanted, view: FileView) -> None:
+def _check_view(wanted: IniWanted, view: FileView) -> None:
     if wanted.expect_sha256 is not None and view.sha256 != wanted.expect_sha256:
         cause = f"the file has the SHA-256 {view.sha256 or '(it does not exist)'}; nothing was written"
         remedy = "Look at what changed it, then give the hash that the file has now."
@@ -174,7 +174,7 @@ def _check_writable(view: FileView) -> None:
         raise Refused([problem_of("read_only", {"path": view.path})])
 
 
-def _apply(session: Session, options: Mapping[str, t.Any], view: FileView, plan: Plan) -> Json:
+def _write(session: Session, options: Mapping[str, t.Any], view: FileView, plan: IniPlan) -> Json:
     backup = None
     if options["backup"] and view.data is not None:
         backup = f"{view.path}.{session.identity.run[:8]}.{view.stamp}.bak"
@@ -190,7 +190,7 @@ def _apply(session: Session, options: Mapping[str, t.Any], view: FileView, plan:
 
 
 def _result(
-    session: Session, path: str, view: FileView | None, plan: Plan | None, redact: tuple[str, ...], host: str
+    session: Session, path: str, view: FileView | None, plan: IniPlan | None, redact: tuple[str, ...], host: str
 ) -> Json:
     result: Json = {
         "changed": plan is not None and plan.changed,
@@ -225,7 +225,7 @@ def _result(
 
 
 def _untouched(
-    session: Session, path: str, view: FileView | None, plan: Plan | None, redact: tuple[str, ...], host: str
+    session: Session, path: str, view: FileView | None, plan: IniPlan | None, redact: tuple[str, ...], host: str
 ) -> Json:
     """Return the result of a task that wrote nothing: the file is what was found, and nothing in it differs."""
     result = _result(session, path, view, plan, redact, host)
@@ -286,6 +286,6 @@ def read(session: Session, options: Mapping[str, t.Any], *, host: str) -> Json:
         "newline": _newline_name(document),
         "sections": sections,
         "content": {row["name"]: {key["name"]: key["value"] for key in row["entries"]} for row in sections},
-        "duplicates": list(duplicates_of(profile)),
-        "findings": list(findings_of(profile)),
+        "duplicates": list(duplicate_rows(profile)),
+        "findings": list(finding_rows(profile)),
     }

@@ -14,13 +14,13 @@ from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.
     Content,
     section_hash,
 )
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.pending import pending
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.server import (
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.inspection import (
     FileState,
     Process,
     Record,
     ServiceState,
 )
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.pending import pending
 
 TEXT = b"[STORE]\r\nServerBindTcpPorts=110\r\nPersistent=1\r\n[DSAMAIN]\r\nServerBindTcpPorts=389\r\n"
 OLD = Process(7, 1000.0)

@@ -10,13 +10,13 @@ import typing as t
 import pytest
 
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.content import EMPTY_HASH
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.inspection import read_inspection
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.installation import (
     Places,
     identify,
-    inspection,
+    inspection_request,
 )
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.plan import Plan, make_plan
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.server import read_server
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.wanted import read_wanted
 from tests.support.inspections import BIN, IMC, NOW, Described, File
 
@@ -24,7 +24,7 @@ LDAP_ONLY = b"[DSAMAIN]\r\nServerBindTcpPorts=389\r\nPersistent=1\r\nKillOldSess
 
 
 def plan(described: Described, **options: t.Any) -> Plan:
-    server = read_server(described.inspect(inspection(Places())))
+    server = read_inspection(described.inspect(inspection_request(Places())))
     return make_plan(read_wanted(options), server, identify(server))
 
 

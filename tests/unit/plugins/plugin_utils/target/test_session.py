@@ -11,7 +11,10 @@ import typing as t
 
 import pytest
 
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.installation import Places, inspection
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.installation import (
+    Places,
+    inspection_request,
+)
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target.errors import TargetError
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target.script import loader
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target.session import (
@@ -28,7 +31,7 @@ LOST = ConnectionLost("reset by peer", sent=True)
 OLD = b"[STORE]\r\n"
 NEW = b"[STORE]\r\nServerBindTcpPorts=110\r\n"
 
-ASK = inspection(Places())
+ASK = inspection_request(Places())
 WRITE: Json = {
     "files": [
         {

@@ -114,7 +114,7 @@ class Backup:
 
 
 @dataclass(frozen=True)
-class Server:
+class Inspection:
     """Everything that one inspection reported about one server."""
 
     clock: float
@@ -145,7 +145,7 @@ class Server:
         return self.records.get(service.lower())
 
     def file(self, file_id: str) -> FileState:
-        """Return the file asked for under that id; one that was not asked for is nowhere."""
+        """Return the file asked for under that id; one that was not asked for has no path."""
         return self.files.get(file_id, FileState(id=file_id, path=None))
 
 
@@ -214,7 +214,7 @@ def _record(row: Mapping[str, t.Any], contents: _Contents) -> Record:
     )
 
 
-def read_server(answer: Mapping[str, t.Any]) -> Server:
+def read_inspection(answer: Mapping[str, t.Any]) -> Inspection:
     """Type the answer of ``inspect``.
 
     Args:
@@ -224,7 +224,7 @@ def read_server(answer: Mapping[str, t.Any]) -> Server:
         KeyError, TypeError, ValueError: The answer does not have the protocol's shape.
     """
     clock, contents = answer["clock"], _Contents()
-    return Server(
+    return Inspection(
         clock=float(clock["now"]),
         utc_offset_minutes=int(clock["utc_offset_minutes"]),
         files={row["id"]: _file(row, contents) for row in answer["files"]},
