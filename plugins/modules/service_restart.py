@@ -116,8 +116,8 @@ attributes:
     description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
     support: full
 notes:
-  - While a restart takes longer than a minute, the task prints the server, the service, its step, since when and until
-    when at most, once a minute.
+  - While a restart takes longer than half a minute, the task prints every 30 seconds which service is stopping or
+    starting, for how long, and until when at most by the clock of the machine that runs the script.
   - A restart of C(MSExchangeDS) takes down C(MSExchangeIS), C(MSExchangeMTA), C(MSExchangeIMC) and whatever else runs
     on top of the directory. Check mode shows what.
 seealso:

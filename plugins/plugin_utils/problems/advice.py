@@ -10,6 +10,7 @@ import typing as t
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ...module_utils.listeners import DSAMAIN, EMSMTA, STORE
 from .problem import Problem
 from .window import wall_time
 
@@ -250,6 +251,25 @@ def down_advice(kind: str, service: str) -> str:
     """
     advice = _DOWN[kind]
     return f"{advice.cause.format(service=service)}. {advice.remedy}"
+
+
+def slow_hint(service: str, step: str) -> str | None:
+    """Say how long a service is known to take, None where no article tells.
+
+    Args:
+        service: Its name.
+        step: ``stopping`` or ``starting``; anything else is never slow.
+    """
+    is_exchange = service.lower().startswith("msexchange")
+    return _SLOW.get((service.lower(), step)) or (_SLOW_STOP if is_exchange and step == "stopping" else None)
+
+
+_SLOW_STOP = "Q246287: over 10 minutes is possible"
+_SLOW: t.Mapping[tuple[str, str], str] = {
+    (EMSMTA.service.lower(), "stopping"): "Q231275: give it 5 minutes at least",
+    (STORE.service.lower(), "starting"): "Q262041: after an unclean stop it replays its logs",
+    (DSAMAIN.service.lower(), "starting"): "Q241152: slow while it cannot reach other servers",
+}
 
 
 class _Filled(dict[str, t.Any]):

@@ -36,6 +36,11 @@ class TargetError(Exception):
         self.answer = dict(answer or {})
         super().__init__(f"{code}: {text}")
 
+    @property
+    def ends_restart(self) -> bool:
+        """Whether it is a restart's own end, and not the fate of a question about it."""
+        return bool(self.answer.get("done")) and self.answer.get("outcome") in ("failed", "interrupted")
+
 
 # What the connection plugins say, in the order in which it is looked for.
 _CONNECTION_TEXTS: tuple[tuple[str, str], ...] = (

@@ -22,12 +22,13 @@ from ..problems.problem import Problem, Refused
 from ..problems.window import REMEDY, WindowError, read_window
 from ..shapes import Json
 from ..target.errors import TargetError, explain
+from ..target.restarting import NOTIFY_EVERY_S, restart
 from ..target.session import Session
 from .wspcfg import look
 
 _SECONDS = ("stop_timeout", "start_timeout", "deadline", "settle")
-# The first answer comes within this time when everything is fast; then no second execution is needed.
-WAIT_S = 40
+# What is over by then needs no second execution; what is not is told to the person who waits.
+WAIT_S = int(NOTIFY_EVERY_S)
 PREDICTED = "predicted"
 # Parts of the journal's rows that say nothing to people about what happened.
 REQUEST_KEYS = frozenset({"depends_on", "file", "file_sha256", "loaded", "ran"})
@@ -215,7 +216,7 @@ def run(session: Session, options: Mapping[str, t.Any], *, host: str, check: boo
             raise Refused(job.plan.refusals)
         if check or not (job.plan.entries or job.unfinished):
             return _predicted(job, options, session, host)
-        answer = session.restart(**_request(job, options))
+        answer = restart(session, _request(job, options))
     except Refused as refused:
         problems = [problem.as_result() for problem in refused.problems]
         return {**_result(job, {}, session, host), "failed": True, "msg": refused.message(host), "problems": problems}

@@ -79,7 +79,7 @@ def test_by_name_is_two_executions() -> None:
         *("stop_ms", "start_ms", "step", "error"),
     }
     request = replay.requests[1]
-    assert request["start"] == [] and request["wait"] == 40 and request["window"] is None
+    assert request["start"] == [] and request["wait"] == 30 and request["window"] is None
     assert request["services"][0]["name"] == "MSExchangeIS"
 
 
