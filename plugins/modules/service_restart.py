@@ -292,7 +292,9 @@ executions:
   returned: always
   type: int
 clock:
-  description: Time and UTC offset of the machine that ran the script.
+  description:
+    - Time, UTC offset and name of the machine that ran the script; the name is null where a plan was carried out,
+      because nothing was inspected then.
   returned: always
   type: dict
 """

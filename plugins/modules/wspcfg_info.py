@@ -158,7 +158,7 @@ machine:
   returned: success
   type: dict
 clock:
-  description: Time and UTC offset of the machine that ran the script.
+  description: Time, UTC offset and name of the machine that ran the script.
   returned: success
   type: dict
 executions:
@@ -170,4 +170,8 @@ problems:
   returned: failure
   type: list
   elements: dict
+error:
+  description: The target's error, with C(code), C(message) and C(detail).
+  returned: on errors of the target
+  type: dict
 """

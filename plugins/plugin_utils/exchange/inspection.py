@@ -144,6 +144,11 @@ class Inspection:
         """Return our record of a service, or None."""
         return self.records.get(service.lower())
 
+    def clock_result(self) -> Json:
+        """Return the time of the inspection as results carry it, with the name of the machine that tells it."""
+        name = self.machine.get("name")
+        return {"now": self.clock, "utc_offset_minutes": self.utc_offset_minutes, "machine": name}
+
     def file(self, file_id: str) -> FileState:
         """Return the file asked for under that id; one that was not asked for has no path."""
         return self.files.get(file_id, FileState(id=file_id, path=None))

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from ...module_utils.listeners import OWNERS
 from ..shapes import Json
+from .debts import debt_row, handler_topic
 from .inspection import Inspection, ServiceState
 
 # A journal older than this is reported and not finished.
@@ -71,12 +72,12 @@ def _topic(journal: Mapping[str, t.Any], service: str) -> str:
     known = {owner.service.lower(): owner.service for owner in OWNERS}
     roots = [row["name"] for row in journal.get("services") or () if row.get("role") == "root"]
     names = [name for name in (service, *roots) if name.lower() in known]
-    return f"Restart {known[names[0].lower()] if names else OWNERS[0].service}"
+    return handler_topic(known[names[0].lower()] if names else OWNERS[0].service)
 
 
 def _debt(journal: Mapping[str, t.Any], name: str) -> Json:
     reason = f"an interrupted restart (run {journal.get('run')}) left it stopped; the next restart starts it again"
-    return {"service": name, "topic": _topic(journal, name), "reason": reason, "running": False, "unfinished": True}
+    return {**debt_row(name, reason, running=False, topic=_topic(journal, name)), "unfinished": True}
 
 
 def owed_by_journal(inspection: Inspection) -> list[Json]:

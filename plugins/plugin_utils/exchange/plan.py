@@ -24,6 +24,7 @@ from .findings import (
 )
 from .inspection import Inspection
 from .installation import Exchange, proxy_here
+from .journal import as_finished, owed_by_journal
 from .ports import Port, ports_of, targets_of, unproven_of
 from .restart_plan import RestartPlan
 from .section import PUBLISHERS
@@ -138,10 +139,10 @@ def finish_plan(
         where: What the user says about ports and addresses when a backup is put back.
     """
     files = tuple(files)
-    debts = debts_of(inspection, files, wanted)
-    restart = restart_of(inspection, files, debts)
+    completed = [row["service"] for row in owed_by_journal(inspection)]
+    debts = debts_of(inspection, files, wanted, completed)
+    restart = restart_of(as_finished(inspection, completed), files, debts)
     ports = ports_of(files, debts, wanted or where)
-    more = [] if wanted is None else list(mta_warnings(inspection, files, wanted))
     return Plan(
         files=files,
         debts=debts,
@@ -150,7 +151,7 @@ def finish_plan(
         targets=() if wanted is None else targets_of(wanted),
         findings=findings_of(inspection),
         problems=tuple(problems),
-        warnings=(*warnings, *more),
+        warnings=(*warnings, *(() if wanted is None else mta_warnings(inspection, files, wanted))),
         unproven=unproven_of(wanted, ports),
     )
 

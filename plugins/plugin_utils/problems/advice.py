@@ -98,7 +98,7 @@ ADVICE: t.Mapping[str, Advice] = {
         "lock_wait",
     ),
     "outside_window": Advice(
-        "the clock of the machine that runs the script says {local}, outside the restart window",
+        "the clock of {told_by} says {local}, outside the restart window",
         "Run again inside the window, or change option window; nothing was restarted.",
         "window",
     ),
@@ -279,11 +279,12 @@ class _Filled(dict[str, t.Any]):
 
 def _local_time(detail: Mapping[str, t.Any]) -> dict[str, str]:
     """Return the time of day that the machine shows, with its offset from UTC, and the window as the user wrote it."""
+    told_by = str(detail.get("machine") or "the machine that runs the script")
     if "now" not in detail or "utc_offset_minutes" not in detail:
-        return {}
+        return {"told_by": told_by}
     window = detail.get("window")
     text = f"{window['from']}-{window['to']}" if isinstance(window, Mapping) else ""
-    return {"local": wall_time(detail), "window": text}
+    return {"local": wall_time(detail), "window": text, "told_by": told_by}
 
 
 # Why a file could not be written, where the code does not say it: Win32 error -> words (winerror.h).

@@ -24,6 +24,7 @@ from ..shapes import Json
 from ..target.errors import TargetError, explain
 from ..target.restarting import NOTIFY_EVERY_S, restart
 from ..target.session import Session
+from .failure import failure
 from .wspcfg import look
 
 _SECONDS = ("stop_timeout", "start_timeout", "deadline", "settle")
@@ -162,7 +163,7 @@ def _made(session: Session, options: Mapping[str, t.Any]) -> Job:
         unfinished=bool(_finishable(inspection, options)),
         states={row.name: row.state for row in inspection.services},
         warnings=(*(plan.warnings if plan.roots else ()), *journal_warnings(inspection)),
-        clock={"now": inspection.clock, "utc_offset_minutes": inspection.utc_offset_minutes},
+        clock=inspection.clock_result(),
         journal=journal_result(inspection),
         skipped=tuple(skipped),
     )
@@ -218,8 +219,7 @@ def run(session: Session, options: Mapping[str, t.Any], *, host: str, check: boo
             return _predicted(job, options, session, host)
         answer = restart(session, _request(job, options))
     except Refused as refused:
-        problems = [problem.as_result() for problem in refused.problems]
-        return {**_result(job, {}, session, host), "failed": True, "msg": refused.message(host), "problems": problems}
+        return {**_result(job, {}, session, host), **failure(refused, host)}
     except TargetError as error:
         return _failed(job, error, session, host, options)
     result = _result(job, answer, session, host)
@@ -310,8 +310,14 @@ def _result(job: Job, answer: Mapping[str, t.Any], session: Session, host: str) 
         "warnings": [f"{host}: {warning}" for warning in job.warnings],
         "diff": _transition(rows, timeline),
         "executions": session.executions,
-        "clock": answer.get("clock") or job.clock,
+        "clock": _clock(answer, job),
     }
+
+
+def _clock(answer: Mapping[str, t.Any], job: Job) -> Json | None:
+    """Return the latest time that was told, with the machine's name where an inspection told that."""
+    told = answer.get("clock")
+    return job.clock if told is None else {**told, "machine": (job.clock or {}).get("machine")}
 
 
 def _down(answer: Mapping[str, t.Any]) -> list[str]:
@@ -324,21 +330,21 @@ def _down(answer: Mapping[str, t.Any]) -> list[str]:
 
 
 def _failed(job: Job, error: TargetError, session: Session, host: str, options: Mapping[str, t.Any]) -> Json:
+    if error.code == "outside_window" and job.clock is not None:
+        error.detail.setdefault("machine", job.clock["machine"])
     result = _result(job, error.answer, session, host)
-    problems = [problem_of(error.code, error.detail, text=error.text), *_completing(error)]
-    more = [f"Completing it failed: {problem.cause}. {problem.remedy}" for problem in problems[1:]]
+    completing = _completing(error)
+    told = [f"Completing it failed: {problem.cause}. {problem.remedy}" for problem in completing]
     if result["down"]:
-        more.append(f"Down now: {', '.join(result['down'])}.")
+        told.append(f"Down now: {', '.join(result['down'])}.")
     if not error.answer.get("done"):
-        more += _seen_last(result["services"])
+        told += _seen_last(result["services"])
     return {
         **result,
+        **failure(error, host, further=completing),
         "outcome": error.answer.get("outcome", "failed"),
-        "failed": True,
-        "msg": " ".join([explain(error, host), *more]),
+        "msg": " ".join([explain(error, host), *told]),
         "advice": _advice(result, error, options),
-        "problems": [problem.as_result() for problem in problems],
-        "error": {"code": error.code, "message": error.text, "detail": error.detail},
     }
 
 

@@ -31,6 +31,7 @@ from ..problems.problem import Problem, Refused
 from ..shapes import Json
 from ..target.errors import TargetError
 from ..target.session import Session
+from .failure import failure
 
 
 @dataclass(frozen=True)
@@ -95,11 +96,6 @@ def _stamp(clock: Mapping[str, t.Any]) -> str:
     return time.strftime("%Y%m%d-%H%M%S", local)
 
 
-def _failed(problems: t.Sequence[Problem], host: str) -> Json:
-    message = "\n".join(problem.message(host) for problem in problems)
-    return {"failed": True, "msg": message, "problems": [problem.as_result() for problem in problems]}
-
-
 # -- win_ini ----------------------------------------------------------------------------------------------------------
 
 
@@ -128,14 +124,14 @@ def run(session: Session, options: Mapping[str, t.Any], *, host: str, check: boo
             _check_writable(view)
         answer = _write(session, options, view, plan) if plan.changed and not check else {}
     except Refused as refused:
-        return {**_untouched(session, path, view, plan, redact, host), **_failed(refused.problems, host)}
+        return {**_untouched(session, path, view, plan, redact, host), **failure(refused, host)}
     except TargetError as error:
-        failure = {**_failed([problem_of(error.code, error.detail, text=error.text)], host), "error": _error(error)}
+        failed = failure(error, host)
         applied = error.answer.get("applied") or []
         backup = {"backup_file": applied[0].get("backup") if applied else None}
         if applied and not error.answer.get("restored"):
-            return {**_result(session, path, view, plan, redact, host), **backup, **failure}
-        result = {**_untouched(session, path, view, plan, redact, host), **backup, **failure}
+            return {**_result(session, path, view, plan, redact, host), **backup, **failed}
+        result = {**_untouched(session, path, view, plan, redact, host), **backup, **failed}
         return {**result, **(_left_by(error) if plan is not None else {})}
     result = _result(session, path, view, plan, redact, host)
     applied = answer.get("applied") or [{}]
@@ -151,10 +147,6 @@ def _left_by(error: TargetError) -> Json:
     if error.code == "changed":
         return {"sha256": error.detail.get("found")}
     return {}
-
-
-def _error(error: TargetError) -> Json:
-    return {"code": error.code, "message": error.text, "detail": error.detail}
 
 
 def _check_view(wanted: IniWanted, view: FileView) -> None:
@@ -266,11 +258,8 @@ def read(session: Session, options: Mapping[str, t.Any], *, host: str) -> Json:
             raise Refused(problems)
         view = _look(session, read_path(options))
         document = Document.parse(view.data or b"", encoding=options["encoding"])
-    except Refused as refused:
-        return {**empty, "executions": session.executions, **_failed(refused.problems, host)}
-    except TargetError as error:
-        failure = {**_failed([problem_of(error.code, error.detail, text=error.text)], host), "error": _error(error)}
-        return {**empty, "executions": session.executions, **failure}
+    except (Refused, TargetError) as error:
+        return {**empty, "executions": session.executions, **failure(error, host)}
     result = {**empty, "path": view.path, "executions": session.executions}
     if view.data is None:
         return result

@@ -21,8 +21,9 @@ from ..exchange.wanted import exchange_version_problems, read_wanted
 from ..problems.advice import problem_of
 from ..problems.problem import Problem, Refused
 from ..shapes import Json
-from ..target.errors import TargetError, explain
+from ..target.errors import TargetError
 from ..target.session import Session
+from .failure import failure
 
 
 @dataclass(frozen=True)
@@ -100,13 +101,7 @@ def run(session: Session, options: Mapping[str, t.Any], *, host: str, check: boo
             raise Refused(plan.problems)
         answer = {} if check or not plan.writes else _apply(session, plan, options)
     except Refused as refused:
-        return {
-            **_result(plan, view, session, host),
-            "changed": False,
-            "failed": True,
-            "msg": refused.message(host),
-            "problems": [problem.as_result() for problem in refused.problems],
-        }
+        return {**_result(plan, view, session, host), "changed": False, **failure(refused, host)}
     except TargetError as error:
         return {**_result(plan, view, session, host), **_failure(error, host)}
     result = _result(plan, view, session, host)
@@ -126,11 +121,8 @@ def _apply(session: Session, plan: Plan, options: Mapping[str, t.Any]) -> Json:
 def _failure(error: TargetError, host: str) -> Json:
     applied, left = (error.answer.get(key) or [] for key in ("applied", "left"))
     return {
-        "failed": True,
+        **failure(error, host),
         "changed": bool(left) or (bool(applied) and not error.answer.get("restored")),
-        "msg": explain(error, host),
-        "problems": [problem_of(error.code, error.detail, text=error.text).as_result()],
-        "error": {"code": error.code, "message": error.text, "detail": error.detail},
         "applied": applied,
         "restored": error.answer.get("restored") or [],
         "left": left,
@@ -174,11 +166,7 @@ def _result(plan: Plan, view: View | None, session: Session, host: str) -> Json:
     return {
         **result,
         "exchange": view.exchange.as_result(inspection),
-        "clock": {
-            "now": inspection.clock,
-            "utc_offset_minutes": inspection.utc_offset_minutes,
-            "machine": inspection.machine.get("name"),
-        },
+        "clock": inspection.clock_result(),
         "unfinished": left,
     }
 

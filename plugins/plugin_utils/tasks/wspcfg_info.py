@@ -23,11 +23,11 @@ from ..exchange.pending import verdicts
 from ..exchange.plan import finish_plan
 from ..exchange.restart_plan import is_active
 from ..exchange.wanted import read_ports
-from ..problems.advice import problem_of
 from ..problems.problem import Problem, Refused
 from ..shapes import Json
-from ..target.errors import TargetError, explain
+from ..target.errors import TargetError
 from ..target.session import Session
+from .failure import failure
 from .wspcfg import View, look
 
 EVENT_LOGS = ("System", "Application")
@@ -95,12 +95,8 @@ def run(session: Session, options: Mapping[str, t.Any], *, host: str) -> Json:
         view = look(session, options, events=_event_query(options), ports=_inside(options, asked or ()))
         if asked is None:
             view = _with_own_ports(session, options, view)
-    except Refused as refused:
-        problems = [problem.as_result() for problem in refused.problems]
-        return {"changed": False, "failed": True, "msg": refused.message(host), "problems": problems}
-    except TargetError as error:
-        problem = problem_of(error.code, error.detail, text=error.text)
-        return {"changed": False, "failed": True, "msg": explain(error, host), "problems": [problem.as_result()]}
+    except (Refused, TargetError) as error:
+        return {"changed": False, **failure(error, host)}
     return {**_tell(view, host), "changed": False, "executions": session.executions}
 
 
@@ -135,7 +131,7 @@ def _tell(view: View, host: str) -> Json:
         "causes": causes(inspection.events or ()),
         "warnings": [f"{host}: {text}" for text in journal_warnings(inspection)],
         "machine": dict(inspection.machine),
-        "clock": {"now": inspection.clock, "utc_offset_minutes": inspection.utc_offset_minutes},
+        "clock": inspection.clock_result(),
     }
 
 
