@@ -21,6 +21,7 @@ author:
   - The msexchange.winsock_proxy authors (@msexchange)
 extends_documentation_fragment:
   - msexchange.winsock_proxy.target
+  - msexchange.winsock_proxy.exchange
 options:
   names:
     description:
@@ -103,14 +104,6 @@ options:
       - Stop services that are disabled and will not start again.
     type: bool
     default: false
-  bin_dir:
-    description:
-      - As in M(msexchange.winsock_proxy.wspcfg), for the record of what Exchange's services load.
-    type: str
-  imc_dir:
-    description:
-      - As in M(msexchange.winsock_proxy.wspcfg), for the record of what Exchange's services load.
-    type: str
 attributes:
   diff_mode:
     description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.

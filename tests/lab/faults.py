@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import typing as t
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from .machines.machine import Machine
 from .machines.services import StartType
 from .proxy import Condition
 from .target.journal import STALE_S
-from .target.scene import HOME
 from .target.state import BOOT, KEY, Store
 from .target.worker import Cut
 from .wire.api import POINTS, Action, Drop, NotWindows, Proceed, QuotaReached, Refuse
@@ -247,23 +245,7 @@ def install(_world: World, machine: Machine, *, kind: str = "KMS", state: str = 
     add_optional(machine, kind, state=state)
 
 
-# --- lock and journal ------------------------------------------------------------------------------------------------
-@_fault
-def hold_lock(_world: World, machine: Machine, *, who: str = "somebody@elsewhere", seconds: float = 0.0) -> Undo:
-    """Another run holds the lock of this server."""
-    path = f"{machine.system_root}\\{HOME}.lock"
-    content = {"who": who, "run": "00000000-ffff", "machine": "ELSEWHERE", "since": machine.clock.now()}
-    machine.files.put(path, json.dumps(content).encode())
-    machine.files.hold(path, "write")
-
-    def undo() -> None:
-        machine.files.remove(path)
-
-    if seconds:
-        machine.clock.call_later(seconds, undo)
-    return undo
-
-
+# --- journal -------------------------------------------------------------------------------------------------------
 @_fault
 def corrupt_journal(_world: World, machine: Machine, *, text: str = "{broken") -> Undo:
     """The journal cannot be read."""

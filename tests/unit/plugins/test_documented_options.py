@@ -12,15 +12,13 @@ import importlib
 import typing as t
 
 import pytest
-import yaml
 
-from ansible_collections.msexchange.winsock_proxy.plugins.doc_fragments.target import ModuleDocFragment
 from ansible_collections.msexchange.winsock_proxy.plugins.module_utils.probe.options import ARGUMENT_SPEC
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target.connection import TARGET_ARGUMENT_SPEC
 from tests.conftest import ROOT
+from tests.support.documented import PLUGINS, documented_options
 
 Options = t.Mapping[str, t.Mapping[str, t.Any]]
-PLUGINS = "ansible_collections.msexchange.winsock_proxy.plugins"
 NAMES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py") if path.stem != "__init__")
 
 
@@ -29,13 +27,6 @@ def taken(name: str) -> Options:
     if name == "port_probe":
         return ARGUMENT_SPEC
     return {**TARGET_ARGUMENT_SPEC, **importlib.import_module(f"{PLUGINS}.action.{name}").ActionModule.OPTIONS}
-
-
-def documented(name: str) -> Options:
-    text = yaml.safe_load(importlib.import_module(f"{PLUGINS}.modules.{name}").DOCUMENTATION)
-    fragments = text.get("extends_documentation_fragment", [])
-    shared = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"] if fragments else {}
-    return {**shared, **text["options"]}
 
 
 def facts(option: t.Mapping[str, t.Any], nested: str) -> dict[str, t.Any]:
@@ -52,6 +43,6 @@ def facts(option: t.Mapping[str, t.Any], nested: str) -> dict[str, t.Any]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_documentation_and_validation_agree(name: str) -> None:
-    said = {key: facts(option, "suboptions") for key, option in documented(name).items()}
+    said = {key: facts(option, "suboptions") for key, option in documented_options(name).items()}
     done = {key: facts(option, "options") for key, option in taken(name).items()}
     assert said == done
