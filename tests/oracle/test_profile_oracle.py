@@ -22,6 +22,7 @@ from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.tasks imp
 from tests.oracle.oracle import Oracle, Unavailable, code_page_tables, missing_tools
 from tests.oracle.strategies import Grammar, edits, encoded, with_noise
 from tests.support.inspections import Described, Replay, session
+from tests.support.options import options_of
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -332,7 +333,7 @@ def test_what_wspcfg_writes_reads_the_same_by_kernel32_and_by_the_strict_reader(
         nonlocal kept
         server = Described()
         server.files["bin"].content = example[0]
-        options = {"listeners": example[1], "proxy_address": "192.0.2.10", "mta_direct": "auto", "state": "present"}
+        options = options_of("wspcfg", listeners=example[1], proxy_address="192.0.2.10")
         result = wspcfg.run(session(Replay(server)), options, host="EX1", check=False)
         if result.get("failed"):
             return  # refused: what the file says is nothing to build on

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.documented import documented_options
+from tests.support.options import documented_options
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles" / "publish"

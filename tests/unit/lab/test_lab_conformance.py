@@ -18,7 +18,8 @@ from winrm.protocol import Protocol
 
 from tests.conformance.compare import differences
 from tests.conformance.schema import Case, expected_answers, load_all
-from tests.lab.conformance import CaseError, Stage, apply_given
+from tests.lab.conformance import Stage
+from tests.lab.given import GivenError, apply_given
 from tests.lab.machines.machine import Machine
 from tests.lab.target.script import BEGIN, END
 from tests.lab.wire.api import Binding
@@ -95,7 +96,7 @@ def test_every_family_has_a_case_here() -> None:
 def test_a_state_that_the_lab_does_not_know_is_refused() -> None:
     async def build() -> Machine:
         stage = Stage({}, "direct")
-        with pytest.raises(CaseError, match="weather"):
+        with pytest.raises(GivenError, match="weather"):
             apply_given(stage.server, {"weather": "fine"})
         stage.close()
         return stage.server

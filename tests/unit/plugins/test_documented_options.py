@@ -8,25 +8,14 @@ ansible-test compares only modules that have code of their own; most of these ha
 
 from __future__ import annotations
 
-import importlib
 import typing as t
 
 import pytest
 
-from ansible_collections.msexchange.winsock_proxy.plugins.module_utils.probe.options import ARGUMENT_SPEC
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target.connection import TARGET_ARGUMENT_SPEC
 from tests.conftest import ROOT
-from tests.support.documented import PLUGINS, documented_options
+from tests.support.options import documented_options, taken
 
-Options = t.Mapping[str, t.Mapping[str, t.Any]]
 NAMES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py") if path.stem != "__init__")
-
-
-def taken(name: str) -> Options:
-    """The options that the plugin validates."""
-    if name == "port_probe":
-        return ARGUMENT_SPEC
-    return {**TARGET_ARGUMENT_SPEC, **importlib.import_module(f"{PLUGINS}.action.{name}").ActionModule.OPTIONS}
 
 
 def facts(option: t.Mapping[str, t.Any], nested: str) -> dict[str, t.Any]:

@@ -14,24 +14,14 @@ from ansible_collections.msexchange.winsock_proxy.plugins.module_utils.probe.opt
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.inputs import DURATIONS, input_problems
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.problems.problem import Refused
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.tasks.service_restart import _check
-from tests.support.unwired import SERVICE_RESTART
+from tests.support.options import options_of
 
 Json = dict[str, t.Any]
-PROBE: Json = {
-    "targets": [],
-    "timeout": 1.0,
-    "connect_timeout": 1.0,
-    "deadline": 0,
-    "delay": 1,
-    "concurrency": 1,
-    "source_address": None,
-    "check_mode_deadline": None,
-}
 
 
 def probe_takes(name: str, value: float) -> bool:
     try:
-        read_options({**PROBE, name: value}, check_mode=False)
+        read_options(options_of("port_probe", targets=[], **{name: value}), check_mode=False)
     except OptionError:
         return False
     return True
@@ -39,7 +29,7 @@ def probe_takes(name: str, value: float) -> bool:
 
 def restart_takes(name: str, value: float | str) -> bool:
     try:
-        _check({**SERVICE_RESTART, "names": ["Spooler"], name: value})
+        _check(options_of("service_restart", names=["Spooler"], **{name: value}))
     except Refused:
         return False
     return True

@@ -26,7 +26,7 @@ from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.tasks imp
     wspcfg_info,
 )
 from tests.support.inspections import BIN, Described, File, Replay, session
-from tests.support.unwired import SERVICE_RESTART, WSPCFG
+from tests.support.options import options_of
 
 Json = dict[str, t.Any]
 Calls = Counter[tuple[str, str, bytes]]
@@ -75,7 +75,7 @@ def fresh() -> Described:
 
 def in_order() -> Described:
     server = Described()
-    wspcfg.run(session(Replay(server)), {**WSPCFG, "listeners": LISTENERS}, host="EX1", check=False)
+    wspcfg.run(session(Replay(server)), options_of("wspcfg", listeners=LISTENERS), host="EX1", check=False)
     server.restarted(*RESTARTED)
     return server
 
@@ -101,7 +101,7 @@ def alike() -> Described:
 
 
 def run_wspcfg(server: Described, **options: t.Any) -> Json:
-    return wspcfg.run(session(Replay(server)), {**WSPCFG, **options}, host="EX1", check=True)
+    return wspcfg.run(session(Replay(server)), options_of("wspcfg", **options), host="EX1", check=True)
 
 
 def publish(server: Described) -> Json:
@@ -121,33 +121,21 @@ def restore(server: Described) -> Json:
 
 
 def inform(server: Described) -> Json:
-    return wspcfg_info.run(session(Replay(server)), {}, host="EX1")
+    return wspcfg_info.run(session(Replay(server)), options_of("wspcfg_info"), host="EX1")
 
 
 def restart(server: Described) -> Json:
-    options = {**SERVICE_RESTART, "only_if_pending": True}
+    options = options_of("service_restart", only_if_pending=True)
     return service_restart.run(session(Replay(server)), options, host="EX1", check=True)
 
 
-WIN_INI = {
-    "path": BIN,
-    "sections": {"STORE": {"Persistent": "0"}},
-    "absent_sections": [],
-    "exclusive": "none",
-    "encoding": "auto",
-    "newline": "auto",
-    "duplicates": "keep",
-    "create": True,
-    "backup": False,
-}
-
-
 def edit(server: Described) -> Json:
-    return win_ini.run(session(Replay(server)), WIN_INI, host="EX1", check=True)
+    options = options_of("win_ini", path=BIN, sections={"STORE": {"Persistent": "0"}})
+    return win_ini.run(session(Replay(server)), options, host="EX1", check=True)
 
 
 def tell(server: Described) -> Json:
-    return win_ini.read(session(Replay(server)), {"path": WIN_INI["path"], "encoding": "auto"}, host="EX1")
+    return win_ini.read(session(Replay(server)), options_of("win_ini_info", path=BIN), host="EX1")
 
 
 @pytest.mark.parametrize("server", [fresh, in_order, drifted, alike])

@@ -13,26 +13,9 @@ import pytest
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target.session import ConnectionLost
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.tasks import service_restart, wspcfg, wspcfg_info
 from tests.support.inspections import BIN, NOW, Described, File, Replay, error, service, session
+from tests.support.options import options_of
 
 Json = dict[str, t.Any]
-DEFAULTS: Json = {
-    "names": None,
-    "plan": None,
-    "only_if_pending": False,
-    "dependents": "restore",
-    "start": False,
-    "start_dependencies": False,
-    "stop_timeout": 900,
-    "start_timeout": 1800,
-    "deadline": 3600,
-    "settle": 10,
-    "finish": "same_boot",
-    "window": None,
-    "allow_kms": False,
-    "allow_cluster": False,
-    "allow_disabled": False,
-    "lock_wait": 0,
-}
 
 
 def carried_out(request: Json) -> Json:
@@ -60,7 +43,7 @@ def carried_out(request: Json) -> Json:
 
 def restart(server: Described, *steps: t.Any, check: bool = False, **options: t.Any) -> tuple[Json, Replay]:
     replay = Replay(server, steps={"restart": list(steps) or [carried_out]})
-    result = service_restart.run(session(replay), {**DEFAULTS, **options}, host="EX1", check=check)
+    result = service_restart.run(session(replay), options_of("service_restart", **options), host="EX1", check=check)
     return result, replay
 
 
@@ -85,7 +68,7 @@ def test_by_name_is_two_executions() -> None:
 
 def test_with_a_plan_is_one_execution_and_loads_are_recorded() -> None:
     server = Described()
-    planned = wspcfg.run(session(Replay(server)), {"listeners": ["pop3"]}, host="EX1", check=False)
+    planned = wspcfg.run(session(Replay(server)), options_of("wspcfg", listeners=["pop3"]), host="EX1", check=False)
     plan = json.loads(json.dumps(planned["restart"]))
     result, replay = restart(server, plan=plan)
     assert replay.ops == ["restart"] and result["executions"] == 1 and not result.get("failed")
@@ -129,7 +112,7 @@ def test_stopped_service_is_started_only_on_request() -> None:
 def test_stopped_service_of_a_plan() -> None:
     server = Described()
     server.services["MSExchangeIS"].update(state="stopped", process=None)
-    planned = wspcfg.run(session(Replay(server)), {"listeners": ["pop3"]}, host="EX1", check=False)
+    planned = wspcfg.run(session(Replay(server)), options_of("wspcfg", listeners=["pop3"]), host="EX1", check=False)
     result, replay = restart(server, plan=planned["restart"])
     assert replay.ops == [] and [row["name"] for row in result["not_concerned"]] == ["MSExchangeIS"]
     result, replay = restart(server, plan=planned["restart"], start=True)
@@ -139,7 +122,7 @@ def test_stopped_service_of_a_plan() -> None:
 def test_a_plan_is_refused_for_what_it_starts_before_anything_is_sent() -> None:
     server = Described()
     server.services["MSExchangeIS"].update(state="stopped", process=None, start_type="disabled")
-    planned = wspcfg.run(session(Replay(server)), {"listeners": ["pop3"]}, host="EX1", check=False)
+    planned = wspcfg.run(session(Replay(server)), options_of("wspcfg", listeners=["pop3"]), host="EX1", check=False)
     result, replay = restart(server, plan=planned["restart"])
     assert not result.get("failed") and replay.ops == []
     result, replay = restart(server, plan=planned["restart"], start=True)
@@ -193,15 +176,17 @@ def test_all_three_modules_agree_on_what_is_pending(mode: str, file: str, record
     if modified is not None:
         server.files["bin"] = File(BIN, b"[STORE]\r\nServerBindTcpPorts=110\r\nPersistent=1\r\n", modified=modified)
     if recorded:
-        wspcfg.run(session(Replay(server)), {"listeners": ["pop3", "ldap"]}, host="EX1", check=False)
+        wspcfg.run(session(Replay(server)), options_of("wspcfg", listeners=["pop3", "ldap"]), host="EX1", check=False)
     if "state" in changes:
         server.services["MSExchangeIS"].update(state="stopped", process=None)
     if "proxy" in changes:
         server.services["wspsrv"] = service("wspsrv")
-    told = wspcfg_info.run(session(Replay(server)), {}, host="EX1")
+    told = wspcfg_info.run(session(Replay(server)), options_of("wspcfg_info"), host="EX1")
     expected = {row["service"] for row in told["pending"] if row["pending"]}
     if recorded and "proxy" not in changes:
-        again = wspcfg.run(session(Replay(server)), {"listeners": ["pop3", "ldap"]}, host="EX1", check=True)
+        again = wspcfg.run(
+            session(Replay(server)), options_of("wspcfg", listeners=["pop3", "ldap"]), host="EX1", check=True
+        )
         assert not again["changed"] and {row["service"] for row in again["owed"] if row["running"]} == expected
     result, dummy = restart(server, only_if_pending=True, check=True)
     assert set(result["roots"]) == expected
@@ -285,7 +270,7 @@ def test_refused_before_anything_was_stopped_is_no_change() -> None:
 def test_host_that_was_never_reached_is_for_the_caller() -> None:
     replay = Replay(accidents={1: ("before", ConnectionLost("no route", sent=False))})
     with pytest.raises(ConnectionLost):
-        service_restart.run(session(replay), {**DEFAULTS, "names": ["x"]}, host="EX1", check=False)
+        service_restart.run(session(replay), options_of("service_restart", names=["x"]), host="EX1", check=False)
 
 
 def test_any_windows_service() -> None:
@@ -391,7 +376,7 @@ def test_why_an_interrupted_restart_could_not_be_completed() -> None:
     replay.server.services["MSExchangeIS"].update(state="stopped", process=None)
     plan = {"services": [{**row("MSExchangeIS"), "depends_on": [], "file": None, "file_sha256": None, "loaded": None}]}
     plan.update({key: [] for key in ("roots", "takes_down", "stopped", "refusals", "warnings")})
-    result = service_restart.run(session(replay), {**DEFAULTS, "plan": plan}, host="EX1", check=False)
+    result = service_restart.run(session(replay), options_of("service_restart", plan=plan), host="EX1", check=False)
     assert (result["outcome"], result["changed"], result["down"]) == ("interrupted", True, ["MSExchangeIS"])
     assert [problem["code"] for problem in result["problems"]] == ["interrupted", "start_failed"]
     assert "Completing it failed: MSExchangeIS did not start [1069]" in result["msg"]
@@ -402,7 +387,9 @@ def test_what_was_seen_last_is_told_when_the_target_does_not_come_back() -> None
     busy = {**answer(services=[row("MSExchangeIS", step="stopping", after=None)]), "done": False, "step": "stopping"}
     lost = ConnectionLost("reset by peer", sent=True)
     replay = Replay(Described(), steps={"restart": [busy], "restart_status": [busy, *[lost] * 99]})
-    result = service_restart.run(session(replay), {**DEFAULTS, "names": ["MSExchangeIS"]}, host="EX1", check=False)
+    result = service_restart.run(
+        session(replay), options_of("service_restart", names=["MSExchangeIS"]), host="EX1", check=False
+    )
     assert result["failed"] and result["error"]["code"] == "connection_lost"
     assert "Seen last: MSExchangeIS stopping." in result["msg"] and result["services"][0]["step"] == "stopping"
 

@@ -16,6 +16,7 @@ import pytest
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target import session as target
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target.script import BEGIN, END
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.tasks import win_ini as task
+from tests.support.options import options_of
 
 Json = dict[str, t.Any]
 PATH = "C:\\app\\a.ini"
@@ -102,34 +103,17 @@ class Clock:
         self.now += seconds
 
 
-DEFAULTS: Json = {
-    "path": PATH,
-    "sections": None,
-    "absent_sections": None,
-    "exclusive": "none",
-    "encoding": "auto",
-    "newline": "auto",
-    "duplicates": "keep",
-    "create": True,
-    "backup": False,
-    "redact": None,
-    "expect_sha256": None,
-    "computer": None,
-    "lock_wait": 0,
-}
-
-
 def session(disk: Disk) -> target.Session:
     identity = target.Identity("0123abcd-4567", "admin@controller")
     return target.Session(disk, identity, clock=Clock())
 
 
 def win_ini(disk: Disk, *, check: bool = False, **options: t.Any) -> Json:
-    return task.run(session(disk), {**DEFAULTS, **options}, host="EX1", check=check)
+    return task.run(session(disk), options_of("win_ini", **{"path": PATH, **options}), host="EX1", check=check)
 
 
 def win_ini_info(disk: Disk, **options: t.Any) -> Json:
-    return task.read(session(disk), {**DEFAULTS, **options}, host="EX1")
+    return task.read(session(disk), options_of("win_ini_info", **{"path": PATH, **options}), host="EX1")
 
 
 def ops(disk: Disk) -> list[str]:

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from ansible_collections.msexchange.winsock_proxy.plugins.module_utils.listeners import LISTENERS
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.tasks import wspcfg as task
 from tests.support.inspections import BIN, IMC, NOW, Described, File, Replay, error, missing, service, session
+from tests.support.options import options_of
 
 Json = dict[str, t.Any]
 
 
 def wspcfg(server: Described, *, check: bool = False, **options: t.Any) -> tuple[Json, Replay]:
     replay = Replay(server)
-    result = task.run(session(replay), options, host="EX1", check=check)
+    result = task.run(session(replay), options_of("wspcfg", **options), host="EX1", check=check)
     return result, replay
 
 
@@ -577,7 +578,7 @@ def test_error_of_apply_carries_the_same_payload() -> None:
     replay = Replay(
         Described(), steps={"apply": [{**error("disk_full", path=BIN), "applied": [], "restored": [], "left": []}]}
     )
-    result = task.run(session(replay), {"listeners": ["pop3"]}, host="EX1", check=False)
+    result = task.run(session(replay), options_of("wspcfg", listeners=["pop3"]), host="EX1", check=False)
     assert result["failed"] and not result["changed"]
     assert "EX1" in result["msg"] and BIN in result["msg"] and "disk" in result["msg"]
     assert result["files"] and result["restored"] == [] and result["problems"][0]["code"] == "disk_full"

@@ -12,13 +12,14 @@ import pytest
 
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.tasks import wspcfg, wspcfg_info
 from tests.support.inspections import BIN, NOW, Described, File, Replay, error, service, session
+from tests.support.options import options_of
 
 Json = dict[str, t.Any]
 
 
 def info(server: Described, **options: t.Any) -> tuple[Json, Replay]:
     replay = Replay(server)
-    return wspcfg_info.run(session(replay), options, host="EX1"), replay
+    return wspcfg_info.run(session(replay), options_of("wspcfg_info", **options), host="EX1"), replay
 
 
 def test_one_execution_tells_everything() -> None:
@@ -48,10 +49,12 @@ def test_unicode_publishes_nothing_and_is_a_finding() -> None:
 
 def test_pending_agrees_with_wspcfg() -> None:
     server = Described()
-    wspcfg.run(session(Replay(server)), {"listeners": ["pop3", "ldap"]}, host="EX1", check=False)
+    wspcfg.run(session(Replay(server)), options_of("wspcfg", listeners=["pop3", "ldap"]), host="EX1", check=False)
     result, dummy = info(server)
     pending = {row["service"] for row in result["pending"] if row["pending"]}
-    again = wspcfg.run(session(Replay(server)), {"listeners": ["pop3", "ldap"]}, host="EX1", check=True)
+    again = wspcfg.run(
+        session(Replay(server)), options_of("wspcfg", listeners=["pop3", "ldap"]), host="EX1", check=True
+    )
     assert pending == {row["service"] for row in again["owed"]} == {"MSExchangeIS", "MSExchangeDS"}
     assert [row["in_force"] for row in result["listeners"]] == [False, False]
 
@@ -144,7 +147,7 @@ def test_who_speaks_inside_is_recognised(heard: bytes, speaks: str | None) -> No
     row = {"port": 1, "listening": True, "connected": True, "error": None}
     ports = [{**row, "greeting": base64.b64encode(heard).decode()}]
     replay.steps["inspect"] = [lambda request: {**server.inspect(request), "ports": ports}]
-    result = wspcfg_info.run(session(replay), {"inside_ports": [1]}, host="EX1")
+    result = wspcfg_info.run(session(replay), options_of("wspcfg_info", inside_ports=[1]), host="EX1")
     assert result["inside"][0]["speaks"] == speaks
 
 
@@ -160,7 +163,7 @@ def test_greetings_are_printable() -> None:
         return {**server.inspect(request), "ports": ports}
 
     replay.steps["inspect"] = [answer]
-    result = wspcfg_info.run(session(replay), {"inside_ports": [110]}, host="EX1")
+    result = wspcfg_info.run(session(replay), options_of("wspcfg_info", inside_ports=[110]), host="EX1")
     assert result["inside"][0]["greeting"] == r"+OK \xe9\x00 ready"
 
 
@@ -170,13 +173,13 @@ def test_bad_options_and_errors_name_the_host() -> None:
     result, replay = info(Described(), events_since=-1.0)
     assert result["failed"] and "events_since" in result["msg"]
     replay = Replay(steps={"inspect": [error("second_hop_denied")]})
-    result = wspcfg_info.run(session(replay, computer="EXCH1"), {}, host="EX1")
+    result = wspcfg_info.run(session(replay, computer="EXCH1"), options_of("wspcfg_info"), host="EX1")
     assert result["failed"] and "EXCH1" in result["msg"] and "CredSSP" in result["msg"]
 
 
 def test_wrong_shape_is_an_error_of_its_own() -> None:
     replay = Replay(steps={"inspect": [{"clock": {}}]})
-    result = wspcfg_info.run(session(replay), {}, host="EX1")
+    result = wspcfg_info.run(session(replay), options_of("wspcfg_info"), host="EX1")
     assert result["failed"] and result["problems"][0]["code"] == "wrong_answer"
 
 
