@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from ...module_utils.listeners import EMSMTA, LISTENERS, Owner
@@ -90,33 +90,24 @@ def _publish_edits(document: Document, owner: Owner, wanted: Wanted, owned: Sequ
     return edits + [RemoveKey(owner.section, key) for key in unwanted if _has(document, owner.section, key)]
 
 
-def _withdraw_edits(
-    document: Document, owner: Owner, leaving: Sequence[int] | None, owned: Sequence[str]
-) -> list[Edit]:
-    """Return what takes our keys, or only some ports, out of a section.
+def _withdraw_edits(document: Document, owner: Owner, owned: Iterable[str]) -> list[Edit]:
+    """Return what takes all of our keys out of a section; ``owned`` names those beyond OWN_KEYS."""
+    keys = (*OWN_KEYS, *_in_section(owned, owner.section))
+    return [RemoveKey(owner.section, key) for key in keys if _has(document, owner.section, key)]
 
-    Args:
-        leaving: Ports to take away; None: all of our keys.
-        owned: ``SECTION.Key`` names beyond OWN_KEYS that are ours.
-    """
-    extra = _in_section(owned, owner.section)
-    everything: list[Edit] = [
-        RemoveKey(owner.section, key) for key in (*OWN_KEYS, *extra) if _has(document, owner.section, key)
-    ]
-    if leaving is None:
-        return everything
-    reading = document.text_reading
-    ports = tokens(reading.get(owner.section, PORTS) or "")
+
+def _withdraw_ports(document: Document, owner: Owner, leaving: Collection[int], owned: Iterable[str]) -> list[Edit]:
+    """Return what takes only some ports out of a section, and all of our keys when none would be left."""
+    reading, section = document.text_reading, owner.section
+    ports = tokens(reading.get(section, PORTS) or "")
     staying = [item for item in ports if not (item.isdigit() and int(item) in leaving)]
     if ports and not staying:
-        return everything
-    pairs = tokens(reading.get(owner.section, BIND_IP) or "")
+        return _withdraw_edits(document, owner, owned)
+    pairs = tokens(reading.get(section, BIND_IP) or "")
     kept = [item for item in pairs if item.partition(":")[0] not in {str(port) for port in leaving}]
-    edits: list[Edit] = []
-    if staying != ports:
-        edits.append(SetKey(owner.section, PORTS, ",".join(staying)))
+    edits: list[Edit] = [] if staying == ports else [SetKey(section, PORTS, ",".join(staying))]
     if kept != pairs:
-        edits.append(SetKey(owner.section, BIND_IP, ",".join(kept)) if kept else RemoveKey(owner.section, BIND_IP))
+        edits.append(SetKey(section, BIND_IP, ",".join(kept)) if kept else RemoveKey(section, BIND_IP))
     return edits
 
 
@@ -176,11 +167,11 @@ def _edits(document: Document, file_id: str, wanted: Wanted, owned: Sequence[str
             edits += _publish_edits(document, owner, wanted, owned)
         elif wanted.present:  # what was copied for the process is not among the listeners, and stays
             ours = [f"{owner.section}.{FORCE_CREDENTIALS}"] if _is_owned(owned, owner, FORCE_CREDENTIALS) else []
-            edits += _withdraw_edits(document, owner, None, ours)
+            edits += _withdraw_edits(document, owner, ours)
         elif wanted.everything:
-            edits += _withdraw_edits(document, owner, None, owned)
+            edits += _withdraw_edits(document, owner, owned)
         else:
-            edits += _withdraw_edits(document, owner, [item.port for item in wanted.of(owner)], owned)
+            edits += _withdraw_ports(document, owner, [item.port for item in wanted.of(owner)], owned)
     if file_id == EMSMTA.file_id:
         edits += _mta_edits(document, wanted, owned)
         edits += _owned_edits(document, owned) if wanted.everything else []

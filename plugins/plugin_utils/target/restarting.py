@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import typing as t
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ..problems.advice import slow_hint
@@ -280,20 +280,31 @@ def _merged(cut: Mapping[str, t.Any], end: Mapping[str, t.Any], now: Mapping[str
     rows = [_one_row(row, later.pop(row["name"], {})) for row in cut.get("services") or ()]
     rows = [_as_seen(row, now.get(row["name"].lower())) for row in [*rows, *later.values()]]
     ran = [row["name"] for row in rows if row.get("before") == "running"]
-    up = {name for name, row in now.items() if row["state"] == "running"}
-    names = dict.fromkeys([*ran, *_down_names(cut), *_down_names(end)]) if now else dict.fromkeys(_left(cut, end))
-    lists = {
-        key: list(dict.fromkeys([*(cut.get(key) or ()), *(end.get(key) or ())])) for key in ("finished", "left_alone")
-    }
     return {
         **{key: value for key, value in {**cut, **end}.items() if key != "error"},
-        **lists,
+        "finished": _both(cut, end, "finished"),
+        "left_alone": _both(cut, end, "left_alone"),
         "done": True,
         "outcome": "interrupted",
         "services": rows,
         "timeline": [*(cut.get("timeline") or ()), *(end.get("timeline") or ())],
-        "down": [name for name in names if name.lower() not in up],
+        "down": _down_afterwards(cut, end, now, ran),
     }
+
+
+def _both(cut: Mapping[str, t.Any], end: Mapping[str, t.Any], key: str) -> list[t.Any]:
+    return list(dict.fromkeys([*(cut.get(key) or ()), *(end.get(key) or ())]))
+
+
+def _down_afterwards(
+    cut: Mapping[str, t.Any], end: Mapping[str, t.Any], now: Mapping[str, Mapping[str, t.Any]], ran: Iterable[str]
+) -> list[str]:
+    """Name what ran before, or was to be started, and does not run now; what was told where nobody could look."""
+    if not now:
+        return list(dict.fromkeys(_left(cut, end)))
+    up = {name for name, row in now.items() if row["state"] == "running"}
+    names = dict.fromkeys([*ran, *_down_names(cut), *_down_names(end)])
+    return [name for name in names if name.lower() not in up]
 
 
 def _left(cut: Mapping[str, t.Any], end: Mapping[str, t.Any]) -> list[str]:
