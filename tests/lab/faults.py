@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from .builder import add_optional
 from .dispatcher import Conduct, current_shell
 from .fleet import BIN_FILE
-from .gate import Rule
+from .interceptor import Rule
 from .machines.machine import Machine
 from .machines.services import StartType
 from .proxy import Condition
@@ -391,7 +391,7 @@ def drop(world: World, machine: Machine, *, point: str = "receive.before", times
 @_fault
 def drop_here(world: World, _machine: Machine | None) -> None:
     """The connection that waits for this very operation is reset (only with a point of an operation)."""
-    world.gate.cut(current_shell.get())
+    world.interceptor.cut(current_shell.get())
 
 
 @_fault
@@ -429,8 +429,8 @@ def _rule(world: World, machine: Machine, point: str, action: Action, **values: 
     if not machine.address:
         raise FaultError(f"{machine.name} has no WinRM; name its management host")
     rule = Rule(point, machine.address, action, **values)
-    world.gate.rules.append(rule)
-    return lambda: world.gate.rules.remove(rule)
+    world.interceptor.rules.append(rule)
+    return lambda: world.interceptor.rules.remove(rule)
 
 
 # --- proxy and listeners ---------------------------------------------------------------------------------------------
