@@ -17,7 +17,7 @@ from ..problems.advice import problem_of
 from ..problems.problem import Problem
 from ..shapes import Json
 from .content import Content
-from .edits import Outcome, range_problems, shape, unsure_sections
+from .edits import range_problems, shape, unsure_sections
 from .inspection import FileState, Inspection
 from .installation import MAX_BYTES
 from .section import PUBLISHERS
@@ -98,19 +98,6 @@ def _owned(inspection: Inspection, file_id: str) -> tuple[str, ...]:
     return tuple(name for record in records if record is not None for name in record.owned)
 
 
-def _shape(inspection: Inspection, file_id: str, wanted: Wanted) -> Outcome:
-    file = inspection.file(file_id)
-    client = inspection.file("client")
-    return shape(
-        file_id,
-        file.content if file.exists else None,
-        wanted,
-        owned=_owned(inspection, file_id),
-        client=client.content,
-        executables=file.executables,
-    )
-
-
 def plan_file(inspection: Inspection, file_id: str, wanted: Wanted) -> FilePlan | None:
     """Plan one file; None when no directory for it is known, or it could not be read.
 
@@ -118,11 +105,16 @@ def plan_file(inspection: Inspection, file_id: str, wanted: Wanted) -> FilePlan 
         IniError: The text cannot be edited safely.
     """
     state = inspection.file(file_id)
-    if state.error is not None:
+    if state.error is not None or state.path is None:
         return None
-    if state.path is None:
-        return None
-    outcome = _shape(inspection, file_id, wanted)
+    outcome = shape(
+        file_id,
+        state.content if state.exists else None,
+        wanted,
+        owned=_owned(inspection, file_id),
+        client=inspection.file("client").content,
+        executables=state.executables,
+    )
     return FilePlan(state, outcome.after, outcome.owned, outcome.copied)
 
 
