@@ -110,7 +110,7 @@ def _leave(number: int, dummy_frame: object) -> t.NoReturn:
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says."""
     options = _parser().parse_args(arguments)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)  # so that everything that was started is ended
     return {"run": run, "prepare": prepare, "observe": observe}[options.what](options)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import queue
 import random
@@ -222,6 +223,7 @@ def play_all(
     """
     results: list[Result] = []
     lock = threading.Lock()
+    stopped = threading.Event()
     for some, among in (
         ([pair for pair in pairs if pair[0].id not in TIGHT], servers),
         ([pair for pair in pairs if pair[0].id in TIGHT], servers[:1]),
@@ -232,19 +234,29 @@ def play_all(
 
         def work(server: StageServer, waiting: queue.SimpleQueue[tuple[Case, str]] = waiting) -> None:
             with contextlib.suppress(queue.Empty):
-                while True:
+                while not stopped.is_set():
                     result = play(*waiting.get_nowait(), server)
                     with lock:
-                        results.append(result)
-                        tell(result)
+                        if not stopped.is_set():
+                            results.append(result)
+                            tell(result)
 
-        threads = [threading.Thread(target=work, args=(server,), daemon=True) for server in among]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            while thread.is_alive():  # a wait without an end would not see ctrl-C
-                thread.join(0.5)
+        try:
+            side_by_side([functools.partial(work, server) for server in among])
+        except BaseException:
+            stopped.set()
+            raise
     return sorted(results, key=lambda result: (result.case, result.mode))
+
+
+def side_by_side(works: Sequence[Callable[[], None]]) -> None:
+    """Do things in a thread each, and wait for all of them."""
+    threads = [threading.Thread(target=work, daemon=True) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        while thread.is_alive():  # a wait without an end would not see ctrl-C
+            thread.join(0.5)
 
 
 def cases() -> list[Case]:
@@ -267,19 +279,11 @@ def servers(count: int, *, seconds: float) -> Iterator[list[StageServer]]:
     everything = orders.named(load_all())
     with machines(count) as (found, pwsh):
         stages: list[StageServer] = []
-        threads = [
-            threading.Thread(
-                target=lambda machine: stages.append(StageServer(stage.make(machine, everything), pwsh, seconds)),
-                args=(machine,),
-                daemon=True,
-            )
-            for machine in found
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            while thread.is_alive():
-                thread.join(0.5)
+
+        def make(machine: Machine) -> None:
+            stages.append(StageServer(stage.make(machine, everything), pwsh, seconds))
+
+        side_by_side([functools.partial(make, machine) for machine in found])
         if len(stages) < len(found):
             raise Failed(f"only {len(stages)} of {len(found)} machines came up")
         yield stages

@@ -22,6 +22,7 @@ from tests.windows import BUILD
 # A server that idles so long ends with its services: what a killed run leaves behind is gone by then.
 IDLE_SECONDS: t.Final = 300
 BOOT_SECONDS: t.Final = 180
+GRACE_SECONDS: t.Final = 10
 # Root would not be denied anything.
 WITHOUT_OVERRIDE: t.Final = (
     "setpriv",
@@ -100,7 +101,9 @@ class Prefix:
 
     wine: Wine
     folder: Path
-    _ending: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _guard: threading.Condition = field(default_factory=threading.Condition, repr=False)
+    _open: bool = field(default=False, repr=False)
+    _running: int = field(default=0, repr=False)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -120,10 +123,17 @@ class Prefix:
         }
 
     def __enter__(self) -> Prefix:
+        self._open = True
         self.start()
         return self
 
     def __exit__(self, *dummy: object) -> None:
+        with self._guard:
+            self._open = False
+        self.end()
+        # A program that was just about to start has brought a server of its own along.
+        with self._guard:
+            self._guard.wait_for(lambda: self._running == 0, timeout=GRACE_SECONDS)
         self.end()
 
     def start(self) -> None:
@@ -134,24 +144,35 @@ class Prefix:
 
     def end(self) -> None:
         """End the server and every program that runs on it."""
-        with self._ending:
-            self._server("-k")
-            self._server("-w")
+        self._server("-k")
+        self._server("-w")
 
     def heal(self) -> None:
+        with self._guard:
+            if not self._open:
+                return
         self.start()
 
     def run(self, words: Sequence[str], stdin: bytes, *, seconds: float) -> Done:
-        return call([self.wine.loader, *words], stdin, seconds=seconds, environment=self.environment)
-
-    def install(self) -> Done:
-        """Put Windows' own files and registry into an empty prefix."""
-        # Nobody is to be asked whether to fetch Mono. PowerShell does need mscoree later.
-        environment = {**self.environment, "WINEDLLOVERRIDES": "mscoree,mshtml="}
-        return call([self.wine.loader, "wineboot.exe", "-i"], b"", seconds=BOOT_SECONDS, environment=environment)
+        with self._guard:
+            if not self._open:
+                raise Unavailable("the prefix is closed")
+            self._running += 1
+        try:
+            return call([self.wine.loader, *words], stdin, seconds=seconds, environment=self.environment)
+        finally:
+            with self._guard:
+                self._running -= 1
+                self._guard.notify_all()
 
     def path_of(self, path: Path) -> str:
         return "Z:" + str(path).replace("/", "\\")
+
+    def install(self) -> Done:
+        """Put Windows' own files and registry into the prefix, whose server runs."""
+        # Nobody is to be asked whether to fetch Mono. PowerShell does need mscoree later.
+        environment = {**self.environment, "WINEDLLOVERRIDES": "mscoree,mshtml="}
+        return call([self.wine.loader, "wineboot.exe", "-i"], b"", seconds=BOOT_SECONDS, environment=environment)
 
     def _server(self, option: str) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
