@@ -42,6 +42,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", default="", help="regular expression that a case's name must contain")
     parser.add_argument("--mode", default="", help="only this mode")
     parser.add_argument("--quick", action="store_true", help="a small selection, in direct mode")
+    parser.add_argument("--no-selftest", dest="selftest", action="store_false", help="do not look at what is prepared")
+    parser.add_argument("--no-cases", dest="cases", action="store_false", help="only look at what is prepared")
     parser.add_argument("--junit", type=Path, help="where the gates want their counts")
     parser.add_argument("what", nargs="?", default="run", choices=("run", "prepare", "observe"))
     return parser
@@ -61,7 +63,10 @@ def run(options: argparse.Namespace) -> int:
     try:
         with lane.servers(max(1, min(options.machines, len(pairs))), seconds=options.seconds) as servers:
             ready = time.monotonic() - began
-            results = lane.play_all(pairs, servers, lane.tell_on_stdout)
+            some = list({case.id: case for case, _ in pairs if "requires" not in case.data}.values())
+            results = lane.check_all(some, servers, lane.tell_on_stdout) if options.selftest else []
+            results += lane.play_all(pairs, servers, lane.tell_on_stdout) if options.cases else []
+            results.sort(key=lambda result: (result.case, result.mode))
             machine = {"Windows": "Wine" if servers[0].stage.about.wine else "Windows", "machines": len(servers)}
     except Unavailable as reason:
         print(f"SKIPPED: the target script was NOT run on a PowerShell: {reason}")

@@ -25,14 +25,14 @@ from pathlib import Path
 from tests.conformance.run import NotRun, PwshExecutor, problems
 from tests.conformance.schema import Case, load_all
 from tests.support.calls import Hung, spoken
-from tests.windows import BUILD, orders, powershell, stage
-from tests.windows.machine import Machine, Native, Prefix, Unavailable, copy_prefix, find_wine, make_prefix
+from tests.windows import BUILD, orders, powershell, selftest, stage
+from tests.windows.machine import Machine, Native, Prefix, Unavailable, copy_prefix, find_wine, make_prefix, point
 from tests.windows.orders import Cannot
 from tests.windows.report import Result
 from tests.windows.stage import Failed, Stage
 
 # A prefix that was made by another version of this is made anew.
-FORMAT: t.Final = "1"
+FORMAT: t.Final = "2"
 # By their own numbers these do not bear neighbours: they run when all others are done, one at a time.
 TIGHT: t.Final = ("restart-deadline", "restart-poll")
 # Proven by a pass, elsewhere, of something else only.
@@ -112,9 +112,9 @@ def prefixes(count: int) -> Iterator[list[Prefix]]:
             folder = BUILD / f"prefix-{number}"
             if not (folder / "format").exists():
                 copy_prefix(template, folder)
-            link = folder / "drive_c" / "pwsh"
-            link.unlink(missing_ok=True)
-            link.symlink_to(home)
+            point(folder / "drive_c" / "pwsh", home)
+            # The whole path, for Wine looks at the volume's file system by it.
+            point(folder / "dosdevices" / "d::", folder / "drive_d" / "volume.img")
             made.append(running.enter_context(Prefix(wine, folder)))
         yield made
 
@@ -198,55 +198,96 @@ def play(case: Case, mode: str, server: StageServer) -> Result:
     if server.stage.about.wine and case.id in HOLLOW:
         return result("unproven", HOLLOW[case.id])
     executor = PwshExecutor(server, server.stage.about.computer)
-    try:
+
+    def judged() -> Result:
         found = problems(with_free_ports(case), mode, executor, now=int(time.time()))
+        return result("failed", *found) if found else result("proven")
+
+    return _result(judged, case.id, mode, server)
+
+
+def _result(do: Callable[[], Result], case: str, mode: str, server: StageServer) -> Result:
+    """What something came to; whatever it raises is a result too, and the machine is sound afterwards."""
+    began = time.monotonic()
+    verdict: t.Literal["failed", "unproven"] = "failed"
+    try:
+        return do()
     except NotRun as reason:
-        return result("unproven", str(reason))
+        verdict, why = "unproven", str(reason)
     except Hung as hung:
         server.stage.machine.heal()
-        return result("failed", f"hung: {hung}")
+        why = f"hung: {hung}"
     except Exception as error:  # noqa: BLE001  one broken case must not hide the others
         where = traceback.extract_tb(error.__traceback__)[-1]
-        return result("failed", f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})")
-    return result("failed", *found) if found else result("proven")
+        why = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
+    return Result(case, mode, verdict, (why,), round(time.monotonic() - began, 1))
 
 
-def play_all(
-    pairs: Sequence[tuple[Case, str]], servers: Sequence[StageServer], tell: Callable[[Result], None]
-) -> list[Result]:
+Tell: t.TypeAlias = Callable[[Result], None]
+Item = t.TypeVar("Item")
+
+
+def play_all(pairs: Sequence[tuple[Case, str]], among: Sequence[StageServer], tell: Tell) -> list[Result]:
     """Play cases, each server one at a time.
 
     Args:
         pairs: cases and modes, in the order in which they are begun.
-        servers: where.
+        among: where.
         tell: is told each result as it comes.
     """
+    many = [pair for pair in pairs if pair[0].id not in TIGHT]
+    few = [pair for pair in pairs if pair[0].id in TIGHT]
+
+    def player(server: StageServer) -> contextlib.AbstractContextManager[Callable[[tuple[Case, str]], Result]]:
+        def do(pair: tuple[Case, str]) -> Result:
+            return play(*pair, server)
+
+        return contextlib.nullcontext(do)
+
+    return _share(many, among, player, tell) + _share(few, among[:1], player, tell)
+
+
+def check_all(some: Sequence[Case], among: Sequence[StageServer], tell: Tell) -> list[Result]:
+    """Prepare cases, and look whether what they are given is there."""
+
+    @contextlib.contextmanager
+    def checker(server: StageServer) -> Iterator[Callable[[Case], Result]]:
+        with selftest.looking(server) as eyes:
+            yield lambda case: _result(lambda: selftest.check(case, server, eyes), case.id, selftest.MODE, server)
+
+    return _share([with_free_ports(case) for case in some], among, checker, tell)
+
+
+def _share(
+    items: Sequence[Item],
+    among: Sequence[StageServer],
+    worker: Callable[[StageServer], contextlib.AbstractContextManager[Callable[[Item], Result]]],
+    tell: Tell,
+) -> list[Result]:
+    """Have servers work side by side until nothing is left."""
     results: list[Result] = []
-    lock = threading.Lock()
-    stopped = threading.Event()
-    for some, among in (
-        ([pair for pair in pairs if pair[0].id not in TIGHT], servers),
-        ([pair for pair in pairs if pair[0].id in TIGHT], servers[:1]),
-    ):
-        waiting: queue.SimpleQueue[tuple[Case, str]] = queue.SimpleQueue()
-        for pair in some:
-            waiting.put(pair)
+    waiting: queue.SimpleQueue[Item] = queue.SimpleQueue()
+    for item in items:
+        waiting.put(item)
+    lock, stopped = threading.Lock(), threading.Event()
 
-        def work(server: StageServer, waiting: queue.SimpleQueue[tuple[Case, str]] = waiting) -> None:
-            with contextlib.suppress(queue.Empty):
-                while not stopped.is_set():
-                    result = play(*waiting.get_nowait(), server)
-                    with lock:
-                        if not stopped.is_set():
-                            results.append(result)
-                            tell(result)
+    def work(server: StageServer) -> None:
+        with worker(server) as do, contextlib.suppress(queue.Empty):
+            while not stopped.is_set():
+                result = do(waiting.get_nowait())
+                with lock:
+                    if not stopped.is_set():
+                        results.append(result)
+                        tell(result)
 
-        try:
-            side_by_side([functools.partial(work, server) for server in among])
-        except BaseException:
-            stopped.set()
-            raise
-    return sorted(results, key=lambda result: (result.case, result.mode))
+    try:
+        side_by_side([functools.partial(work, server) for server in among])
+    except BaseException:
+        stopped.set()
+        raise
+    if len(results) < len(items):
+        raise Failed(f"{len(items) - len(results)} cases were left over: a machine broke")
+    return results
 
 
 def side_by_side(works: Sequence[Callable[[], None]]) -> None:

@@ -49,6 +49,9 @@ class Machine(t.Protocol):
     def heal(self) -> None:
         """After a program that hung: be sound again."""
 
+    def unseal(self, directories: Sequence[str]) -> None:
+        """Let files below these Windows paths be opened that nobody could, where no program there can do that."""
+
 
 class Native:
     """This machine, which runs Windows."""
@@ -61,6 +64,9 @@ class Native:
 
     def heal(self) -> None:
         """Nothing to do: what hung is ended."""
+
+    def unseal(self, directories: Sequence[str]) -> None:
+        """Nothing to do: the owner may always change who has access."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +171,14 @@ class Prefix:
                 self._running -= 1
                 self._guard.notify_all()
 
+    def unseal(self, directories: Sequence[str]) -> None:
+        for directory in directories:
+            top = self.folder / f"drive_{directory[0].lower()}" / directory[3:].replace("\\", "/")
+            for folder, _, names in os.walk(top):
+                for path in (Path(folder, name) for name in names):
+                    if not path.is_symlink() and not path.stat().st_mode & 0o600:
+                        path.chmod(0o644)
+
     def path_of(self, path: Path) -> str:
         return "Z:" + str(path).replace("/", "\\")
 
@@ -226,13 +240,16 @@ def make_prefix(wine: Wine, folder: Path) -> None:
 
 def _add_drives(folder: Path) -> None:
     """D: is FAT, E: is not; drives are looked at when the server starts."""
-    devices = folder / "dosdevices"
     for letter in "de":
         (folder / f"drive_{letter}").mkdir()
-        (devices / f"{letter}:").symlink_to(f"../drive_{letter}")
-    image = folder / "drive_d" / "volume.img"
-    image.write_bytes(fat_image())
-    (devices / "d::").symlink_to("../drive_d/volume.img")
+        (folder / "dosdevices" / f"{letter}:").symlink_to(f"../drive_{letter}")
+    (folder / "drive_d" / "volume.img").write_bytes(fat_image())
+
+
+def point(link: Path, target: Path) -> None:
+    """Make a symbolic link, whatever was there."""
+    link.unlink(missing_ok=True)
+    link.symlink_to(target)
 
 
 def copy_prefix(template: Path, folder: Path) -> None:

@@ -282,14 +282,15 @@ def _lives(service: Mapping[str, t.Any]) -> bool:
 
 
 def _services(services: Sequence[Mapping[str, t.Any]], about: About, dummy_token: str) -> Iterator[Order]:
+    placed: set[str] = set()
     for service in services:
-        yield from _made(service, about)
+        yield from _made(service, about, placed)
     # When all of them run: a start type or a dependency would be in the way of a start.
     for service in services:
         yield from _configured(service, about)
 
 
-def _made(service: Mapping[str, t.Any], about: About) -> Iterator[Order]:
+def _made(service: Mapping[str, t.Any], about: About, placed: set[str]) -> Iterator[Order]:
     name, behaviour = service["name"], dict(service.get("behaviour") or {})
     if service.get("type", OWN_PROCESS) in (1, 2, 4, 8):
         raise Cannot(f"{name}: a driver cannot be installed for a test")
@@ -306,9 +307,10 @@ def _made(service: Mapping[str, t.Any], about: About) -> Iterator[Order]:
     running = service.get("state", "running") != "stopped"
     if running and program is None:
         raise Cannot(f"{name}: a service whose program does not lie on a drive does not run")
-    placed = program is not None and _lives(service) and (running or not refuses)
-    if program is not None and placed:
-        yield ("copy", about.service, program)
+    if program is not None and _lives(service) and (running or not refuses):
+        if program.lower() not in placed:  # one that runs already cannot be written
+            yield ("copy", about.service, program)
+        placed.add(program.lower())
         yield set_value(IMAGES, name, program)
     start = f'"{program}"' if program is not None else about.service
     yield ("service-create", name, start, str(service.get("type", OWN_PROCESS)))

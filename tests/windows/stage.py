@@ -59,10 +59,13 @@ class Stage:
         """
         wanted = list(orders.state(given, self.about, self._token(given) if change else str(uuid.uuid4())))
         before = [] if change else orders.reset(self.everything, self.about, patience_ms=WORKER_SECONDS * 1000)
+        if not change:
+            self.machine.unseal(self.everything.directories)
         self.obey([*before, *wanted])
 
     def observe(self, given: Mapping[str, t.Any], then: Mapping[str, t.Any]) -> dict[str, t.Any]:
         """Return the state that ``then`` asks for."""
+        self.machine.unseal(self.everything.directories)
         asked = orders.questions(given, then, self.about, patience_ms=WORKER_SECONDS * 1000)
         return orders.observed(self.obey(asked), then)
 

@@ -636,7 +636,13 @@ static DWORD start_service(const wchar_t *name, DWORD wanted) {
     DWORD error = NO_ERROR;
 
     if (!service) return GetLastError();
-    if (!StartServiceW(service, 1, &argument)) error = GetLastError();
+    for (int tries = 1; !StartServiceW(service, 1, &argument); tries++) {
+        error = GetLastError();
+        /* Wine's manager says so when it meets the end of an earlier process of that name. */
+        if (error != ERROR_INTERNAL_ERROR || tries == 5) break;
+        error = NO_ERROR;
+        Sleep(100);
+    }
     if (!error) error = wait_for(service, SERVICE_RUNNING);
     if (!error && wanted != SERVICE_RUNNING) {
         if (!ControlService(service, TAKE + wanted, &status)) error = GetLastError();
