@@ -21,6 +21,7 @@ author:
   - The msexchange.winsock_proxy authors (@msexchange)
 extends_documentation_fragment:
   - msexchange.winsock_proxy.target
+  - msexchange.winsock_proxy.exchange
 options:
   names:
     description:
@@ -103,21 +104,13 @@ options:
       - Stop services that are disabled and will not start again.
     type: bool
     default: false
-  bin_dir:
-    description:
-      - As in M(msexchange.winsock_proxy.wspcfg), for the record of what Exchange's services load.
-    type: str
-  imc_dir:
-    description:
-      - As in M(msexchange.winsock_proxy.wspcfg), for the record of what Exchange's services load.
-    type: str
 attributes:
   diff_mode:
     description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
     support: full
 notes:
-  - While a restart takes longer than a minute, the task prints the server, the service, its step, since when and until
-    when at most, once a minute.
+  - While a restart takes longer than half a minute, the task prints every 30 seconds which service is stopping or
+    starting, for how long, and until when at most by the clock of the machine that runs the script.
   - A restart of C(MSExchangeDS) takes down C(MSExchangeIS), C(MSExchangeMTA), C(MSExchangeIMC) and whatever else runs
     on top of the directory. Check mode shows what.
 seealso:
@@ -292,7 +285,9 @@ executions:
   returned: always
   type: int
 clock:
-  description: Time and UTC offset of the machine that ran the script.
+  description:
+    - Time, UTC offset and name of the machine that ran the script; the name is null where a plan was carried out,
+      because nothing was inspected then.
   returned: always
   type: dict
 """

@@ -24,13 +24,8 @@ author:
   - the msexchange.winsock_proxy authors (@msexchange)
 extends_documentation_fragment:
   - msexchange.winsock_proxy.target
+  - msexchange.winsock_proxy.ini
 options:
-  path:
-    description:
-      - Absolute path of the file, as the server has it. Variables such as C(%SystemRoot%) are expanded there.
-      - Files of more than 1 MiB are refused, because Windows PowerShell cannot hand over more in one answer.
-    type: str
-    required: true
   sections:
     description:
       - A dictionary of sections, each a dictionary of keys and values. A key with the value V(null) is removed.
@@ -40,7 +35,7 @@ options:
     type: dict
   absent_sections:
     description:
-      - Sections that shall not exist. Comments after the last key of such a section stay in the file.
+      - Sections that must not exist. Comments after the last key of such a section stay in the file.
       - Names are text, as in O(sections); put in quotes what YAML would read in its own way.
     type: list
     elements: raw
@@ -53,41 +48,6 @@ options:
     type: str
     choices: [none, sections, file]
     default: none
-  encoding:
-    description:
-      - Encoding of a file that has no byte order mark, and of a file that is made. A byte order mark always wins.
-      - V(auto) takes such a file for code page 1252. Name the machine's ANSI code page where that is another one and
-        the edits need it; lines that are not edited keep their bytes in any case.
-      - Windows' profile functions read UTF-8 as ANSI, with or without a byte order mark; use it only for programs that
-        bring their own reader.
-      - A new V(utf-16-le) or V(utf-16-be) file gets its byte order mark, a new V(utf-8) file does not.
-    type: str
-    choices:
-      - auto
-      - cp437
-      - cp850
-      - cp852
-      - cp855
-      - cp857
-      - cp866
-      - cp874
-      - cp1250
-      - cp1251
-      - cp1252
-      - cp1253
-      - cp1254
-      - cp1255
-      - cp1256
-      - cp1257
-      - cp1258
-      - cp932
-      - cp936
-      - cp949
-      - cp950
-      - utf-8
-      - utf-16-le
-      - utf-16-be
-    default: auto
   newline:
     description:
       - End of new lines. V(auto) takes that of the line before, and CRLF in a new file.
@@ -114,14 +74,6 @@ options:
       - Whether to keep a copy beside the file, with a time stamp in its name, before it is changed.
     type: bool
     default: false
-  redact:
-    description:
-      - Keys whose values are shown nowhere, neither in the diff nor in the result nor in messages. Shell patterns
-        without regard to case, for the key's name (V(*password*)) or C(section/key) (V(database/*)).
-      - Commented-out keys of these names are hidden too, and such settings within comments and beside section names.
-      - This does not hide the task's own arguments from callbacks that print them; keep secrets in vaulted variables.
-    type: list
-    elements: str
   expect_sha256:
     description:
       - SHA-256 that the file must have before it is changed, such as RV(sha256) of an earlier task.
@@ -132,6 +84,8 @@ attributes:
     description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
     support: full
 notes:
+  - O(encoding) is that of a new file, too. A new file in C(utf-16-le) or C(utf-16-be) gets its byte order mark, one
+    in C(utf-8) does not. Lines that are not edited keep their bytes, whatever O(encoding) says.
   - Ansible's own modules for INI files do not run on Windows hosts.
 seealso:
   - module: msexchange.winsock_proxy.win_ini_info

@@ -13,60 +13,19 @@ description:
   - Returns the keys and values of any INI file on a Windows host, in one remote execution. It changes nothing.
   - Of several sections or keys of one name the first counts, as for Windows' own profile functions; the others are
     listed in RV(duplicates).
+  - A file that does not exist is no failure, see RV(exists).
 author:
   - the msexchange.winsock_proxy authors (@msexchange)
 extends_documentation_fragment:
   - msexchange.winsock_proxy.target
+  - msexchange.winsock_proxy.ini
 options:
-  path:
-    description:
-      - Absolute path of the file, as the server has it. Variables such as C(%SystemRoot%) are expanded there.
-      - A file that does not exist is no failure, see RV(exists). Files of more than 1 MiB are refused.
-    type: str
-    required: true
   sections:
     description:
       - Names of the sections to return. All of them by default.
       - Names are text; put in quotes what YAML would read in its own way, such as V(yes) or V(1.10).
     type: list
     elements: raw
-  encoding:
-    description:
-      - Encoding of a file that has no byte order mark; V(auto) takes such a file for code page 1252. A byte order mark
-        always wins.
-    type: str
-    choices:
-      - auto
-      - cp437
-      - cp850
-      - cp852
-      - cp855
-      - cp857
-      - cp866
-      - cp874
-      - cp1250
-      - cp1251
-      - cp1252
-      - cp1253
-      - cp1254
-      - cp1255
-      - cp1256
-      - cp1257
-      - cp1258
-      - cp932
-      - cp936
-      - cp949
-      - cp950
-      - utf-8
-      - utf-16-le
-      - utf-16-be
-    default: auto
-  redact:
-    description:
-      - Keys whose values are not returned. Shell patterns without regard to case, for the key's name (V(*password*)) or
-        C(section/key) (V(database/*)).
-    type: list
-    elements: str
 attributes:
   diff_mode:
     description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.

@@ -25,6 +25,8 @@ author:
   - The msexchange.winsock_proxy authors (@msexchange)
 extends_documentation_fragment:
   - msexchange.winsock_proxy.target
+  - msexchange.winsock_proxy.exchange
+  - msexchange.winsock_proxy.exchange.version
 options:
   listeners:
     description:
@@ -88,19 +90,6 @@ options:
         exist. Refused when a file was changed since. Mutually exclusive with O(listeners) and O(restore).
     type: list
     elements: dict
-  bin_dir:
-    description:
-      - Directory of C(Store.exe), as the Exchange server has it, when it should not be looked for.
-    type: str
-  imc_dir:
-    description:
-      - Directory of C(Msexcimc.exe), as the Exchange server has it, when it should not be looked for.
-    type: str
-  exchange_version:
-    description:
-      - Version to check the listeners against, V(4.0), V(5.0) or V(5.5), when the build number in the registry is
-        missing or wrong.
-    type: str
 attributes:
   diff_mode:
     description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.

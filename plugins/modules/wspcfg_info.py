@@ -16,6 +16,8 @@ author:
   - The msexchange.winsock_proxy authors (@msexchange)
 extends_documentation_fragment:
   - msexchange.winsock_proxy.target
+  - msexchange.winsock_proxy.exchange
+  - msexchange.winsock_proxy.exchange.version
 options:
   events_since:
     description:
@@ -36,18 +38,6 @@ options:
       - Port of a listener that was moved, by the listener's name, as for M(msexchange.winsock_proxy.wspcfg); it says
         which of O(inside_ports) are asked for LDAP, and which for TLS.
     type: dict
-  bin_dir:
-    description:
-      - Directory of C(Store.exe), as the Exchange server has it, when it should not be looked for.
-    type: str
-  imc_dir:
-    description:
-      - Directory of C(Msexcimc.exe), as the Exchange server has it, when it should not be looked for.
-    type: str
-  exchange_version:
-    description:
-      - Version to report when the build number in the registry is missing or wrong, V(4.0), V(5.0) or V(5.5).
-    type: str
 attributes:
   diff_mode:
     description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
@@ -158,7 +148,7 @@ machine:
   returned: success
   type: dict
 clock:
-  description: Time and UTC offset of the machine that ran the script.
+  description: Time, UTC offset and name of the machine that ran the script.
   returned: success
   type: dict
 executions:
@@ -170,4 +160,8 @@ problems:
   returned: failure
   type: list
   elements: dict
+error:
+  description: The target's error, with C(code), C(message) and C(detail).
+  returned: on errors of the target
+  type: dict
 """

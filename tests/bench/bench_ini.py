@@ -101,8 +101,8 @@ def _converted(encoding: str) -> t.Callable[[int], object]:
 
 
 def _diff_of_repeated_secrets(count: int) -> object:
-    data = rows(count, row="password={}\r\n")
-    return unified_diff(data, data, path="a.ini", redact=["*password*"])
+    document = Document.parse(rows(count, row="password={}\r\n"))
+    return unified_diff(document, document, path="a.ini", redact=["*password*"])
 
 
 # What to do, with so many items; the first size of each.

@@ -13,11 +13,10 @@ import argparse
 import base64
 import importlib
 import json
+import os
 import re
 import shlex
-import subprocess
 import sys
-import tempfile
 import time
 import typing as t
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,10 +29,11 @@ sys.path.insert(0, str(ROOT))
 importlib.import_module("tests.conftest")  # puts the collection on the path
 from tests.conformance.compare import differences, state_differences  # noqa: E402
 from tests.conformance.schema import LAB_NOW, MODES, Case, as_list, at_time, expected_answers, load_all  # noqa: E402
+from tests.support.calls import Done, call, spoken  # noqa: E402
 
 # Exit status with which prepare says that this machine cannot be brought into the state.
 CANNOT = 77
-SECONDS = 900
+SECONDS = 120.0
 
 
 class NotRun(Exception):
@@ -65,37 +65,45 @@ class Seen:
     observed: Mapping[str, t.Any]
 
 
+class Server(t.Protocol):
+    """A Windows machine that can be brought into states."""
+
+    def prepare(self, state: Mapping[str, t.Any]) -> None:
+        """Bring ``given`` about, see README.md; raises NotRun where it cannot."""
+
+    def observe(self, asked: Mapping[str, t.Any]) -> Mapping[str, t.Any]:
+        """Return what ``then`` asks for, see README.md."""
+
+    def powershell(self, arguments: Sequence[str], stdin: str) -> str:
+        """Run PowerShell, and return what it printed."""
+
+
 @dataclass(frozen=True)
 class PwshExecutor:
     """The real target script in a real PowerShell.
 
     Attributes:
-        pwsh: words of the command that starts PowerShell.
-        prepare: words of the command that brings a state about; JSON on its standard input.
-        observe: words of the command that prints the state as JSON; JSON on its standard input.
-        computer: name by which this machine reaches the prepared server; None: computer mode is not run.
-        work: working directory of all three.
+        server: the machine.
+        computer: name by which it reaches itself; None: computer mode is not run.
     """
 
-    pwsh: Sequence[str]
-    prepare: Sequence[str]
-    observe: Sequence[str]
+    server: Server
     computer: str | None
-    work: Path
 
     def run(self, case: Mapping[str, t.Any], mode: str) -> Outcome:
         if case.get("requires") or (mode == "computer" and self.computer is None):
             raise NotRun("needs a real network of Windows machines (--computer names the server)")
-        self._prepare({"case": case["name"], "mode": mode, "change": False, "given": case.get("given") or {}})
+        given = case.get("given") or {}
+        self.server.prepare({"case": case["name"], "mode": mode, "change": False, "given": given})
         answers = [self._step(case, mode, step) for step in case["steps"]]
-        asked = {"case": case["name"], "mode": mode, "given": case.get("given") or {}, "then": case.get("then") or {}}
-        return Seen(answers, json.loads(self._call(self.observe, json.dumps(asked)).stdout))
+        asked = {"case": case["name"], "mode": mode, "given": given, "then": case.get("then") or {}}
+        return Seen(answers, self.server.observe(asked))
 
     def _step(self, case: Mapping[str, t.Any], mode: str, step: Mapping[str, t.Any]) -> Mapping[str, t.Any]:
         for change in as_list(step.get("before")):
             rest = {key: value for key, value in change.items() if key != "seconds"}
             if rest:
-                self._prepare({"case": case["name"], "mode": mode, "change": True, "given": rest})
+                self.server.prepare({"case": case["name"], "mode": mode, "change": True, "given": rest})
             time.sleep(float(change.get("seconds", 0)))
         if "request" not in step:
             return {}
@@ -113,38 +121,47 @@ class PwshExecutor:
         text = script.script_for(known or {**request, "op": "inspect"})
         encoded = base64.b64encode(script.loader().encode("utf-16-le")).decode()
         words = ["-NoProfile", "-NonInteractive", "-ExecutionPolicy", "Unrestricted", "-EncodedCommand", encoded]
-        done = self._call([*self.pwsh, *words], json.dumps({"script": text, "request": request}) + "\n")
-        return t.cast("Mapping[str, t.Any]", script.parse_answer(done.stdout))
-
-    def _prepare(self, state: Mapping[str, t.Any]) -> None:
-        done = self._call(self.prepare, json.dumps(state), allowed=(0, CANNOT))
-        if done.returncode == CANNOT:
-            raise NotRun(done.stderr.strip() or "prepare cannot bring this state about")
-
-    def _call(
-        self, words: Sequence[str], stdin: str, *, allowed: Sequence[int] | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        # Files, not pipes: a worker, or what prepare leaves running, may keep them open for ever.
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
-            ended = subprocess.run(
-                words,
-                input=stdin.encode("utf-8"),
-                stdout=out,
-                stderr=errors,
-                timeout=SECONDS,
-                cwd=self.work,
-                check=False,
-            )
-            done = subprocess.CompletedProcess(ended.args, ended.returncode, _text(out), _text(errors))
-        if allowed is not None and done.returncode not in allowed:
-            raise RuntimeError(f"{shlex.join(words)}: exit status {done.returncode}: {done.stderr.strip()}")
-        return done
+        printed = self.server.powershell(words, json.dumps({"script": text, "request": request}) + "\n")
+        try:
+            return t.cast("Mapping[str, t.Any]", script.parse_answer(printed))
+        except script.NoAnswer as error:
+            raise RuntimeError(f"{error}; printed at last: {printed.strip()[-6000:] or 'nothing'}") from error
 
 
-def _text(file: t.IO[bytes]) -> str:
-    """What a program has printed; Windows prints in the console's OEM code page."""
-    file.seek(0)
-    return file.read().decode("utf-8", "replace")
+@dataclass(frozen=True)
+class Commands:
+    """A server whose states are brought about by programs of somebody else.
+
+    Attributes:
+        pwsh: words of the command that starts PowerShell.
+        prepare_words: words of the command that brings a state about; JSON on its standard input.
+        observe_words: words of the command that prints the state as JSON; JSON on its standard input.
+        work: working directory of all three.
+        seconds: how long each of them may take.
+    """
+
+    pwsh: Sequence[str]
+    prepare_words: Sequence[str]
+    observe_words: Sequence[str]
+    work: Path
+    seconds: float = SECONDS
+
+    def prepare(self, state: Mapping[str, t.Any]) -> None:
+        done = self._call(self.prepare_words, json.dumps(state))
+        if done.status == CANNOT:
+            raise NotRun(spoken(done.err).strip() or "prepare cannot bring this state about")
+        if done.status:
+            words = shlex.join(self.prepare_words)
+            raise RuntimeError(f"{words}: exit status {done.status}: {spoken(done.err).strip()}")
+
+    def observe(self, asked: Mapping[str, t.Any]) -> Mapping[str, t.Any]:
+        return t.cast("Mapping[str, t.Any]", json.loads(spoken(self._call(self.observe_words, json.dumps(asked)).out)))
+
+    def powershell(self, arguments: Sequence[str], stdin: str) -> str:
+        return spoken(self._call([*self.pwsh, *arguments], stdin).out)
+
+    def _call(self, words: Sequence[str], stdin: str) -> Done:
+        return call(words, stdin.encode("utf-8"), seconds=self.seconds, environment=os.environ, cwd=self.work)
 
 
 def problems(case: Case, mode: str, executor: Executor, *, now: float = LAB_NOW) -> list[str]:
@@ -163,8 +180,11 @@ def problems(case: Case, mode: str, executor: Executor, *, now: float = LAB_NOW)
     outcome = executor.run(case.data, mode)
     found: list[str] = []
     for number, (step, answer) in enumerate(zip(case.steps, outcome.answers, strict=True), 1):
-        for expected in expected_answers(step, mode):
-            found += differences(expected, answer, f"steps[{number}].answer")
+        wanted, where = expected_answers(step, mode), f"steps[{number}].answer"
+        for expected in wanted:
+            found += differences(expected, answer, where)
+        if answer.get("error") and not any("error" in expected for expected in wanted):
+            found.append(f"{where}.error: nobody expected {json.dumps(answer['error'])[:300]}")
     return found + list(state_differences(case.data.get("then") or {}, outcome.observed))
 
 
@@ -184,8 +204,8 @@ def _executor(options: argparse.Namespace) -> Executor:
     missing = [name for name in ("pwsh", "prepare", "observe") if not getattr(options, name)]
     if missing:
         raise SystemExit(f"--executor pwsh needs {', '.join('--' + name for name in missing)}")
-    words = {name: shlex.split(getattr(options, name)) for name in ("pwsh", "prepare", "observe")}
-    return PwshExecutor(**words, computer=options.computer, work=options.work)
+    words = [shlex.split(getattr(options, name)) for name in ("pwsh", "prepare", "observe")]
+    return PwshExecutor(Commands(*words, options.work, options.seconds), options.computer)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -196,6 +216,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--observe", help="command that prints the state")
     parser.add_argument("--computer", help="name of the prepared server, for computer mode")
     parser.add_argument("--work", type=Path, default=Path.cwd(), help="working directory of these commands")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="how long one request may take (%(default)s)")
     parser.add_argument("--only", default="", help="regular expression that a case's name must contain")
     return parser.parse_args(arguments)
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import typing as t
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,12 +13,11 @@ from dataclasses import dataclass
 from .builder import add_optional
 from .dispatcher import Conduct, current_shell
 from .fleet import BIN_FILE
-from .gate import Rule
+from .interceptor import Rule
 from .machines.machine import Machine
 from .machines.services import StartType
 from .proxy import Condition
 from .target.journal import STALE_S
-from .target.scene import HOME
 from .target.state import BOOT, KEY, Store
 from .target.worker import Cut
 from .wire.api import POINTS, Action, Drop, NotWindows, Proceed, QuotaReached, Refuse
@@ -247,23 +245,7 @@ def install(_world: World, machine: Machine, *, kind: str = "KMS", state: str = 
     add_optional(machine, kind, state=state)
 
 
-# --- lock and journal ------------------------------------------------------------------------------------------------
-@_fault
-def hold_lock(_world: World, machine: Machine, *, who: str = "somebody@elsewhere", seconds: float = 0.0) -> Undo:
-    """Another run holds the lock of this server."""
-    path = f"{machine.system_root}\\{HOME}.lock"
-    content = {"who": who, "run": "00000000-ffff", "machine": "ELSEWHERE", "since": machine.clock.now()}
-    machine.files.put(path, json.dumps(content).encode())
-    machine.files.hold(path, "write")
-
-    def undo() -> None:
-        machine.files.remove(path)
-
-    if seconds:
-        machine.clock.call_later(seconds, undo)
-    return undo
-
-
+# --- journal -------------------------------------------------------------------------------------------------------
 @_fault
 def corrupt_journal(_world: World, machine: Machine, *, text: str = "{broken") -> Undo:
     """The journal cannot be read."""
@@ -409,7 +391,7 @@ def drop(world: World, machine: Machine, *, point: str = "receive.before", times
 @_fault
 def drop_here(world: World, _machine: Machine | None) -> None:
     """The connection that waits for this very operation is reset (only with a point of an operation)."""
-    world.gate.cut(current_shell.get())
+    world.interceptor.cut(current_shell.get())
 
 
 @_fault
@@ -447,8 +429,8 @@ def _rule(world: World, machine: Machine, point: str, action: Action, **values: 
     if not machine.address:
         raise FaultError(f"{machine.name} has no WinRM; name its management host")
     rule = Rule(point, machine.address, action, **values)
-    world.gate.rules.append(rule)
-    return lambda: world.gate.rules.remove(rule)
+    world.interceptor.rules.append(rule)
+    return lambda: world.interceptor.rules.remove(rule)
 
 
 # --- proxy and listeners ---------------------------------------------------------------------------------------------

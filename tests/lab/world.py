@@ -16,7 +16,7 @@ from .dispatcher import Dispatcher
 from .doors import Doors
 from .exchange.programs import ExchangeProgram
 from .fleet import Fleet, FleetError, HostSpec
-from .gate import FaultGate
+from .interceptor import FaultInterceptor
 from .machines.clock import Clock
 from .machines.machine import Machine, Network
 from .proxy import Proxy
@@ -40,10 +40,10 @@ class World:
         self.doors = doors or Doors.from_environment()
         self.network = Network()
         self.dispatcher = Dispatcher(self.network)
-        self.gate = FaultGate(self.network, self.dispatcher)
+        self.interceptor = FaultInterceptor(self.network, self.dispatcher)
         self.proxies = {spec.name: Proxy(spec.name, spec.addresses, self.doors) for spec in fleet.proxies}
         users = {fleet.username: fleet.password}
-        self.wire = WireServer(self.dispatcher, users, self.gate, settings or WireSettings())
+        self.wire = WireServer(self.dispatcher, users, self.interceptor, settings or WireSettings())
         self._tasks: set[asyncio.Task[t.Any]] = set()
 
     async def start(self) -> None:

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-import importlib
 import typing as t
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+
+from tests.support.options import documented_options
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles" / "publish"
@@ -52,19 +53,6 @@ LEFT_OUT = {
 }
 
 
-def documentation(plugin: str) -> Json:
-    holder = importlib.import_module(f"ansible_collections.msexchange.winsock_proxy.plugins.{plugin}")
-    holder = getattr(holder, "ModuleDocFragment", holder)
-    return t.cast(Json, yaml.safe_load(holder.DOCUMENTATION))
-
-
-def options(module: str) -> set[str]:
-    """Every documented option of a module, those of the fragment included."""
-    found = documentation(f"modules.{module}")
-    shared = documentation("doc_fragments.target") if "extends_documentation_fragment" in found else {"options": {}}
-    return {*found["options"], *shared["options"]}
-
-
 def tasks(rows: list[Json]) -> Iterator[Json]:
     for row in rows:
         yield row
@@ -88,7 +76,7 @@ TASKS = module_tasks()
 
 @pytest.mark.parametrize(("name", "module", "arguments"), TASKS, ids=[row[0] for row in TASKS])
 def test_a_task_hands_on_every_input_that_its_module_takes(name: str, module: str, arguments: Json) -> None:
-    for option in options(module) - OWN[module] - LEFT_OUT.get(name, set()):
+    for option in documented_options(module).keys() - OWN[module] - LEFT_OUT.get(name, set()):
         source = RENAMED.get((module, option), f"publish_{option}")
         assert source in str(arguments.get(option)), f"{option} is not handed on"
 

@@ -9,6 +9,8 @@ import copy
 import importlib
 import typing as t
 
+import yaml
+
 from ansible_collections.msexchange.winsock_proxy.plugins.module_utils.probe.options import ARGUMENT_SPEC
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target.connection import TARGET_ARGUMENT_SPEC
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.tasks.fleet_action import FleetAction
@@ -40,3 +42,19 @@ def options_of(module: str, /, **said: t.Any) -> dict[str, t.Any]:
     if unknown:
         raise ValueError(f"{module} has no {', '.join(unknown)}")
     return {**{name: copy.deepcopy(option.get("default")) for name, option in spec.items()}, **said}
+
+
+def documented_options(module: str) -> dict[str, t.Any]:
+    """Options of a module by name; its own text goes before that of a fragment."""
+    text = yaml.safe_load(importlib.import_module(f"{PLUGINS}.modules.{module}").DOCUMENTATION)
+    options: dict[str, t.Any] = {}
+    for name in text.get("extends_documentation_fragment", []):
+        options |= yaml.safe_load(_fragment(name))["options"]
+    return {**options, **text["options"]}
+
+
+def _fragment(name: str) -> str:
+    """The text that ``namespace.collection.fragment`` names, or ``namespace.collection.fragment.variable``."""
+    fragment, _dot, variable = name.removeprefix("msexchange.winsock_proxy.").partition(".")
+    holder = importlib.import_module(f"{PLUGINS}.doc_fragments.{fragment}").ModuleDocFragment
+    return str(getattr(holder, variable.upper() or "DOCUMENTATION"))

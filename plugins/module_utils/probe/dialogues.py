@@ -201,7 +201,7 @@ def _bind(target: Target, *, message_id: int, version: int) -> Dialogue:
             whole, ending = yield from hear_greeting(bytes(heard), rest=REST_SECONDS)
             return judge_greeting(target, whole, ending)
         try:
-            answer = ldap.read_answer(bytes(heard), message_id=message_id)
+            answer = ldap.read_bind_answer(bytes(heard), message_id=message_id)
         except BerError as error:
             return _no_ldap(error, bytes(heard))
         if answer is not None:
@@ -219,7 +219,7 @@ def _no_ldap(error: BerError, heard: bytes) -> Findings:
     return Findings(Status.PROTOCOL_ERROR, f"the answer to an anonymous bind is {error}", None, printable(heard))
 
 
-def _judge_ldap(answer: ldap.Answer, version: int) -> Findings:
+def _judge_ldap(answer: ldap.BindAnswer, version: int) -> Findings:
     facts = LdapFacts(version, answer.result_code, answer.name, printable(answer.message))
     if answer.disconnects:
         return Findings(Status.PROTOCOL_ERROR, f"the server disconnects: {answer.name}", "ldap", ldap=facts)

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 
 from . import ber
 
-SUCCESS = 0
 PROTOCOL_ERROR = 2
 FOR_A_WHILE = frozenset({51, 52})
 """Busy, unavailable: the server says itself that another time it will be different, like SMTP with 421."""
 
-LONGEST_ANSWER = 8192
+LONGEST_BIND_ANSWER = 8192
 """Octets; a bind response with its error message is far below."""
 
 RESULT_NAMES: t.Mapping[int, str] = {  # RFC 1777 section 4.1, RFC 2251 section 4.1.10
@@ -51,7 +50,7 @@ _SIMPLE = 0x80  # [0] OCTET STRING
 
 
 @dataclass(frozen=True)
-class Answer:
+class BindAnswer:
     """What a server answered to a bind.
 
     Attributes:
@@ -81,7 +80,7 @@ def unbind_request(*, message_id: int) -> bytes:
     return ber.encode(ber.SEQUENCE, ber.encode_integer(message_id), ber.encode(_UNBIND_REQUEST))
 
 
-def read_answer(data: bytes, *, message_id: int) -> Answer | None:
+def read_bind_answer(data: bytes, *, message_id: int) -> BindAnswer | None:
     """Return the answer that ``data`` begins with, or None when more octets are needed.
 
     Args:
@@ -89,15 +88,15 @@ def read_answer(data: bytes, *, message_id: int) -> Answer | None:
         message_id: Number of the bind that is answered.
 
     Raises:
-        BerError: It is no response to this bind and no notice of disconnection, or longer than `LONGEST_ANSWER`.
+        BerError: It is no response to this bind and no notice of disconnection, or longer than `LONGEST_BIND_ANSWER`.
     """
     if data[:1] not in (b"", b"\x30"):
         raise ber.BerError("not an LDAP message")
     try:
         message = ber.read(data)
     except ber.Truncated:
-        if len(data) > LONGEST_ANSWER:
-            raise ber.BerError(f"an answer of more than {LONGEST_ANSWER} octets") from None
+        if len(data) > LONGEST_BIND_ANSWER:
+            raise ber.BerError(f"an answer of more than {LONGEST_BIND_ANSWER} octets") from None
         return None
     return _answer(_whole(message.content), message_id)
 
@@ -110,7 +109,7 @@ def _whole(content: bytes) -> list[ber.Element]:
         raise ber.BerError(str(error)) from None
 
 
-def _answer(parts: t.Sequence[ber.Element], message_id: int) -> Answer:
+def _answer(parts: t.Sequence[ber.Element], message_id: int) -> BindAnswer:
     if len(parts) < 2 or parts[0].tag != ber.INTEGER:
         raise ber.BerError("an LDAP message without a message number")
     operation = parts[1]
@@ -123,4 +122,4 @@ def _answer(parts: t.Sequence[ber.Element], message_id: int) -> Answer:
     if not fields or fields[0].tag != ber.ENUMERATED:
         raise ber.BerError("an answer without a result code")
     message = fields[2].content if len(fields) > 2 and fields[2].tag == ber.OCTET_STRING else b""
-    return Answer(ber.integer(fields[0].content), message, disconnects=operation.tag == _EXTENDED_RESPONSE)
+    return BindAnswer(ber.integer(fields[0].content), message, disconnects=operation.tag == _EXTENDED_RESPONSE)

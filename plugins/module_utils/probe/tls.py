@@ -113,7 +113,7 @@ class _Reply:
     """What came after a hello: all octets, and their meaning, the error in them, or why no more came."""
 
     heard: bytes
-    answer: tls_hello.Answer | None = None
+    answer: tls_hello.HelloAnswer | None = None
     error: ValueError | None = None
     ending: Ending | None = None
 
@@ -137,14 +137,14 @@ def _offer(target: Target, name: str, hello: tls_hello.ClientHello) -> Dialogue:
 
 def _hear_reply() -> t.Generator[Step, Heard, _Reply]:
     heard = bytearray()
-    answer: tls_hello.Answer | None = None
-    while len(heard) <= tls_hello.LONGEST_ANSWER:
+    answer: tls_hello.HelloAnswer | None = None
+    while len(heard) <= tls_hello.LONGEST_HELLO_ANSWER:
         chunk = yield Hear()
         if isinstance(chunk, Ending):
             return _Reply(bytes(heard), answer, ending=chunk)
         heard += chunk
         try:
-            answer = tls_hello.read_answer(bytes(heard))
+            answer = tls_hello.read_hello_answer(bytes(heard))
         except ValueError as error:  # NotTls, Malformed
             return _Reply(bytes(heard), answer, error)
         if isinstance(answer, tls_hello.Alert) or (answer is not None and answer.complete):
@@ -157,7 +157,7 @@ def _hear_flight(reply: _Reply) -> t.Generator[Step, Heard, t.Optional[tls_hello
     heard = bytearray(reply.heard)
     if reply.ending is not None or reply.error is not None or heard[0] & 0x80:
         return None
-    while len(heard) <= tls_hello.LONGEST_ANSWER:
+    while len(heard) <= tls_hello.LONGEST_HELLO_ANSWER:
         try:
             flight = tls_hello.read_flight(bytes(heard))
         except ValueError:
@@ -366,7 +366,7 @@ def _handshake(target: Target) -> Dialogue:
 def _conclude_failure(target: Target, heard: bytes, error: ssl.SSLError) -> Dialogue:
     """Say why OpenSSL gave up: an alert, a server hello that it cannot go on from, or no TLS at all."""
     try:
-        answer = tls_hello.read_answer(heard)
+        answer = tls_hello.read_hello_answer(heard)
     except tls_hello.NotTls as clear:
         return (yield from _conclude_reply(target, "modern", _Reply(heard, error=clear)))
     except tls_hello.Malformed:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
-LONGEST_ANSWER = 32768
+LONGEST_HELLO_ANSWER = 32768
 """Octets of an answer that are read: a certificate chain of that time has less than 4,000."""
 
 SSL2 = "SSLv2"
@@ -106,7 +106,7 @@ class Alert:
     name: str
 
 
-Answer = t.Union[ServerHello, Alert]
+HelloAnswer = t.Union[ServerHello, Alert]
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def ssl3_hello(random: bytes) -> ClientHello:
     return ClientHello(bytes((_HANDSHAKE, 3, 0)) + len(message).to_bytes(2, "big") + message, message, random)
 
 
-def read_answer(data: bytes) -> Answer | None:
+def read_hello_answer(data: bytes) -> HelloAnswer | None:
     """Return what the server answered, or None when more octets are needed.
 
     A hello whose certificate has not arrived yet is returned with ``complete=False``.
@@ -176,7 +176,7 @@ def cipher_name(code: int) -> str:
     return _SSL3_CIPHERS.get(code, f"0x{code:04x}")
 
 
-def _read_ssl2(data: bytes) -> Answer | None:
+def _read_ssl2(data: bytes) -> HelloAnswer | None:
     if len(data) < 3:
         return None
     length = int.from_bytes(data[:2], "big") & 0x7FFF
@@ -266,7 +266,7 @@ def read_flight(data: bytes) -> Flight | None:
     )
 
 
-def _read_records(data: bytes) -> Answer | None:
+def _read_records(data: bytes) -> HelloAnswer | None:
     """Collect the handshake's octets out of its records, then read its messages."""
     handshake = bytearray()
     offset = 0
@@ -290,7 +290,7 @@ def _alert(body: bytes) -> Alert:
     return Alert(_ALERTS.get(body[1], f"alert {body[1]}"))
 
 
-def _read_messages(handshake: bytes, *, ended: bool) -> Answer | None:
+def _read_messages(handshake: bytes, *, ended: bool) -> HelloAnswer | None:
     if not handshake:
         return None
     if handshake[0] != _SERVER_HELLO:
@@ -310,7 +310,7 @@ def _messages(handshake: bytes) -> t.Iterator[tuple[int, bytes]]:
     offset = 0
     while len(handshake) >= offset + 4:
         length = int.from_bytes(handshake[offset + 1 : offset + 4], "big")
-        if length > LONGEST_ANSWER:
+        if length > LONGEST_HELLO_ANSWER:
             raise Malformed(f"a handshake message of {length} octets")
         body = handshake[offset + 4 : offset + 4 + length]
         if len(body) < length:

@@ -5,23 +5,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from ...module_utils.listeners import OWNERS, Owner
-from ..ini.document import Document
 from ..shapes import Json
+from .content import section_hash
 from .file import FilePlan
-from .journal import as_finished, owed_by_journal
-from .pending import Pending, pending, section_hash
+from .inspection import Inspection, ServiceState
+from .pending import Pending, pending
 from .restart_plan import Loads, RestartPlan, Wish, is_active, plan_restart
-from .server import Server
 from .wanted import Wanted
+
+
+def handler_topic(service: str) -> str:
+    """Return the topic under which the role's handlers listen for a service's restart."""
+    return f"Restart {service}"
+
+
+def debt_row(service: str, reason: str, *, running: bool, topic: str | None = None) -> Json:
+    """Return a pending restart as results carry it.
+
+    Args:
+        service: Which service has to restart, or to start.
+        reason: Why.
+        running: Whether it runs now.
+        topic: The handler's topic, where it is another service's.
+    """
+    return {"service": service, "topic": topic or handler_topic(service), "reason": reason, "running": running}
 
 
 @dataclass(frozen=True)
 class Debt:
-    """What one service's process holds and what it shall hold.
+    """What one service's process holds, and what it has to hold: the restart that is pending for it, if any.
 
     Attributes:
         owner: Process, section, service.
@@ -57,12 +73,7 @@ class Debt:
         return f"its process has not loaded the new [{self.owner.section}]"
 
     def as_result(self) -> Json:
-        return {
-            "service": self.owner.service,
-            "topic": f"Restart {self.owner.service}",
-            "reason": self.reason,
-            "running": self.running,
-        }
+        return debt_row(self.owner.service, self.reason, running=self.running)
 
     def as_record(self, owned: Iterable[str]) -> Json:
         """Return the record that ``apply`` writes; a known ``loaded`` binds it to the present process.
@@ -74,27 +85,36 @@ class Debt:
         return {"service": self.owner.service, "loaded": loaded, "wanted": self.wanted, "owned": ",".join(mine)}
 
 
-def _debt(server: Server, plan: FilePlan, owner: Owner, wanted: Wanted | None) -> Debt:
-    service = server.service(owner.service)
-    verdict = pending(service, server.record(owner.service), plan.state, owner.section)
-    before, after = (None if data is None else Document.parse(data) for data in (plan.before, plan.after))
-    hash_after = section_hash(after, owner.section)
-    loaded = verdict.loaded if verdict.pending else section_hash(before, owner.section)
+def debts_of(
+    inspection: Inspection, files: Iterable[FilePlan], wanted: Wanted | None, completed: Collection[str] = ()
+) -> tuple[Debt, ...]:
+    """Return what every process of Exchange holds and has to hold.
+
+    Args:
+        inspection: What was seen of the server.
+        files: What becomes of the files.
+        wanted: The user's options, None when a backup is put back.
+        completed: Services that the completion of an interrupted restart starts.
+    """
+    by_id = {file.state.id: file for file in files}
+    returning = {name.lower() for name in completed}
+    return tuple(
+        _debt(inspection, by_id[owner.file_id], owner, wanted, returns=owner.service.lower() in returning)
+        for owner in OWNERS
+        if owner.file_id in by_id and inspection.service(owner.service).exists
+    )
+
+
+def _debt(inspection: Inspection, plan: FilePlan, owner: Owner, wanted: Wanted | None, *, returns: bool) -> Debt:
+    service = inspection.service(owner.service)
+    verdict = pending(service, inspection.record(owner.service), plan.state, owner.section)
+    hash_after = section_hash(plan.after, owner.section)
+    loaded = verdict.loaded if verdict.pending else section_hash(plan.before, owner.section)
     if owner.section.lower() in {name.lower() for name in plan.copied}:
         # It was in force through Mspclnt.ini and stays so: nothing changes for the process.
         loaded = hash_after
     needed = wanted is not None and wanted.present and bool(wanted.of(owner))
-    returns = owner.service.lower() in {str(row["service"]).lower() for row in owed_by_journal(server)}
     return Debt(owner, is_active(service), verdict, loaded, hash_after, needed, returns)
-
-
-def debts_of(server: Server, files: Iterable[FilePlan], wanted: Wanted | None) -> tuple[Debt, ...]:
-    by_id = {file.state.id: file for file in files}
-    return tuple(
-        _debt(server, by_id[owner.file_id], owner, wanted)
-        for owner in OWNERS
-        if owner.file_id in by_id and server.service(owner.service).exists
-    )
 
 
 def loads_of(files: Iterable[FilePlan]) -> dict[str, Loads]:
@@ -104,12 +124,11 @@ def loads_of(files: Iterable[FilePlan]) -> dict[str, Loads]:
     for owner in OWNERS:
         file = by_id.get(owner.file_id)
         if file is not None:
-            document = None if file.after is None else Document.parse(file.after)
-            loads[owner.service.lower()] = Loads(file.path, file.sha256, section_hash(document, owner.section))
+            loads[owner.service.lower()] = Loads(file.path, file.sha256, section_hash(file.after, owner.section))
     return loads
 
 
-def restart_of(server: Server, files: Iterable[FilePlan], debts: Iterable[Debt]) -> RestartPlan:
+def restart_of(services: Sequence[ServiceState], files: Iterable[FilePlan], debts: Iterable[Debt]) -> RestartPlan:
+    """Plan the restart of what is owed, from the services as they are once an interrupted restart is completed."""
     names = tuple(debt.owner.service for debt in debts if debt.owed)
-    services = as_finished(server, [row["service"] for row in owed_by_journal(server)])
     return plan_restart(services, Wish(names, loads_of(files))) if names else RestartPlan()

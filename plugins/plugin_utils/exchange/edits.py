@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from ...module_utils.listeners import EMSMTA, LISTENERS, Owner
 from ..ini.document import Document
 from ..ini.edits import Edit, RemoveKey, RemoveSection, SetKey
-from ..ini.readers import Reading, read_strict, read_text
-from ..ini.text import IniError, unmarked_utf_16
+from ..ini.readers import Reading
 from ..problems.problem import Problem
+from .content import Content
 from .section import (
     BIND_IP,
     DISABLE,
@@ -35,50 +35,19 @@ class Outcome:
     """What becomes of one file.
 
     Attributes:
-        before: The file as it is, None when there is none.
-        after: The file as it shall be, None when it shall not exist.
+        after: The file afterwards, None when it does not exist then.
         owned: ``SECTION.Key`` names beyond OWN_KEYS that are ours afterwards.
         copied: Sections taken over from Mspclnt.ini.
     """
 
-    before: bytes | None
-    after: bytes | None
+    after: Content | None
     owned: tuple[str, ...]
     copied: tuple[str, ...] = ()
 
 
-def _as_saved(data: bytes) -> Document:
-    """Return the document in the encoding that it was saved in, UTF-16 without a byte order mark, too."""
-    return Document.parse(data, encoding=unmarked_utf_16(data) or "ansi")
-
-
-def unreadable_encoding(data: bytes) -> str | None:
-    """Return the encoding of a file that Exchange cannot read because it is not ANSI (Q181420), else None."""
-    document = _as_saved(data)
-    return document.encoding if document.bom or document.codec.width > 1 else None
-
-
-def readable(data: bytes) -> Document:
-    """Return the text as an ANSI document, whatever it was saved as.
-
-    Raises:
-        IniError: A character does not exist in ANSI.
-    """
-    document = _as_saved(data)
-    if unreadable_encoding(data) is None:
-        return document
-    try:
-        return document.convert(encoding="ansi")
-    except IniError as error:
-        cause = f"the file was saved as {document.encoding} and Exchange reads ANSI only (Q181420); {error.message}"
-        remedy = "Save it as ANSI on the server, or take that line out, comments too; then run again."
-        raise IniError(error.code, cause, remedy=remedy, line=error.line) from error
-
-
 def _has(document: Document, section: str, key: str) -> bool:
     """Tell whether any section of that name holds the key, also where only one of the parsers would see it."""
-    reading = read_text(document)
-    return reading.get(section, key) is not None
+    return document.text_reading.get(section, key) is not None
 
 
 def _is_doubled(reading: Reading, section: str) -> bool:
@@ -105,7 +74,7 @@ def _publish_edits(document: Document, owner: Owner, wanted: Wanted, owned: Sequ
     A ``Disable`` that was copied when nothing of the process was published leaves, for it keeps the process off the
     proxy; somebody else's stays and is a warning.
     """
-    reading = read_strict(document)
+    reading = document.strict_reading
     values = section_values(wanted.of(owner), wanted.force_credentials)
     doubled = _is_doubled(reading, owner.section)
     edits: list[Edit] = [
@@ -121,48 +90,39 @@ def _publish_edits(document: Document, owner: Owner, wanted: Wanted, owned: Sequ
     return edits + [RemoveKey(owner.section, key) for key in unwanted if _has(document, owner.section, key)]
 
 
-def _withdraw_edits(
-    document: Document, owner: Owner, leaving: Sequence[int] | None, owned: Sequence[str]
-) -> list[Edit]:
-    """Return what takes our keys, or only some ports, out of a section.
+def _withdraw_edits(document: Document, owner: Owner, owned: Iterable[str]) -> list[Edit]:
+    """Return what takes all of our keys out of a section; ``owned`` names those beyond OWN_KEYS."""
+    keys = (*OWN_KEYS, *_in_section(owned, owner.section))
+    return [RemoveKey(owner.section, key) for key in keys if _has(document, owner.section, key)]
 
-    Args:
-        leaving: Ports to take away; None: all of our keys.
-        owned: ``SECTION.Key`` names beyond OWN_KEYS that are ours.
-    """
-    extra = _in_section(owned, owner.section)
-    everything: list[Edit] = [
-        RemoveKey(owner.section, key) for key in (*OWN_KEYS, *extra) if _has(document, owner.section, key)
-    ]
-    if leaving is None:
-        return everything
-    reading = read_text(document)
-    ports = tokens(reading.get(owner.section, PORTS) or "")
+
+def _withdraw_ports(document: Document, owner: Owner, leaving: Collection[int], owned: Iterable[str]) -> list[Edit]:
+    """Return what takes only some ports out of a section, and all of our keys when none would be left."""
+    reading, section = document.text_reading, owner.section
+    ports = tokens(reading.get(section, PORTS) or "")
     staying = [item for item in ports if not (item.isdigit() and int(item) in leaving)]
     if ports and not staying:
-        return everything
-    pairs = tokens(reading.get(owner.section, BIND_IP) or "")
+        return _withdraw_edits(document, owner, owned)
+    pairs = tokens(reading.get(section, BIND_IP) or "")
     kept = [item for item in pairs if item.partition(":")[0] not in {str(port) for port in leaving}]
-    edits: list[Edit] = []
-    if staying != ports:
-        edits.append(SetKey(owner.section, PORTS, ",".join(staying)))
+    edits: list[Edit] = [] if staying == ports else [SetKey(section, PORTS, ",".join(staying))]
     if kept != pairs:
-        edits.append(SetKey(owner.section, BIND_IP, ",".join(kept)) if kept else RemoveKey(owner.section, BIND_IP))
+        edits.append(SetKey(section, BIND_IP, ",".join(kept)) if kept else RemoveKey(section, BIND_IP))
     return edits
 
 
 def _drop_empty(document: Document, sections: Iterable[str]) -> Document:
     """Take away sections that hold nothing any more; their comments stay."""
-    reading = read_text(document)
+    reading = document.text_reading
     empty = [name for name in sections if (found := reading.section(name)) is not None and not found.keys]
-    return document.apply([RemoveSection(name) for name in empty], duplicates="remove")
+    return document.apply([RemoveSection(name) for name in empty], duplicates="remove") if empty else document
 
 
 def _mta_edits(document: Document, wanted: Wanted, owned: Sequence[str]) -> list[Edit]:
     if not wanted.present:
         return []
     if wanted.mta_direct == "true":
-        if same_value(DISABLE, read_strict(document).get(EMSMTA.section, DISABLE), "1"):
+        if same_value(DISABLE, document.strict_reading.get(EMSMTA.section, DISABLE), "1"):
             return []
         return [SetKey(EMSMTA.section, DISABLE, "1")]
     mine = _in_section(owned, EMSMTA.section) if wanted.mta_direct == "false" else []
@@ -176,7 +136,7 @@ def _owned_edits(document: Document, owned: Iterable[str]) -> list[Edit]:
 
 
 def client_sections(
-    client: bytes | None, executables: Sequence[str], taken: Iterable[str]
+    client: Content | None, executables: Sequence[str], taken: Iterable[str]
 ) -> dict[str, dict[str, str]]:
     """Return the sections of Mspclnt.ini that a new Wspcfg.ini would hide from programs of its directory.
 
@@ -187,7 +147,7 @@ def client_sections(
     """
     if client is None:
         return {}
-    reading = read_text(Document.parse(client))
+    reading = client.document.text_reading
     names = {name.lower().rpartition(".")[0] for name in executables} - {name.lower() for name in taken}
     return {
         section.name: {key.name: key.value for key in section.keys}
@@ -207,11 +167,11 @@ def _edits(document: Document, file_id: str, wanted: Wanted, owned: Sequence[str
             edits += _publish_edits(document, owner, wanted, owned)
         elif wanted.present:  # what was copied for the process is not among the listeners, and stays
             ours = [f"{owner.section}.{FORCE_CREDENTIALS}"] if _is_owned(owned, owner, FORCE_CREDENTIALS) else []
-            edits += _withdraw_edits(document, owner, None, ours)
+            edits += _withdraw_edits(document, owner, ours)
         elif wanted.everything:
-            edits += _withdraw_edits(document, owner, None, owned)
+            edits += _withdraw_edits(document, owner, owned)
         else:
-            edits += _withdraw_edits(document, owner, [item.port for item in wanted.of(owner)], owned)
+            edits += _withdraw_ports(document, owner, [item.port for item in wanted.of(owner)], owned)
     if file_id == EMSMTA.file_id:
         edits += _mta_edits(document, wanted, owned)
         edits += _owned_edits(document, owned) if wanted.everything else []
@@ -220,11 +180,11 @@ def _edits(document: Document, file_id: str, wanted: Wanted, owned: Sequence[str
 
 def shape(
     file_id: str,
-    before: bytes | None,
+    before: Content | None,
     wanted: Wanted,
     *,
     owned: Sequence[str] = (),
-    client: bytes | None = None,
+    client: Content | None = None,
     executables: Sequence[str] = (),
 ) -> Outcome:
     """Say what becomes of one Wspcfg.ini.
@@ -235,7 +195,7 @@ def shape(
     Args:
         file_id: ``bin`` or ``imc``.
         before: The file, None when there is none.
-        wanted: What shall be.
+        wanted: The user's options, checked.
         owned: ``SECTION.Key`` names that our record says we wrote.
         client: Mspclnt.ini, whose sections a new file may hide.
         executables: Programs of the directory.
@@ -243,28 +203,35 @@ def shape(
     Raises:
         IniError: The text cannot be brought to ANSI.
     """
-    document = Document.new() if before is None else readable(before)
+    document = Document.new() if before is None else before.as_ansi
     edits = _edits(document, file_id, wanted, owned)
     creating = before is None and bool(edits) and wanted.present
     copied = _copied(file_id, wanted, client, executables, edits) if creating else {}
     edits += [SetKey(section, key, value) for section, keys in copied.items() for key, value in keys.items()]
-    if not edits and not _must_convert(before, document, file_id, wanted):
-        return Outcome(before, before, tuple(owned))
+    if not edits and not _needs_conversion(before, document, file_id, wanted):
+        return Outcome(before, tuple(owned))
     after = document.apply(edits, duplicates="remove", style="plain" if not document.body else "file")
     touched = {edit.section for edit in edits if isinstance(edit, RemoveKey)}
     after = _drop_empty(after, touched)
-    left = bytes(after) if bytes(after).strip() else None
-    return Outcome(before, left, _owned_after(owned, edits), tuple(copied))
+    return Outcome(_content(after, before), _owned_after(owned, edits), tuple(copied))
 
 
-def _must_convert(before: bytes | None, document: Document, file_id: str, wanted: Wanted) -> bool:
+def _content(document: Document, before: Content | None) -> Content | None:
+    """Return what is left, None when that is nothing; what is as it was before is not read again."""
+    data = bytes(document)
+    if before is not None and data == before.data:
+        return before
+    return Content(data) if data.strip() else None
+
+
+def _needs_conversion(before: Content | None, document: Document, file_id: str, wanted: Wanted) -> bool:
     """Tell whether a file that says the right thing says it in an encoding that nobody reads (Q181420)."""
     published = any(wanted.of(owner) for owner in _owners_of(file_id))
-    return wanted.present and published and before is not None and bytes(document) != before
+    return wanted.present and published and before is not None and bytes(document) != before.data
 
 
 def _copied(
-    file_id: str, wanted: Wanted, client: bytes | None, executables: Sequence[str], edits: Sequence[Edit]
+    file_id: str, wanted: Wanted, client: Content | None, executables: Sequence[str], edits: Sequence[Edit]
 ) -> dict[str, dict[str, str]]:
     """Return what a new file would hide; not what keeps the MTA off the proxy, when the user wants it there."""
     if file_id != EMSMTA.file_id:
@@ -288,11 +255,11 @@ def _owned_after(owned: Sequence[str], edits: Sequence[Edit]) -> tuple[str, ...]
     return tuple(sorted(names.values()))
 
 
-def range_problems(before: bytes | None, file_id: str, wanted: Wanted) -> Iterable[Problem]:
+def range_problems(before: Content | None, file_id: str, wanted: Wanted) -> Iterable[Problem]:
     """Refuse to take one port out of a range, which only its author can split."""
     if wanted.present or wanted.everything or before is None:
         return
-    reading = read_text(readable(before))
+    reading = before.as_ansi.text_reading
     for owner in _owners_of(file_id):
         value = reading.get(owner.section, PORTS) or ""
         for item in wanted.of(owner):
@@ -301,11 +268,11 @@ def range_problems(before: bytes | None, file_id: str, wanted: Wanted) -> Iterab
                 yield Problem("port_in_range", cause, "Write the ports one by one, then run again.", "listeners")
 
 
-def unnamed_ports(before: bytes | None, file_id: str, wanted: Wanted) -> Iterable[str]:
+def unnamed_ports(before: Content | None, file_id: str, wanted: Wanted) -> Iterable[str]:
     """Say which named listeners leave nothing, although a port of no name stays that may be theirs."""
     if wanted.present or wanted.everything or before is None:
         return
-    reading = read_text(readable(before))
+    reading = before.as_ansi.text_reading
     for owner in _owners_of(file_id):
         found = single_ports(reading.get(owner.section, PORTS) or "")
         known = {wanted.ports[row.name] for row in LISTENERS.values() if row.owner == owner}
@@ -313,16 +280,16 @@ def unnamed_ports(before: bytes | None, file_id: str, wanted: Wanted) -> Iterabl
         for item in wanted.of(owner):
             if item.port not in found and others:
                 yield (
-                    f"{item.listener.name} shall leave, but [{owner.section}] does not publish its port {item.port}; "
+                    f"{item.listener.name} is to leave, but [{owner.section}] does not publish its port {item.port}; "
                     f"it publishes {others}. Set ports.{item.listener.name} if that is where it was moved."
                 )
 
 
-def unreached(after: bytes | None, file_id: str, wanted: Wanted) -> Iterable[str]:
+def unsure_sections(after: Content | None, file_id: str, wanted: Wanted) -> Iterable[str]:
     """Name the sections that would still not surely say what is wanted: a last look before anything is written."""
     if not wanted.present:
         return
-    reading = read_strict(Document.parse(after or b""))
+    reading = Reading() if after is None else after.strict
     for owner in _owners_of(file_id):
         published = wanted.of(owner)
         values = section_values(published, wanted.force_credentials) if published else {}

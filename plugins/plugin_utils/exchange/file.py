@@ -6,21 +6,21 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import typing as t
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ...module_utils.listeners import EMSMTA, OWNERS
 from ..ini.diff import unified_diff
-from ..ini.readers import read_strict
+from ..ini.document import Document
 from ..problems.advice import problem_of
 from ..problems.problem import Problem
 from ..shapes import Json
-from .edits import Outcome, range_problems, readable, shape, unreached
+from .content import Content
+from .edits import range_problems, shape, unsure_sections
+from .inspection import FileState, Inspection
 from .installation import MAX_BYTES
 from .section import PUBLISHERS
-from .server import FileState, Server
 from .wanted import Wanted
 
 FILES = ("bin", "imc")
@@ -32,14 +32,14 @@ class FilePlan:
 
     Attributes:
         state: The file as inspected.
-        after: Its content as it shall be, None when it shall not exist.
+        after: Its content afterwards, None when it does not exist then.
         owned: ``SECTION.Key`` names beyond our own keys that are ours afterwards.
         copied: Sections taken over from Mspclnt.ini.
         from_backup: sha256 of the backup that is put back, None when content is written.
     """
 
     state: FileState
-    after: bytes | None
+    after: Content | None
     owned: tuple[str, ...] = ()
     copied: tuple[str, ...] = ()
     from_backup: str | None = None
@@ -49,7 +49,7 @@ class FilePlan:
         return self.state.path or ""
 
     @property
-    def before(self) -> bytes | None:
+    def before(self) -> Content | None:
         return self.state.content if self.state.exists else None
 
     @property
@@ -63,7 +63,7 @@ class FilePlan:
 
     @property
     def sha256(self) -> str | None:
-        return None if self.after is None else hashlib.sha256(self.after).hexdigest()
+        return None if self.after is None else self.after.sha256
 
     def as_result(self) -> Json:
         """Return it as a result without backup, which only the target knows."""
@@ -77,51 +77,44 @@ class FilePlan:
 
     def as_request(self) -> Json:
         """Return it as a file of ``apply`` (docs/target_protocol.md, section 3)."""
-        by_content = self.after is not None and self.from_backup is None
+        content = self.after if self.from_backup is None else None
         return {
             "path": self.path,
             "expect_sha256": self.state.sha256 if self.state.exists else None,
-            "content": base64.b64encode(self.after or b"").decode("ascii") if by_content else None,
+            "content": None if content is None else base64.b64encode(content.data).decode("ascii"),
             "from_backup": self.from_backup,
             "backup": "store",
             "backup_path": None,
         }
 
     def diff(self) -> Mapping[str, t.Any]:
-        return unified_diff(self.before or b"", self.after or b"", path=self.path)
+        before, after = (Document.new() if side is None else side.document for side in (self.before, self.after))
+        return unified_diff(before, after, path=self.path)
 
 
-def _owned(server: Server, file_id: str) -> tuple[str, ...]:
+def _owned(inspection: Inspection, file_id: str) -> tuple[str, ...]:
     """Return what our records say about keys of one file that we wrote."""
-    records = [server.record(owner.service) for owner in OWNERS if owner.file_id == file_id]
+    records = [inspection.record(owner.service) for owner in OWNERS if owner.file_id == file_id]
     return tuple(name for record in records if record is not None for name in record.owned)
 
 
-def _shape(server: Server, file_id: str, wanted: Wanted) -> Outcome:
-    file = server.file(file_id)
-    client = server.file("client")
-    return shape(
-        file_id,
-        file.content if file.exists else None,
-        wanted,
-        owned=_owned(server, file_id),
-        client=client.content,
-        executables=file.executables,
-    )
-
-
-def plan_file(server: Server, file_id: str, wanted: Wanted) -> FilePlan | None:
-    """Plan one file; None when it is nowhere and nothing is wanted there.
+def plan_file(inspection: Inspection, file_id: str, wanted: Wanted) -> FilePlan | None:
+    """Plan one file; None when no directory for it is known, or it could not be read.
 
     Raises:
         IniError: The text cannot be edited safely.
     """
-    state = server.file(file_id)
-    if state.error is not None:
+    state = inspection.file(file_id)
+    if state.error is not None or state.path is None:
         return None
-    if state.path is None:
-        return None
-    outcome = _shape(server, file_id, wanted)
+    outcome = shape(
+        file_id,
+        state.content if state.exists else None,
+        wanted,
+        owned=_owned(inspection, file_id),
+        client=inspection.file("client").content,
+        executables=state.executables,
+    )
     return FilePlan(state, outcome.after, outcome.owned, outcome.copied)
 
 
@@ -130,9 +123,9 @@ def _wants(wanted: Wanted, file_id: str) -> bool:
     return named or (file_id == EMSMTA.file_id and wanted.present and wanted.mta_direct == "true")
 
 
-def place_problems(server: Server, file_id: str, wanted: Wanted) -> Iterable[Problem]:
+def place_problems(inspection: Inspection, file_id: str, wanted: Wanted) -> Iterable[Problem]:
     """Say why a file that is needed cannot be planned."""
-    state = server.file(file_id)
+    state = inspection.file(file_id)
     if state.error is not None and (_wants(wanted, file_id) or state.exists):
         detail = {"path": state.path, "size": state.size, "max_bytes": MAX_BYTES, **(state.error.get("detail") or {})}
         yield problem_of(str(state.error["code"]), detail, text=str(state.error.get("message") or ""))
@@ -151,29 +144,29 @@ def place_problems(server: Server, file_id: str, wanted: Wanted) -> Iterable[Pro
 def content_problems(plan: FilePlan, wanted: Wanted) -> Iterable[Problem]:
     """Refuse what the file says and what would not become sure by the edits."""
     if wanted.present and plan.before is not None:
-        yield from _prose_problems(plan)
+        yield from _prose_problems(plan.before, plan.path)
     yield from range_problems(plan.before, plan.state.id, wanted)
     if plan.action != "none" and plan.state.exists and plan.state.read_only:
         yield problem_of("read_only", {"path": plan.path})
-    for section in unreached(plan.after, plan.state.id, wanted):
+    for section in unsure_sections(plan.after, plan.state.id, wanted):
         cause = f"parsers read [{section}] of this file differently, and a key of ours would not be sure"
         remedy = "Correct what the findings name (save as ANSI with CRLF, write section lines alone), then run again."
         yield Problem("ambiguous", cause, remedy, path=plan.path)
 
 
-def _prose_problems(plan: FilePlan) -> Iterable[Problem]:
+def _prose_problems(before: Content, path: str) -> Iterable[Problem]:
     sections = {owner.section.lower(): owner for owner in PUBLISHERS}
-    for finding in read_strict(readable(plan.before or b"")).findings:
+    for finding in before.as_ansi.strict_reading.findings:
         if finding.code == "prose_value" and finding.section.lower() in sections:
             cause = f"line {finding.line}: {finding.message}"
             remedy = (
                 "It is an article's explanation, not syntax. Write ports as numbers with commas, or delete the line; "
                 "state: absent removes it."
             )
-            yield Problem("prose_value", cause, remedy, finding.key, path=plan.path)
+            yield Problem("prose_value", cause, remedy, finding.key, path=path)
 
 
-def unchanged_files(server: Server) -> tuple[FilePlan, ...]:
-    """Return the files that are somewhere, planned as they are."""
-    states = (server.file(file_id) for file_id in FILES)
+def unchanged_files(inspection: Inspection) -> tuple[FilePlan, ...]:
+    """Return the files whose place is known, planned as they are."""
+    states = (inspection.file(file_id) for file_id in FILES)
     return tuple(FilePlan(state, state.content) for state in states if state.path is not None and state.error is None)

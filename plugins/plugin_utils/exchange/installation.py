@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ...module_utils.listeners import BIN, DSAMAIN, IMC_BIN, MSEXCIMC, OWNERS, STORE
 from ..problems.problem import Problem
 from ..shapes import Json
-from .server import Server, ServiceState
+from .inspection import Inspection, ServiceState
 
 Version = tuple[int, int]
 
@@ -73,8 +73,8 @@ class Exchange:
     build: int | None
     root: str | None
 
-    def as_result(self, server: Server) -> Json:
-        directories = {row.id: _parent(row.path) for row in server.files.values() if row.id in ("bin", "imc")}
+    def as_result(self, inspection: Inspection) -> Json:
+        directories = {row.id: _parent(row.path) for row in inspection.files.values() if row.id in ("bin", "imc")}
         version = None if self.version is None else version_text(self.version)
         return {"version": version, "build": self.build, "root": self.root, "directories": directories}
 
@@ -131,7 +131,7 @@ def _client_ini() -> Json:
     }
 
 
-def inspection(
+def inspection_request(
     places: Places,
     *,
     names: Sequence[str] = (),
@@ -170,15 +170,15 @@ def _number(value: t.Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def identify(server: Server, *, override: str | None = None) -> Exchange:
+def identify(inspection: Inspection, *, override: str | None = None) -> Exchange:
     """Tell version, build and root.
 
     Args:
-        server: The inspection.
+        inspection: The inspection.
         override: ``exchange_version`` as the user gave it, such as ``5.5``.
     """
-    build = _number(server.registry.get("newest_build")) or _number(server.registry.get("build"))
-    root = server.registry.get("install_root")
+    build = _number(inspection.registry.get("newest_build")) or _number(inspection.registry.get("build"))
+    root = inspection.registry.get("install_root")
     version = next((row[2] for row in BUILDS if build is not None and row[0] <= build <= row[1]), None)
     if override is not None:
         major, dummy, minor = override.partition(".")
@@ -186,7 +186,7 @@ def identify(server: Server, *, override: str | None = None) -> Exchange:
     return Exchange(version, build, root.rstrip("\\") if isinstance(root, str) and root else None)
 
 
-def proxy_here(server: Server) -> ServiceState | None:
+def proxy_here(inspection: Inspection) -> ServiceState | None:
     """Return the WinSock Proxy service if Proxy Server is in use on the Exchange server itself (Q178532)."""
-    proxy = server.service(PROXY)
+    proxy = inspection.service(PROXY)
     return proxy if proxy.exists and not proxy.disabled else None

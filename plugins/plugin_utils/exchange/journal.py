@@ -14,7 +14,8 @@ from dataclasses import replace
 
 from ...module_utils.listeners import OWNERS
 from ..shapes import Json
-from .server import Server, ServiceState
+from .debts import debt_row, handler_topic
+from .inspection import Inspection, ServiceState
 
 # A journal older than this is reported and not finished.
 FRESH_S = 24 * 3600
@@ -28,16 +29,16 @@ def _corrupt(journal: Mapping[str, t.Any]) -> bool:
     return bool(journal.get("corrupt"))
 
 
-def _unfinished(server: Server) -> Mapping[str, t.Any] | None:
-    journal = server.journal
+def _unfinished(inspection: Inspection) -> Mapping[str, t.Any] | None:
+    journal = inspection.journal
     if journal is None or _corrupt(journal) or journal.get("phase") == "done":
         return None
     return journal
 
 
-def _same_boot(server: Server, journal: Mapping[str, t.Any]) -> bool:
-    fresh = server.clock - float(journal.get("began") or 0) <= FRESH_S
-    return fresh and server.boot is not None and journal.get("boot") == server.boot
+def _same_boot(inspection: Inspection, journal: Mapping[str, t.Any]) -> bool:
+    fresh = inspection.clock - float(journal.get("began") or 0) <= FRESH_S
+    return fresh and inspection.boot is not None and journal.get("boot") == inspection.boot
 
 
 def _ran(row: Mapping[str, t.Any]) -> bool:
@@ -45,25 +46,25 @@ def _ran(row: Mapping[str, t.Any]) -> bool:
     return bool(row.get("ran", row.get("before") == "running"))
 
 
-def _left_down(server: Server, journal: Mapping[str, t.Any]) -> list[str]:
+def _left_down(inspection: Inspection, journal: Mapping[str, t.Any]) -> list[str]:
     """Name what this run has left stopped, and what it was to start for a run before it."""
     inherited = (journal.get("previous") or {}).get("services") or []
     own = [row for row in journal.get("services") or () if _ran(row) and row.get("step") in OURS]
     rows = (*inherited, *own)
-    return [name for name in dict.fromkeys(row["name"] for row in rows) if server.service(name).state in DOWN]
+    return [name for name in dict.fromkeys(row["name"] for row in rows) if inspection.service(name).state in DOWN]
 
 
-def journal_result(server: Server) -> Json | None:
+def journal_result(inspection: Inspection) -> Json | None:
     """Return what an interrupted restart left behind, None when there is nothing to tell."""
-    if server.journal is not None and _corrupt(server.journal):
+    if inspection.journal is not None and _corrupt(inspection.journal):
         return {"corrupt": True, "run": None, "who": None, "began": None, "same_boot": None, "down": [], "owed": []}
-    journal = _unfinished(server)
+    journal = _unfinished(inspection)
     if journal is None:
         return None
     keys = {key: journal.get(key) for key in ("run", "who", "began")}
-    down = _left_down(server, journal)
-    owed = [] if server.lock is not None else [_debt(journal, name) for name in down]
-    return {"corrupt": False, **keys, "same_boot": _same_boot(server, journal), "down": down, "owed": owed}
+    down = _left_down(inspection, journal)
+    owed = [] if inspection.lock is not None else [_debt(journal, name) for name in down]
+    return {"corrupt": False, **keys, "same_boot": _same_boot(inspection, journal), "down": down, "owed": owed}
 
 
 def _topic(journal: Mapping[str, t.Any], service: str) -> str:
@@ -71,37 +72,37 @@ def _topic(journal: Mapping[str, t.Any], service: str) -> str:
     known = {owner.service.lower(): owner.service for owner in OWNERS}
     roots = [row["name"] for row in journal.get("services") or () if row.get("role") == "root"]
     names = [name for name in (service, *roots) if name.lower() in known]
-    return f"Restart {known[names[0].lower()] if names else OWNERS[0].service}"
+    return handler_topic(known[names[0].lower()] if names else OWNERS[0].service)
 
 
 def _debt(journal: Mapping[str, t.Any], name: str) -> Json:
     reason = f"an interrupted restart (run {journal.get('run')}) left it stopped; the next restart starts it again"
-    return {"service": name, "topic": _topic(journal, name), "reason": reason, "running": False, "unfinished": True}
+    return {**debt_row(name, reason, running=False, topic=_topic(journal, name)), "unfinished": True}
 
 
-def owed_by_journal(server: Server) -> list[Json]:
+def owed_by_journal(inspection: Inspection) -> list[Json]:
     """Return a debt for every service that an interrupted restart of this boot left stopped.
 
     ``unfinished`` marks them: starting them again completes what was begun and needs nobody's wish.
     """
-    found = journal_result(server)
+    found = journal_result(inspection)
     return list(found["owed"]) if found is not None and found["same_boot"] else []
 
 
-def as_finished(server: Server, names: Collection[str]) -> tuple[ServiceState, ...]:
+def as_finished(inspection: Inspection, names: Collection[str]) -> tuple[ServiceState, ...]:
     """Return the services as they are once an interrupted restart is completed: what a new one is planned from.
 
     Args:
-        server: One inspection.
+        inspection: What was seen of the server.
         names: Services that are started again to complete it.
     """
     coming = {name.lower() for name in names}
-    return tuple(replace(row, state="running") if row.name.lower() in coming else row for row in server.services)
+    return tuple(replace(row, state="running") if row.name.lower() in coming else row for row in inspection.services)
 
 
-def journal_warnings(server: Server) -> list[str]:
+def journal_warnings(inspection: Inspection) -> list[str]:
     """Say what the administrator has to look at himself."""
-    found = journal_result(server)
+    found = journal_result(inspection)
     if found is None:
         return []
     if found["corrupt"]:

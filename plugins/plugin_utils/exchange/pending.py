@@ -9,54 +9,17 @@ recorded, and only that something was there before when it is another.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from dataclasses import dataclass
 
 from ...module_utils.listeners import OWNERS
-from ..ini.document import Document
-from ..ini.readers import read_strict
+from .content import EMPTY_HASH, section_hash
+from .inspection import FileState, Inspection, Record, ServiceState
 from .installation import proxy_here
-from .server import FileState, Record, Server, ServiceState
 
 # Times of file and process come from different clocks' ticks; FAT stores two-second steps.
 MARGIN_S = 5.0
 # FAT stores local time: a change of daylight saving moves every time by an hour.
 FAT_MARGIN_S = 3600.0 + MARGIN_S
-
-_LISTS = frozenset({"serverbindtcpports", "proxybindip"})
-_LEADING_NUMBER = re.compile(r"\d+")
-
-
-def _canonical(key: str, value: str) -> str:
-    if key not in _LISTS:
-        return value
-    items = ["".join(item.split()) for item in value.split(",") if item.strip()]
-    return ",".join(sorted(items, key=_list_order))
-
-
-def _list_order(item: str) -> tuple[int, str]:
-    match = _LEADING_NUMBER.match(item)
-    return (int(match.group()) if match else -1, item)
-
-
-def section_hash(document: Document | None, section: str) -> str:
-    """Return the hash of what is surely in force of a section (docs/target_protocol.md, section 7).
-
-    Args:
-        document: The file, None when it does not exist.
-        section: Name of the section, any case.
-
-    Returns:
-        Lower-case hexadecimal sha256; of the empty text when nothing is in force.
-    """
-    reading = None if document is None else read_strict(document).section(section)
-    pairs = [] if reading is None else [(key.name.lower(), key.value) for key in reading.keys]
-    lines = sorted(f"{key}={_canonical(key, value)}" for key, value in pairs)
-    return hashlib.sha256("\n".join(lines).encode("utf-8")).hexdigest()
-
-
-NOTHING = section_hash(None, "")
 
 
 @dataclass(frozen=True)
@@ -82,7 +45,7 @@ def _loaded_hash(record: Record, section: str) -> str | None:
     if record.loaded is not None:
         return record.loaded
     if record.loaded_content is not None:
-        return section_hash(Document.parse(record.loaded_content), section)
+        return section_hash(record.loaded_content, section)
     return None
 
 
@@ -94,9 +57,9 @@ def _by_content(loaded: str, now: str, section: str) -> Pending:
 
 def _by_time(service: ServiceState, record: Record | None, file: FileState, now: str, section: str) -> Pending:
     """Decide by times: the process is not the recorded one, so it loaded what was there when it started."""
-    assured = record is None or record.wanted in (None, NOTHING)
-    if now == NOTHING and assured:
-        return Pending(False, "nothing", f"there is no [{section}] and none is known to have been", NOTHING)
+    assured = record is None or record.wanted in (None, EMPTY_HASH)
+    if now == EMPTY_HASH and assured:
+        return Pending(False, "nothing", f"there is no [{section}] and none is known to have been", EMPTY_HASH)
     if not file.exists or file.modified is None or service.process is None:
         return Pending(True, "process_older", f"[{section}] is gone; the process may still hold the old one")
     margin = FAT_MARGIN_S if (file.file_system or "").upper().startswith("FAT") else MARGIN_S
@@ -119,8 +82,7 @@ def pending(service: ServiceState, record: Record | None, file: FileState, secti
     """
     if not service.exists or service.state == "stopped":
         return Pending(False, "stopped", "the service is not running; it loads the file when it starts")
-    document = None if file.content is None else Document.parse(file.content)
-    now = section_hash(document, section)
+    now = section_hash(file.content, section)
     loaded = None if record is None else _loaded_hash(record, section)
     if service.process is None:
         if loaded is not None:
@@ -131,14 +93,13 @@ def pending(service: ServiceState, record: Record | None, file: FileState, secti
     return _by_time(service, record, file, now, section)
 
 
-def verdicts(server: Server) -> dict[str, Pending]:
+def verdicts(inspection: Inspection) -> dict[str, Pending]:
     """Decide for every process that reads a Wspcfg.ini, as the files are now, by lower-case service name."""
-    if proxy_here(server) is not None:
+    if proxy_here(inspection) is not None:
         text = "Proxy Server runs on this server, so no Wspcfg.ini counts here (Q178532)"
         return {owner.service.lower(): Pending(False, "nothing", text) for owner in OWNERS}
-    return {
-        owner.service.lower(): pending(
-            server.service(owner.service), server.record(owner.service), server.file(owner.file_id), owner.section
-        )
-        for owner in OWNERS
-    }
+    found = {}
+    for owner in OWNERS:
+        service, record = inspection.service(owner.service), inspection.record(owner.service)
+        found[owner.service.lower()] = pending(service, record, inspection.file(owner.file_id), owner.section)
+    return found

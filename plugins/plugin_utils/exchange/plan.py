@@ -22,11 +22,12 @@ from .findings import (
     staying_warnings,
     useless_files,
 )
+from .inspection import Inspection
 from .installation import Exchange, proxy_here
+from .journal import as_finished, owed_by_journal
 from .ports import Port, ports_of, targets_of, unproven_of
 from .restart_plan import RestartPlan
 from .section import PUBLISHERS
-from .server import Server
 from .wanted import Wanted, version_problems
 
 
@@ -72,54 +73,54 @@ class Plan:
         return rows
 
 
-def _service_problems(server: Server, wanted: Wanted) -> Iterable[Problem]:
+def _service_problems(inspection: Inspection, wanted: Wanted) -> Iterable[Problem]:
     if not wanted.present:
         return
     for owner in PUBLISHERS:
         items = wanted.of(owner)
-        if items and not server.service(owner.service).exists:
+        if items and not inspection.service(owner.service).exists:
             names = ", ".join(item.listener.name for item in items)
             cause = f"the service {owner.service}, which would listen, is not installed on this server"
             remedy = "Install it, or remove these listeners."
             yield Problem("not_installed", cause, remedy, "listeners", names, service=owner.service)
 
 
-def make_plan(wanted: Wanted, server: Server, exchange: Exchange) -> Plan:
+def make_plan(wanted: Wanted, inspection: Inspection, exchange: Exchange) -> Plan:
     """Plan what brings a server to the wanted state.
 
     Args:
         wanted: The user's options, checked.
-        server: One inspection.
+        inspection: What was seen of the server.
         exchange: Which Exchange it is.
 
     Returns:
         The plan; nothing may be executed while it has problems.
     """
-    if proxy_here(server) is not None:
-        return _hands_off(wanted, server)
-    problems = [*version_problems(wanted, exchange.version), *_service_problems(server, wanted)]
+    if proxy_here(inspection) is not None:
+        return _hands_off(wanted, inspection)
+    problems = [*version_problems(wanted, exchange.version), *_service_problems(inspection, wanted)]
     files: list[FilePlan] = []
     for file_id in FILES:
-        problems += place_problems(server, file_id, wanted)
+        problems += place_problems(inspection, file_id, wanted)
         try:
-            file = plan_file(server, file_id, wanted)
+            file = plan_file(inspection, file_id, wanted)
         except IniError as error:
-            problems.append(Problem(error.code, error.message, error.remedy, path=server.file(file_id).path))
+            problems.append(Problem(error.code, error.message, error.remedy, path=inspection.file(file_id).path))
             continue
         if file is not None:
             files.append(file)
             problems += content_problems(file, wanted)
     warnings = [
-        *server_warnings(server, exchange, wanted),
+        *server_warnings(inspection, exchange, wanted),
         *conversion_warnings(files),
         *staying_warnings(files, wanted),
     ]
     warnings += disabled_warnings(files, wanted)
-    return finish_plan(server, files, wanted, problems, warnings)
+    return finish_plan(inspection, files, wanted, problems, warnings)
 
 
 def finish_plan(
-    server: Server,
+    inspection: Inspection,
     files: Iterable[FilePlan],
     wanted: Wanted | None,
     problems: Iterable[Problem] = (),
@@ -130,7 +131,7 @@ def finish_plan(
     """Add to planned files what follows from them: restarts owed, ports, findings.
 
     Args:
-        server: One inspection.
+        inspection: What was seen of the server.
         files: What becomes of the files.
         wanted: The user's options, None when a backup is put back.
         problems: Why nothing is done.
@@ -138,24 +139,24 @@ def finish_plan(
         where: What the user says about ports and addresses when a backup is put back.
     """
     files = tuple(files)
-    debts = debts_of(server, files, wanted)
-    restart = restart_of(server, files, debts)
+    completed = [row["service"] for row in owed_by_journal(inspection)]
+    debts = debts_of(inspection, files, wanted, completed)
+    restart = restart_of(as_finished(inspection, completed), files, debts)
     ports = ports_of(files, debts, wanted or where)
-    more = [] if wanted is None else list(mta_warnings(server, files, wanted))
     return Plan(
         files=files,
         debts=debts,
         restart=restart,
         ports=ports,
         targets=() if wanted is None else targets_of(wanted),
-        findings=findings_of(server),
+        findings=findings_of(inspection),
         problems=tuple(problems),
-        warnings=(*warnings, *more),
+        warnings=(*warnings, *(() if wanted is None else mta_warnings(inspection, files, wanted))),
         unproven=unproven_of(wanted, ports),
     )
 
 
-def _hands_off(wanted: Wanted, server: Server) -> Plan:
+def _hands_off(wanted: Wanted, inspection: Inspection) -> Plan:
     """Plan nothing: Proxy Server on the Exchange server itself needs no file (Q178532); its ports are verified."""
     targets = targets_of(wanted)
     ports = tuple(Port(row["host"], row["port"], row["protocol"], now=True, will=True) for row in targets)
@@ -165,9 +166,9 @@ def _hands_off(wanted: Wanted, server: Server) -> Plan:
         restart=RestartPlan(),
         ports=ports,
         targets=targets,
-        findings=findings_of(server),
+        findings=findings_of(inspection),
         problems=(),
-        warnings=tuple(useless_files(server)),
+        warnings=tuple(useless_files(inspection)),
         proxy_on_server=True,
         unproven=unproven_of(wanted, ports),
     )

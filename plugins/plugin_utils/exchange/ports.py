@@ -9,16 +9,12 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from ...module_utils.listeners import LISTENERS, Owner
-from ..ini.document import Document
-from ..ini.readers import read_strict
 from ..shapes import Json
+from .content import Content
 from .debts import Debt
 from .file import FilePlan
 from .section import PORTS, PUBLISHERS, bind_addresses, single_ports
 from .wanted import Wanted
-
-IN_FORCE = "in force"
-NOT = "not"
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,7 @@ class Port:
         return {"host": self.host, "port": self.port, "protocol": self.protocol}
 
     def as_result(self) -> Json:
-        words = {True: IN_FORCE, False: NOT}
+        words = {True: "in force", False: "not"}
         return {**self.as_target(), "now": words[self.now], "will": words[self.will]}
 
 
@@ -78,11 +74,11 @@ def _given_address(wanted: Wanted | None, name: str | None) -> str | None:
     return wanted.address if name is None else wanted.addresses.get(name)
 
 
-def _places(data: bytes | None, owner: Owner, wanted: Wanted | None) -> dict[_Place, bool]:
+def _places(content: Content | None, owner: Owner, wanted: Wanted | None) -> dict[_Place, bool]:
     """Return the places that a file surely publishes for a process, and whether each is pinned."""
-    if data is None:
+    if content is None:
         return {}
-    reading = read_strict(Document.parse(data))
+    reading = content.strict
     pinned = bind_addresses(reading, owner.section)
     found: dict[_Place, bool] = {}
     for port in single_ports(reading.get(owner.section, PORTS) or ""):
@@ -121,7 +117,7 @@ class _Shift:
 def ports_of(files: Iterable[FilePlan], debts: Iterable[Debt], wanted: Wanted | None) -> tuple[Port, ...]:
     by_owner = {debt.owner: debt for debt in debts}
     shifts = [
-        _Shift(by_owner.get(owner), *(_places(data, owner, wanted) for data in (file.before, file.after)))
+        _Shift(by_owner.get(owner), *(_places(content, owner, wanted) for content in (file.before, file.after)))
         for file in files
         for owner in PUBLISHERS
         if owner.file_id == file.state.id
@@ -143,10 +139,10 @@ def targets_of(wanted: Wanted) -> tuple[Json, ...]:
 def unproven_of(wanted: Wanted | None, ports: Iterable[Port]) -> tuple[Json, ...]:
     """Return what should be proven and cannot be, because nothing tells at which address of the proxy."""
     published = wanted.published if wanted is not None and wanted.present else ()
-    rows = [_nowhere(item.port, item.listener.name, "open") for item in published if item.address is None]
-    rows += [_nowhere(port.port, port.protocol, "closed") for port in ports if port.leaves and port.host is None]
+    rows = [_unproven(item.port, item.listener.name, "open") for item in published if item.address is None]
+    rows += [_unproven(port.port, port.protocol, "closed") for port in ports if port.leaves and port.host is None]
     return tuple(rows)
 
 
-def _nowhere(port: int, protocol: str | None, expect: str) -> Json:
+def _unproven(port: int, protocol: str | None, expect: str) -> Json:
     return {"port": port, "protocol": protocol, "expect": expect}

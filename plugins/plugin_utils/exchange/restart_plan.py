@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from ..problems.advice import START_ORDER_HINT
 from ..problems.problem import Problem
 from ..shapes import Json
+from .inspection import ServiceState
 from .installation import CLUSTER, KMS
-from .server import ServiceState
 
 # Start order that Microsoft gives (Q168739, agrees with Q143380); breaks ties between services that do not depend on
 # each other. Other services follow by name.

@@ -28,11 +28,11 @@ LISTENER_OPTIONS: Mapping[str, Mapping[str, t.Any]] = {
 
 @dataclass(frozen=True)
 class Published:
-    """One listener that shall be reachable on the proxy.
+    """One listener that is to be reachable on the proxy.
 
     Attributes:
         listener: Row of the table.
-        port: TCP port that Exchange listens on and the proxy shall offer.
+        port: TCP port that Exchange listens on and the proxy offers.
         address: The proxy's external IPv4 address, None when not given.
         pinned: Whether it gets a ProxyBindIp pair: every TLS listener, and plain ones on request.
     """
@@ -72,7 +72,7 @@ class Wanted:
     address: str | None = None
 
     def of(self, owner: Owner) -> tuple[Published, ...]:
-        """Return what a process shall publish."""
+        """Return what a process is to publish."""
         return tuple(item for item in self.published if item.listener.owner == owner)
 
 
@@ -159,7 +159,7 @@ def read_ports(options: Mapping[str, t.Any], problems: list[Problem]) -> dict[st
 
 
 def read_wanted(options: Mapping[str, t.Any]) -> Wanted:
-    """Check the options that say what shall be published.
+    """Check the options that say what is to be published.
 
     Args:
         options: ``listeners ports proxy_address proxy_addresses pin mta_direct force_credentials state`` as the module

@@ -10,10 +10,12 @@ import typing as t
 from collections import Counter
 from fnmatch import fnmatchcase
 
-from .text import BLANKS, Line, codec_for, fold, scan, sniff
+from .text import BLANKS, Line, fold
 
 if t.TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from .readers import Readable
 
 HIDDEN = "<hidden>"
 HIDDEN_CHANGED = "<hidden, changed>"
@@ -71,11 +73,11 @@ def _hidden_from(section: str, line: Line, redact: Sequence[str]) -> tuple[str, 
 class _Side:
     """One side of the diff: the lines of a file, and what stands for each in the diff."""
 
-    def __init__(self, data: bytes, encoding: str, redact: Sequence[str]) -> None:
-        self.codec = sniff(data) or codec_for(encoding)
-        self.marked = data.startswith(self.codec.mark) and bool(self.codec.mark)
-        body = data[len(self.codec.mark) :] if self.marked else data
-        self.lines = scan(body, self.codec)
+    def __init__(self, document: Readable, redact: Sequence[str]) -> None:
+        self.codec = document.codec
+        self.marked = bool(document.bom)
+        self.empty = not document.bom and not document.body
+        self.lines = document.lines
         self.eols = {self.codec.decode(line.eol) for line in self.lines if line.eol}
         self._redact = redact
         self.secrets: dict[tuple[str, str, int], str] = {}
@@ -122,24 +124,21 @@ def _printable(text: str) -> str:
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
-def unified_diff(
-    before: bytes, after: bytes, *, path: str, redact: Sequence[str] = (), encoding: str = "auto"
-) -> dict[str, str]:
+def unified_diff(before: Readable, after: Readable, *, path: str, redact: Sequence[str] = ()) -> dict[str, str]:
     """Return Ansible's diff dictionary: ``before``, ``after``, ``before_header``, ``after_header``.
 
     Args:
-        before: The file's old bytes, empty for a file that does not exist.
-        after: Its new bytes.
+        before: The file as it was, an empty document for one that did not exist.
+        after: The file afterwards.
         path: What the headers name.
         redact: Patterns of keys whose values are hidden, commented-out ones too; see ``is_redacted``.
-        encoding: Encoding of a side without byte order mark.
 
     Returns:
         Text with one LF per line. Where encoding, byte order mark or ends of lines differ, the headers tell both.
     """
-    old, new = _Side(before, encoding, redact), _Side(after, encoding, redact)
+    old, new = _Side(before, redact), _Side(after, redact)
     headers = (path, path)
-    if before and after and old.describe() != new.describe():
+    if not old.empty and not new.empty and old.describe() != new.describe():
         headers = (f"{path} ({old.describe()})", f"{path} ({new.describe()})")
     return {
         "before": old.render(new, HIDDEN),

@@ -27,7 +27,7 @@ NEWLINES: t.Mapping[str, str] = {"crlf": "\r\n", "lf": "\n", "cr": "\r"}
 
 @dataclass(frozen=True)
 class Document:
-    """One INI file, every byte of it; edits return a new document.
+    """One INI file, every byte of it; edits return a new document, and what it says is read once.
 
     Attributes:
         codec: Encoding of the body.
@@ -80,6 +80,21 @@ class Document:
     def newline(self) -> str:
         """The end of line that most lines have; CRLF for a file without any."""
         return _dominant_newline(self.lines)
+
+    @cached_property
+    def profile_reading(self) -> Reading:
+        """What ``read_profile`` reads from it."""
+        return read_profile(self)
+
+    @cached_property
+    def text_reading(self) -> Reading:
+        """What ``read_text`` reads from it."""
+        return read_text(self)
+
+    @cached_property
+    def strict_reading(self) -> Reading:
+        """What ``read_strict`` reads from it."""
+        return read_strict(self)
 
     @property
     def text(self) -> str:

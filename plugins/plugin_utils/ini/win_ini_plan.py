@@ -16,11 +16,11 @@ from ..shapes import Json
 from .diff import HIDDEN, is_redacted, unified_diff
 from .document import Document
 from .edits import AddSection, Edit, RemoveKey, RemoveSection, SetKey
-from .readers import Finding, Reading, read_profile, read_text
+from .readers import Finding, Reading
 from .text import BLANKS, IniError, fold
 
 # base64 of more does not fit into the 2,097,152 characters that Windows PowerShell 5.1 reads as one JSON text.
-MAX_BYTES = 1024 * 1024
+INI_MAX_BYTES = 1024 * 1024
 
 # No device (\\.\), no alternate stream (a.ini:name), and no name that Windows would cut (a.ini. or a blank at its end).
 _ABSOLUTE = re.compile(
@@ -40,13 +40,13 @@ _OPTIONS_OF_CODES: t.Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Wanted:
+class IniWanted:
     """What the user asked for, checked.
 
     Attributes:
         path: The file, as the server has it.
         sections: Keys and values by section; None removes the key.
-        absent: Sections that shall not exist.
+        absent: Sections that must not exist.
         exclusive: ``none``, ``sections`` (in the named ones nothing but the named keys) or ``file`` (nothing else).
         encoding: Encoding of a file without byte order mark, or ``auto``.
         newline: ``auto``, ``crlf`` or ``lf``, for new lines.
@@ -69,12 +69,12 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Plan:
+class IniPlan:
     """What becomes of the file.
 
     Attributes:
         before: The file as it is; an empty document if it does not exist.
-        after: The file as it shall be.
+        after: The file afterwards.
         changes: One row per key or section that differs, values hidden where they have to be.
         duplicates: Names that stand in the file more than once.
         findings: What else is odd about the file.
@@ -109,7 +109,7 @@ def read_path(options: Mapping[str, t.Any]) -> str:
     return path
 
 
-def read_wanted(options: Mapping[str, t.Any]) -> Wanted:
+def read_ini_wanted(options: Mapping[str, t.Any]) -> IniWanted:
     """Check the options of ``win_ini``.
 
     Raises:
@@ -127,7 +127,7 @@ def read_wanted(options: Mapping[str, t.Any]) -> Wanted:
         problems.append(Problem("bad_option", "it would empty the file", remedy, "exclusive", "file"))
     if problems:
         raise Refused(problems)
-    return Wanted(
+    return IniWanted(
         path=read_path(options),
         sections=sections,
         absent=absent,
@@ -180,7 +180,7 @@ def _text(value: t.Any, problems: list[Problem], option: str, where: str) -> str
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     kind = {bool: "a boolean", float: "a decimal number"}.get(type(value), f"a {type(value).__name__}")
-    remedy = "Put the text in quotes in the playbook, as it shall stand in the file."
+    remedy = "Put the text in quotes in the playbook, as it is to stand in the file."
     problems.append(Problem("bad_option", f"YAML made {kind} of what should be text", remedy, option, where))
     return ""
 
@@ -212,7 +212,7 @@ def _twice(where: str) -> Problem:
     return Problem("bad_option", "this name is given twice", remedy, "sections", where)
 
 
-def make_plan(wanted: Wanted, data: bytes | None) -> Plan:
+def plan_ini(wanted: IniWanted, data: bytes | None) -> IniPlan:
     """Say what becomes of the file.
 
     Args:
@@ -225,32 +225,32 @@ def make_plan(wanted: Wanted, data: bytes | None) -> Plan:
     try:
         before = Document.parse(data or b"", encoding=wanted.encoding)
         _check_encoding(wanted, before)
-        edits = list(_edits(wanted, read_text(before)))
+        edits = list(_ini_edits(wanted, before.text_reading))
         after = before.apply(edits, duplicates=wanted.duplicates, newline=wanted.newline)
     except IniError as error:
         raise Refused([_problem(error, wanted)]) from error
-    if len(bytes(after)) > MAX_BYTES:
-        detail = {"path": wanted.path, "size": len(bytes(after)), "max_bytes": MAX_BYTES}
+    if len(bytes(after)) > INI_MAX_BYTES:
+        detail = {"path": wanted.path, "size": len(bytes(after)), "max_bytes": INI_MAX_BYTES}
         raise Refused([problem_of("too_large", detail)])
-    profile = read_profile(before)
-    return Plan(
+    profile = before.profile_reading
+    return IniPlan(
         before=before,
         after=after,
-        changes=tuple(_changes(read_text(before), read_text(after), wanted.redact)),
-        duplicates=tuple(duplicates_of(profile)),
-        findings=tuple(findings_of(profile)),
+        changes=tuple(_changes(before.text_reading, after.text_reading, wanted.redact)),
+        duplicates=tuple(duplicate_rows(profile)),
+        findings=tuple(finding_rows(profile)),
         warnings=tuple(f"{wanted.path}, line {row.line}: {row.message}" for row in profile.findings if _is_loud(row)),
     )
 
 
-def _check_encoding(wanted: Wanted, document: Document) -> None:
+def _check_encoding(wanted: IniWanted, document: Document) -> None:
     if document.bom and wanted.encoding not in ("auto", document.encoding):
         cause = f"the file begins with the byte order mark of {document.encoding}"
         remedy = "Use auto; a byte order mark always says what the file is."
         raise Refused([Problem("bad_option", cause, remedy, "encoding", wanted.encoding, wanted.path)])
 
 
-def _edits(wanted: Wanted, reading: Reading) -> t.Iterator[Edit]:
+def _ini_edits(wanted: IniWanted, reading: Reading) -> t.Iterator[Edit]:
     yield from (RemoveSection(name) for name in wanted.absent)
     if wanted.exclusive == "file":
         named = {_same(name) for name in wanted.sections}
@@ -272,7 +272,7 @@ def _removals(reading: Reading, name: str, keys: Mapping[str, str | None]) -> t.
             yield RemoveKey(name, key.name)
 
 
-def _problem(error: IniError, wanted: Wanted) -> Problem:
+def _problem(error: IniError, wanted: IniWanted) -> Problem:
     other_page = ", or name the right code page in the option encoding" if error.code == "encoding_cannot" else ""
     remedy = f"{error.remedy[:1].upper()}{error.remedy[1:]}{other_page}."
     option = _OPTIONS_OF_CODES.get(error.code)
@@ -284,14 +284,14 @@ def _is_loud(finding: Finding) -> bool:
     return finding.code.startswith(("ambiguous_duplicate", "encoding"))
 
 
-def duplicates_of(reading: Reading) -> t.Iterator[Json]:
+def duplicate_rows(reading: Reading) -> t.Iterator[Json]:
     """Return the rows of names that stand in the file more than once; the line is that of the later one."""
     for finding in reading.findings:
         if finding.code.startswith("ambiguous_duplicate"):
             yield {"section": finding.section, "key": finding.key or None, "line": finding.line}
 
 
-def findings_of(reading: Reading) -> t.Iterator[Json]:
+def finding_rows(reading: Reading) -> t.Iterator[Json]:
     """Return the rows of everything else that is odd."""
     for finding in reading.findings:
         if not finding.code.startswith("ambiguous_duplicate"):
@@ -332,9 +332,9 @@ def _by_name(reading: Reading) -> dict[str, tuple[str, dict[str, tuple[str, str]
     }
 
 
-def diff_of(plan: Plan, path: str, redact: Sequence[str]) -> dict[str, str]:
+def diff_of(plan: IniPlan, path: str, redact: Sequence[str]) -> dict[str, str]:
     """Return Ansible's diff of a plan."""
-    return unified_diff(bytes(plan.before), bytes(plan.after), path=path, redact=redact, encoding=plan.before.encoding)
+    return unified_diff(plan.before, plan.after, path=path, redact=redact)
 
 
 def content_of(document: Document, only: Iterable[str] | None, redact: Sequence[str]) -> list[Json]:
@@ -349,6 +349,6 @@ def content_of(document: Document, only: Iterable[str] | None, redact: Sequence[
                 for key in section.keys
             ],
         }
-        for section in read_text(document).sections
+        for section in document.text_reading.sections
         if chosen is None or fold(section.name) in chosen
     ]

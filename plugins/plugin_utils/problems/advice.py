@@ -10,6 +10,7 @@ import typing as t
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ...module_utils.listeners import DSAMAIN, EMSMTA, STORE
 from .problem import Problem
 from .window import wall_time
 
@@ -97,7 +98,7 @@ ADVICE: t.Mapping[str, Advice] = {
         "lock_wait",
     ),
     "outside_window": Advice(
-        "the clock of the machine that runs the script says {local}, outside the restart window",
+        "the clock of {told_by} says {local}, outside the restart window",
         "Run again inside the window, or change option window; nothing was restarted.",
         "window",
     ),
@@ -252,6 +253,25 @@ def down_advice(kind: str, service: str) -> str:
     return f"{advice.cause.format(service=service)}. {advice.remedy}"
 
 
+def slow_hint(service: str, step: str) -> str | None:
+    """Say how long a service is known to take, None where no article tells.
+
+    Args:
+        service: Its name.
+        step: ``stopping`` or ``starting``; anything else is never slow.
+    """
+    is_exchange = service.lower().startswith("msexchange")
+    return _SLOW.get((service.lower(), step)) or (_SLOW_STOP if is_exchange and step == "stopping" else None)
+
+
+_SLOW_STOP = "Q246287: over 10 minutes is possible"
+_SLOW: t.Mapping[tuple[str, str], str] = {
+    (EMSMTA.service.lower(), "stopping"): "Q231275: give it 5 minutes at least",
+    (STORE.service.lower(), "starting"): "Q262041: after an unclean stop it replays its logs",
+    (DSAMAIN.service.lower(), "starting"): "Q241152: slow while it cannot reach other servers",
+}
+
+
 class _Filled(dict[str, t.Any]):
     def __missing__(self, key: str) -> str:
         return ""
@@ -259,11 +279,12 @@ class _Filled(dict[str, t.Any]):
 
 def _local_time(detail: Mapping[str, t.Any]) -> dict[str, str]:
     """Return the time of day that the machine shows, with its offset from UTC, and the window as the user wrote it."""
+    told_by = str(detail.get("machine") or "the machine that runs the script")
     if "now" not in detail or "utc_offset_minutes" not in detail:
-        return {}
+        return {"told_by": told_by}
     window = detail.get("window")
     text = f"{window['from']}-{window['to']}" if isinstance(window, Mapping) else ""
-    return {"local": wall_time(detail), "window": text}
+    return {"local": wall_time(detail), "window": text, "told_by": told_by}
 
 
 # Why a file could not be written, where the code does not say it: Win32 error -> words (winerror.h).

@@ -21,9 +21,15 @@ from ansible.utils.display import Display
 
 from ..problems.advice import problem_of
 from ..problems.problem import Problem, Refused
+from .script import loader, regions
 from .session import ConnectionLost, Credential, Execution, Identity, Session
 
 display = Display()
+
+# Ansible imports an action plugin once and then forks for every host of every task: what is prepared here, each of
+# those processes has from the start instead of preparing it for itself.
+loader()
+regions()
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:
@@ -105,7 +111,7 @@ class AnsibleTransport:
         except _TRANSPORT_ERRORS as error:
             quota = bool(_QUOTA.search(str(error)))
             before = self._name() == "ssh" and bool(_SSH_BEFORE.search(str(error)))
-            raise ConnectionLost(_short(error), sent=not quota and not before, quota=quota) from error
+            raise ConnectionLost(_one_line(error), sent=not quota and not before, quota=quota) from error
         return Execution(int(result["rc"]), str(result["stdout"]), str(result["stderr"]))
 
     def reset(self) -> None:
@@ -119,7 +125,7 @@ class AnsibleTransport:
         try:
             self._connection.reset()
         except _TRANSPORT_ERRORS as error:
-            raise ConnectionLost(_short(error), sent=True) from error
+            raise ConnectionLost(_one_line(error), sent=True) from error
 
     def release(self) -> None:
         """Delete the shells that lost connections left behind; not before the end, for that ends what runs in them."""
@@ -129,14 +135,14 @@ class AnsibleTransport:
             try:
                 protocol.close_shell(shell)
             except _TRANSPORT_ERRORS as error:
-                display.vvv(f"shell {shell} of a lost connection could not be deleted: {_short(error)}")
+                display.vvv(f"shell {shell} of a lost connection could not be deleted: {_one_line(error)}")
 
     def _connect(self) -> None:
         try:
             self._connection._connect()
         except _TRANSPORT_ERRORS as error:
             quota = bool(_QUOTA.search(str(error)))
-            raise ConnectionLost(_short(error), sent=False, quota=quota) from error
+            raise ConnectionLost(_one_line(error), sent=False, quota=quota) from error
 
     def _name(self) -> str:
         return str(self._connection.transport)
@@ -156,7 +162,7 @@ class AnsibleTransport:
         return f"powershell -NoProfile -NonInteractive -ExecutionPolicy Unrestricted -EncodedCommand {encoded}"
 
 
-def _short(error: BaseException) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 

@@ -36,6 +36,16 @@ class TargetError(Exception):
         self.answer = dict(answer or {})
         super().__init__(f"{code}: {text}")
 
+    @property
+    def problem(self) -> Problem:
+        """What it means for the user."""
+        return problem_of(self.code, self.detail, text=self.text)
+
+    @property
+    def ends_restart(self) -> bool:
+        """Whether it is a restart's own end, and not the fate of a question about it."""
+        return bool(self.answer.get("done")) and self.answer.get("outcome") in ("failed", "interrupted")
+
 
 # What the connection plugins say, in the order in which it is looked for.
 _CONNECTION_TEXTS: tuple[tuple[str, str], ...] = (
@@ -61,4 +71,4 @@ def unreached(text: str, detail: Mapping[str, t.Any] | None = None, *, quota: bo
 
 def explain(error: TargetError, host: str) -> str:
     """Say what happened on which host, why, and what to do."""
-    return problem_of(error.code, error.detail, text=error.text).message(host)
+    return error.problem.message(host)

@@ -12,14 +12,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import typing as t
-import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ..shapes import Json
 from .errors import TargetError
-from .merging import told_names, united
-from .script import NoAnswer, loader, parse_answer, payload
+from .script import PROTOCOL_VERSION, NoAnswer, loader, parse_answer, payload
 
 RECONNECT_FIRST_S = 1.0
 RECONNECT_LONGEST_S = 30.0
@@ -27,15 +25,11 @@ RECONNECT_LONGEST_S = 30.0
 TRACE_WAIT_S = 5.0
 TRACE_TRIES = 3
 WRITE_TRIES = 3
-POLL_WAIT_S = 40
 # A line every minute: what an execution takes on top of its wait has to fit in as well.
-NOTIFY_EVERY_S = 55.0
 # A launch that lost its launcher blocks the next one for a minute (docs/target_protocol.md, section 4).
-OWN_LAUNCH_S = 150.0
 # Asked again, the answer would be the same, or the account would be locked.
-_FINAL = frozenset({"bad_request", "powershell_too_old", "credential_refused", "connection_lost"})
+FINAL_CODES = frozenset({"bad_request", "powershell_too_old", "credential_refused", "connection_lost"})
 # What ``restart`` is refused with before anything was launched; any other error may have come after that.
-_NOT_LAUNCHED = _FINAL | {"busy", "journal_corrupt", "outside_window", "worker_failed"}
 
 
 @dataclass(frozen=True)
@@ -60,6 +54,10 @@ class ConnectionLost(Exception):
         self.sent = sent
         self.quota = quota
         super().__init__(text)
+
+    def as_sent(self) -> ConnectionLost:
+        """Return it as a later question's: even a refused connection is waited for then, for the request was sent."""
+        return ConnectionLost(self.text, sent=True)
 
 
 class Transport(t.Protocol):
@@ -121,7 +119,7 @@ class Session:
     Args:
         transport: Way to the host.
         identity: Who asks, about which server.
-        clock: The controller's clock.
+        clock: The controller's time.
         deadline: Seconds that a lost connection may take to come back.
         say: Takes lines for the person who waits.
     """
@@ -137,11 +135,10 @@ class Session:
     ) -> None:
         self._transport = transport
         self.identity = identity
-        self._clock = clock
-        self._deadline = deadline
-        self._say = say
+        self.clock = clock
+        self.deadline = deadline
+        self.say = say
         self.executions = 0
-        self.reconnects = 0
 
     # -- operations ---------------------------------------------------------------------------------------------
 
@@ -156,9 +153,9 @@ class Session:
             ConnectionLost: With ``sent`` false: the host was never reached.
         """
         try:
-            return self._ask("inspect", request)
+            return self.ask("inspect", request)
         except ConnectionLost as lost:
-            return self._again(lost, lambda: self._ask("inspect", request))
+            return self._again(lost, lambda: self.ask("inspect", request))
 
     def apply(self, **request: t.Any) -> Json:
         """Write files, compare-and-swap.
@@ -173,11 +170,11 @@ class Session:
         for _attempt in range(WRITE_TRIES):
             refused: TargetError | None = None
             try:
-                return self._ask("apply", request)
+                return self.ask("apply", request)
             except ConnectionLost as error:
                 if lost is None and not error.sent:
                     raise
-                lost = _as_sent(error)
+                lost = error.as_sent()
             except TargetError as error:
                 # The write that was lost may have been at work all the same: then it is what this one met.
                 if lost is None:
@@ -192,20 +189,6 @@ class Session:
                 break
         raise TargetError("connection_lost", lost.text if lost else "", answer=_half_written(request["files"], seen))
 
-    def restart(self, **request: t.Any) -> Json:
-        """Restart services and wait for the outcome, polling once a minute at least.
-
-        Args:
-            **request: Keys of docs/target_protocol.md, section 4, without the common ones.
-
-        Returns:
-            The final answer (``done`` true).
-
-        Raises:
-            TargetError: Its ``answer`` carries the same keys as a success.
-        """
-        return _Restarting(self, request).run()
-
     def close(self) -> None:
         """End the session; the connection itself belongs to the caller."""
         self._transport.release()
@@ -216,10 +199,20 @@ class Session:
         who = self.identity
         secret = who.credential
         credential = None if secret is None else {"username": secret.username, "password": secret.password}
-        common = {"version": 1, "op": op, "computer": who.computer, "credential": credential}
+        common = {"version": PROTOCOL_VERSION, "op": op, "computer": who.computer, "credential": credential}
         return {**common, "run": who.run, "who": who.who, **keys}
 
-    def _ask(self, op: str, keys: Mapping[str, t.Any]) -> Json:
+    def ask(self, op: str, keys: Mapping[str, t.Any]) -> Json:
+        """Run one operation, once.
+
+        Args:
+            op: Its name.
+            keys: Its own keys of the request.
+
+        Raises:
+            TargetError: The target's error, or ``no_answer``.
+            ConnectionLost: Whatever was lost, nothing is tried again.
+        """
         request = self._request(op, keys)
         execution = self._execute(payload(request))
         try:
@@ -238,17 +231,17 @@ class Session:
     def _execute(self, stdin: str) -> Execution:
         """Run the loader once; a used-up quota is waited for, since nothing ran then."""
         pause = RECONNECT_FIRST_S
-        end = self._clock.monotonic() + self._deadline
+        end = self.clock.monotonic() + self.deadline
         while True:
             self.executions += 1
             try:
                 return self._transport.execute(loader(), stdin)
             except ConnectionLost as lost:
                 self.executions -= 0 if lost.sent else 1
-                if not lost.quota or self._clock.monotonic() + pause > end:
+                if not lost.quota or self.clock.monotonic() + pause > end:
                     raise
-                self._say(f"WinRM quota of this user reached ({lost.text}); trying again in {pause:.0f} s")
-                self._clock.sleep(pause)
+                self.say(f"WinRM quota of this user reached ({lost.text}); trying again in {pause:.0f} s")
+                self.clock.sleep(pause)
                 pause = min(pause * 2, RECONNECT_LONGEST_S)
 
     # -- after a lost connection --------------------------------------------------------------------------------
@@ -258,14 +251,13 @@ class Session:
         if not lost.sent:
             raise lost
         pause = RECONNECT_FIRST_S
-        end = self._clock.monotonic() + self._deadline
-        while self._clock.monotonic() + pause <= end:
-            self._say(f"connection lost ({lost.text}); reconnecting in {pause:.0f} s")
-            self._clock.sleep(pause)
+        end = self.clock.monotonic() + self.deadline
+        while self.clock.monotonic() + pause <= end:
+            self.say(f"connection lost ({lost.text}); reconnecting in {pause:.0f} s")
+            self.clock.sleep(pause)
             pause = min(pause * 2, RECONNECT_LONGEST_S)
             try:
                 self._transport.reset()
-                self.reconnects += 1
                 return ask()
             except ConnectionLost as error:
                 lost = error
@@ -285,30 +277,30 @@ class Session:
             TargetError: The last error; ``done`` is true in the answer of one that is the restart's own.
         """
         pause = RECONNECT_FIRST_S
-        end = self._clock.monotonic() + self._deadline
+        end = self.clock.monotonic() + self.deadline
         while True:
             try:
-                return self._ask(op, keys) if lost is None else self._again(lost, lambda: self._ask(op, keys))
+                return self.ask(op, keys) if lost is None else self._again(lost, lambda: self.ask(op, keys))
             except ConnectionLost as error:
-                lost = _as_sent(error)
+                lost = error.as_sent()
             except TargetError as error:
-                if error.code in _FINAL or _is_end(error) or self._clock.monotonic() + pause > end:
+                if error.code in FINAL_CODES or error.ends_restart or self.clock.monotonic() + pause > end:
                     raise
                 lost = None
-                self._say(f"no news ({_short(error)}); asking again in {pause:.0f} s")
-                self._clock.sleep(pause)
+                self.say(f"no news ({_code_and_text(error)}); asking again in {pause:.0f} s")
+                self.clock.sleep(pause)
                 pause = min(pause * 2, RECONNECT_LONGEST_S)
 
     def _look_for_write(self, lost: ConnectionLost | None, files: Sequence[Mapping[str, t.Any]]) -> tuple[str, Json]:
         """Look at the files until nobody is at work any more; ours is waited for longer than somebody else."""
-        end = self._clock.monotonic() + self._deadline
+        end = self.clock.monotonic() + self.deadline
         seen = self.learn("inspect", _look_at(files), lost)
         looks = 1
         while _compare(files, _by_path(seen)) != "new" and seen["lock"] is not None:
-            patient = self._is_mine(seen["lock"]) and self._clock.monotonic() < end
+            patient = self._is_mine(seen["lock"]) and self.clock.monotonic() < end
             if looks >= TRACE_TRIES and not patient:
                 break
-            self._clock.sleep(TRACE_WAIT_S)
+            self.clock.sleep(TRACE_WAIT_S)
             seen = self.learn("inspect", _look_at(files))
             looks += 1
         return _compare(files, _by_path(seen)), seen
@@ -317,213 +309,8 @@ class Session:
         return bool(holder.get("run") == self.identity.run)
 
 
-class _Restarting:
-    """One restart, from its launch to its end, whatever happens to connections, launchers and workers.
-
-    Attributes:
-        last: The last answer that told how far it is.
-    """
-
-    def __init__(self, session: Session, request: Mapping[str, t.Any]) -> None:
-        self._session = session
-        self._request = request
-        self._clock = session._clock
-        self._runs: set[str] = set()
-        self._said: float | None = None
-        self.last: Json = {}
-
-    def run(self) -> Json:
-        answer = self._until_done(self._launch(self._request))
-        if answer["outcome"] == "interrupted" and not _was_touched(answer):
-            # The script was cut down before its worker took over; nothing was stopped, so it is launched anew.
-            answer = self._until_done(self._anew(self._request))
-        if answer["outcome"] == "interrupted":
-            raise self._finished(answer)
-        return answer
-
-    # -- launching ----------------------------------------------------------------------------------------------
-
-    def _launch(self, request: Mapping[str, t.Any]) -> Json:
-        """Launch; after an accident the run is looked for, and launched again only when there is no trace of it."""
-        lost: ConnectionLost | None = None
-        for _attempt in range(WRITE_TRIES):
-            known, own = bool(self._runs), self._session.identity.run
-            try:
-                # Once the request may have arrived, even a host that cannot be reached is waited for.
-                self._runs.add(own)
-                return self._session._ask("restart", {**request, "wait": self._wait(request["wait"])})
-            except ConnectionLost as error:
-                if not error.sent and not known:
-                    raise
-                lost = _as_sent(error)
-            except TargetError as error:
-                if error.code != "busy" or error.detail.get("run") != own:
-                    return self._after_error(error)
-                lost = None
-            answer = self._trace(lost)
-            if answer is not None:
-                return answer
-        raise TargetError("connection_lost", lost.text if lost else "it was launched, and left no trace")
-
-    def _after_error(self, error: TargetError) -> Json:
-        """Go on with a run that was launched before the error; else the error is raised."""
-        if error.code in _NOT_LAUNCHED or _is_end(error):
-            return _interrupted_or_raise(error)
-        for attempt in range(TRACE_TRIES):
-            if attempt:
-                self._clock.sleep(TRACE_WAIT_S)
-            try:
-                answer = self._session._ask("restart_status", self._question())
-            except ConnectionLost:
-                continue
-            except TargetError as another:
-                if _is_end(another):
-                    return _interrupted_or_raise(another)
-                continue
-            if answer.get("outcome") == "unknown":
-                break
-            return answer
-        raise error
-
-    def _trace(self, lost: ConnectionLost | None) -> Json | None:
-        """Return what is told of the run, None when for a while nothing is: a script that was cut may still start."""
-        for attempt in range(TRACE_TRIES):
-            if attempt:
-                self._clock.sleep(TRACE_WAIT_S)
-            answer = self._status(lost)
-            if answer.get("outcome") != "unknown":
-                return answer
-            lost = None
-        return None
-
-    def _anew(self, request: Mapping[str, t.Any]) -> Json:
-        """Launch under another run's name, because the journal holds the old one.
-
-        As long as the old launch is young it counts as busy; should its worker come after all, that one is followed.
-        """
-        old = self._session.identity
-        end = self._clock.monotonic() + OWN_LAUNCH_S
-        while True:
-            self._session.identity = replace(old, run=str(uuid.uuid4()))
-            try:
-                return self._launch(request)
-            except TargetError as error:
-                mine = error.code == "busy" and error.detail.get("run") in self._runs
-                if not mine or self._clock.monotonic() > end:
-                    raise
-            self._session.identity = old
-            answer = self._status()
-            if answer.get("outcome") != "interrupted":
-                return answer
-            self._clock.sleep(TRACE_WAIT_S)
-
-    # -- waiting ------------------------------------------------------------------------------------------------
-
-    def _until_done(self, answer: Json) -> Json:
-        """Poll until the run has ended.
-
-        Raises:
-            TargetError: It ended with an error, or nobody can tell how it ended: that is no success.
-        """
-        patience = self._session._deadline
-        end = self._clock.monotonic() + float(self._request["deadline"]) + patience
-        while not answer.get("done"):
-            now = self._clock.monotonic()
-            end = max(end, now + _announced(answer) + patience)
-            if now > end:
-                raise TargetError("connection_lost", "the worker did not report an end", answer=answer)
-            self._tell(answer)
-            answer = self._status()
-        if answer.get("outcome") == "unknown":
-            raise TargetError("connection_lost", "the server has no journal of this run any more", answer=self.last)
-        return answer
-
-    def _status(self, lost: ConnectionLost | None = None) -> Json:
-        try:
-            answer = self._session.learn("restart_status", self._question(), lost)
-        except TargetError as error:
-            if _is_end(error):
-                return _interrupted_or_raise(error)
-            raise TargetError(error.code, error.text, error.detail, {**self.last, **error.answer}) from error
-        if not answer.get("done"):
-            self.last = answer
-        return answer
-
-    def _question(self) -> Json:
-        return {"of": self._session.identity.run, "wait": self._wait(POLL_WAIT_S)}
-
-    def _wait(self, longest: float) -> int:
-        """Seconds that the target may take: no longer than until the next line is due."""
-        if self._said is None:
-            return int(longest)
-        return int(max(1.0, min(longest, self._said + NOTIFY_EVERY_S - self._clock.monotonic())))
-
-    def _tell(self, answer: Json) -> None:
-        now = self._clock.monotonic()
-        if self._said is None or now - self._said >= NOTIFY_EVERY_S:
-            self._session._say(_progress(answer, self._session.identity.computer))
-            self._said = now
-
-    # -- after the worker's death -------------------------------------------------------------------------------
-
-    def _finished(self, cut: Json) -> TargetError:
-        """Have what the dead worker left down started again; nothing is stopped for it. Return the run's error."""
-        keys = {**self._request, "services": [], "start": [], "window": None}
-        failure: TargetError | None = None
-        try:
-            end = self._until_done(self._anew(keys))
-            if end["outcome"] == "interrupted":
-                failure = TargetError("interrupted", answer=end)
-        except TargetError as error:
-            failure, end = error, error.answer
-        answer = united(cut, end, self._states(told_names(cut, end)))
-        if failure is None:
-            return TargetError("interrupted", answer=answer)
-        told = {"code": failure.code, "message": failure.text, "detail": failure.detail}
-        return TargetError("interrupted", detail={"finish_error": told}, answer=answer)
-
-    def _states(self, names: Sequence[str]) -> Json:
-        """Return services as they are now, by lower-case name; empty when they cannot be seen."""
-        keys: Json = {"registry": [], "services": list(names), "files": [], "state": False}
-        try:
-            seen = self._session.learn("inspect", {**keys, "backup": None, "events": None, "ports": []})
-        except TargetError:
-            return {}
-        return {row["name"].lower(): row for row in seen["services"]}
-
-
-def _is_end(error: TargetError) -> bool:
-    """Tell whether the error is the restart's own, and not one of the question."""
-    return bool(error.answer.get("done")) and error.answer.get("outcome") in ("failed", "interrupted")
-
-
-def _interrupted_or_raise(error: TargetError) -> Json:
-    """A worker may die after a first error: what it left down is completed then, as without one."""
-    if error.answer.get("outcome") == "interrupted":
-        return error.answer
-    raise error
-
-
-def _announced(answer: Mapping[str, t.Any]) -> float:
-    """Seconds that the step under way may still take, by the clock that set its deadline."""
-    now = (answer.get("clock") or {}).get("now")
-    return float(answer["deadline"]) - float(now) if now and answer.get("deadline") else 0.0
-
-
-def _short(error: TargetError) -> str:
+def _code_and_text(error: TargetError) -> str:
     return f"{error.code}: {error.text}"[:200] if error.text else error.code
-
-
-def _was_touched(answer: Mapping[str, t.Any]) -> bool:
-    """Tell whether the run took a first step; rows that it took over from an earlier one are none of its steps."""
-    taken = {step["service"] for step in answer.get("timeline") or () if step["step"] != "recorded"}
-    rows = answer.get("services") or ()
-    return any(row.get("step") not in (None, "recorded") and row["name"] in taken for row in rows)
-
-
-def _as_sent(lost: ConnectionLost) -> ConnectionLost:
-    """While a restart runs, even a refused connection is waited for: the request of old was sent."""
-    return ConnectionLost(lost.text, sent=True)
 
 
 def _first_line(execution: Execution) -> str:
@@ -533,21 +320,6 @@ def _first_line(execution: Execution) -> str:
             if line.strip() and not line.startswith("#< CLIXML"):
                 return line.strip()[:200]
     return f"exit code {execution.rc}, no output"
-
-
-def _progress(answer: Mapping[str, t.Any], computer: str | None) -> str:
-    where = f"{computer}: " if computer else ""
-    service = answer.get("service") or "services"
-    step = answer.get("step") or "working"
-    since, until = (_utc(answer.get(key)) for key in ("since", "deadline"))
-    return f"{where}{service} {step} since {since}, until {until} at most"
-
-
-def _utc(seconds: float | None) -> str:
-    if not seconds:
-        return "?"
-    minutes, rest = divmod(int(seconds) % 86400, 60)
-    return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest:02d} UTC"
 
 
 def _look_at(files: Sequence[Mapping[str, t.Any]]) -> Json:

@@ -17,6 +17,7 @@ from ..shapes import Json
 from ..target.connection import TARGET_ARGUMENT_SPEC, connection_detail, open_session
 from ..target.errors import TargetError, explain, unreached
 from ..target.session import ConnectionLost, Session
+from .failure import failure
 
 
 class TargetAction(ActionBase):  # type: ignore[misc]
@@ -53,8 +54,7 @@ class TargetAction(ActionBase):  # type: ignore[misc]
         try:
             session = open_session(self, options, host=host)
         except Refused as refused:
-            problems = [problem.as_result() for problem in refused.problems]
-            return {"failed": True, "changed": False, "msg": refused.message(host), "problems": problems}
+            return {"changed": False, **failure(refused, host)}
         check = bool(self._task.check_mode)
         try:
             # Roles decide by it: ansible_check_mode is the command line's, not the task's.

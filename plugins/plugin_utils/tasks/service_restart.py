@@ -13,21 +13,23 @@ from dataclasses import dataclass, replace
 from ...module_utils.listeners import OWNERS
 from ..exchange.debts import loads_of
 from ..exchange.file import unchanged_files
+from ..exchange.inspection import Inspection
 from ..exchange.journal import as_finished, journal_result, journal_warnings, owed_by_journal
 from ..exchange.pending import verdicts
 from ..exchange.restart_plan import Entry, Loads, RestartPlan, Wish, plan_restart
-from ..exchange.server import Server
 from ..problems.advice import down_advice, problem_of
 from ..problems.problem import Problem, Refused
 from ..problems.window import REMEDY, WindowError, read_window
 from ..shapes import Json
 from ..target.errors import TargetError, explain
+from ..target.restarting import NOTIFY_EVERY_S, restart
 from ..target.session import Session
+from .failure import failure
 from .wspcfg import look
 
 _SECONDS = ("stop_timeout", "start_timeout", "deadline", "settle")
-# The first answer comes within this time when everything is fast; then no second execution is needed.
-WAIT_S = 40
+# What is over by then needs no second execution; what is not is told to the person who waits.
+WAIT_S = int(NOTIFY_EVERY_S)
 PREDICTED = "predicted"
 # Parts of the journal's rows that say nothing to people about what happened.
 REQUEST_KEYS = frozenset({"depends_on", "file", "file_sha256", "loaded", "ran"})
@@ -61,7 +63,7 @@ class Job:
     skipped: tuple[Json, ...] = ()
 
 
-NOTHING = Job(RestartPlan(), False, {})
+NO_JOB = Job(RestartPlan(), False, {})
 
 
 # -- options ------------------------------------------------------------------------------------------------------
@@ -129,13 +131,13 @@ def _entry(row: Mapping[str, t.Any]) -> Entry:
     return Entry(row["name"], row["role"], tuple(row["depends_on"]), loads)
 
 
-def _only_pending(server: Server, names: Sequence[str]) -> tuple[list[str], list[Json]]:
+def _only_pending(inspection: Inspection, names: Sequence[str]) -> tuple[list[str], list[Json]]:
     """Divide names into those that must restart and those that need not.
 
     Raises:
         Refused: A service that reads no Wspcfg.ini: nothing could ever be pending there.
     """
-    found = verdicts(server)
+    found = verdicts(inspection)
     known = ", ".join(owner.service for owner in OWNERS)
     remedy = f"Leave only_if_pending out, or name some of: {known}."
     cause = "this service reads no Wspcfg.ini, so nothing is ever pending there"
@@ -149,30 +151,30 @@ def _only_pending(server: Server, names: Sequence[str]) -> tuple[list[str], list
 
 def _made(session: Session, options: Mapping[str, t.Any]) -> Job:
     names = list(options.get("names") or [owner.service for owner in OWNERS])
-    server = look(session, options, names=names).server
+    inspection = look(session, options, names=names).inspection
     skipped: list[Json] = []
     if options["only_if_pending"]:
-        names, skipped = _only_pending(server, names)
-    loads = loads_of(unchanged_files(server))
+        names, skipped = _only_pending(inspection, names)
+    loads = loads_of(unchanged_files(inspection))
     wish = Wish(tuple(names), loads, options["start"], options["start_dependencies"])
-    plan = plan_restart(as_finished(server, _finishable(server, options)), wish)
+    plan = plan_restart(as_finished(inspection, _finishable(inspection, options)), wish)
     return Job(
         plan=plan,
-        unfinished=bool(_finishable(server, options)),
-        states={row.name: row.state for row in server.services},
-        warnings=(*(plan.warnings if plan.roots else ()), *journal_warnings(server)),
-        clock={"now": server.clock, "utc_offset_minutes": server.utc_offset_minutes},
-        journal=journal_result(server),
+        unfinished=bool(_finishable(inspection, options)),
+        states={row.name: row.state for row in inspection.services},
+        warnings=(*(plan.warnings if plan.roots else ()), *journal_warnings(inspection)),
+        clock=inspection.clock_result(),
+        journal=journal_result(inspection),
         skipped=tuple(skipped),
     )
 
 
-def _finishable(server: Server, options: Mapping[str, t.Any]) -> list[str]:
+def _finishable(inspection: Inspection, options: Mapping[str, t.Any]) -> list[str]:
     """Name the services that are started to complete an interrupted restart."""
-    left = journal_result(server)
+    left = journal_result(inspection)
     if options["finish"] == "any" and left is not None:
         return list(left["down"])
-    return [row["service"] for row in owed_by_journal(server)]
+    return [row["service"] for row in owed_by_journal(inspection)]
 
 
 def _narrowed(job: Job, options: Mapping[str, t.Any]) -> Job:
@@ -206,7 +208,7 @@ def run(session: Session, options: Mapping[str, t.Any], *, host: str, check: boo
     Returns:
         The module's result, with ``failed`` and ``msg`` when something went wrong; the keys are the same either way.
     """
-    job = NOTHING
+    job = NO_JOB
     try:
         _check(options)
         job = _taken(options["plan"], options["finish"]) if options.get("plan") is not None else _made(session, options)
@@ -215,10 +217,9 @@ def run(session: Session, options: Mapping[str, t.Any], *, host: str, check: boo
             raise Refused(job.plan.refusals)
         if check or not (job.plan.entries or job.unfinished):
             return _predicted(job, options, session, host)
-        answer = session.restart(**_request(job, options))
+        answer = restart(session, _request(job, options))
     except Refused as refused:
-        problems = [problem.as_result() for problem in refused.problems]
-        return {**_result(job, {}, session, host), "failed": True, "msg": refused.message(host), "problems": problems}
+        return {**_result(job, {}, session, host), **failure(refused, host)}
     except TargetError as error:
         return _failed(job, error, session, host, options)
     result = _result(job, answer, session, host)
@@ -254,7 +255,7 @@ def _row(entry: Entry, before: str | None, after: str) -> Json:
     return {**empty, "name": entry.name, "role": entry.role, "before": before, "after": after, "step": PREDICTED}
 
 
-def _touched(row: Mapping[str, t.Any], timeline: Iterable[Mapping[str, t.Any]]) -> bool:
+def _changed_state(row: Mapping[str, t.Any], timeline: Iterable[Mapping[str, t.Any]]) -> bool:
     """Tell whether this run stopped or started a service, or would; a row may also tell of the run before."""
     if row.get("step") == PREDICTED:
         return True
@@ -272,7 +273,7 @@ def _services(answer: Mapping[str, t.Any]) -> list[Json]:
 
 def _transition(rows: Iterable[Mapping[str, t.Any]], timeline: Sequence[Mapping[str, t.Any]]) -> Json:
     """Return the change of states as Ansible's diff shows it."""
-    moved = [row for row in rows if _touched(row, timeline)]
+    moved = [row for row in rows if _changed_state(row, timeline)]
     before = "".join(f"{row['name']}: {_state(row, 'before')}\n" for row in moved)
     after = "".join(f"{row['name']}: {_state(row, 'after')}\n" for row in moved)
     return {"before_header": "services before", "after_header": "services after", "before": before, "after": after}
@@ -290,7 +291,7 @@ def _result(job: Job, answer: Mapping[str, t.Any], session: Session, host: str) 
     previous = answer.get("previous")
     plan = job.plan
     return {
-        "changed": any(_touched(row, timeline) for row in rows) or bool(answer.get("finished")),
+        "changed": any(_changed_state(row, timeline) for row in rows) or bool(answer.get("finished")),
         "outcome": answer.get("outcome", "nothing"),
         "services": rows,
         "timeline": timeline,
@@ -309,8 +310,14 @@ def _result(job: Job, answer: Mapping[str, t.Any], session: Session, host: str) 
         "warnings": [f"{host}: {warning}" for warning in job.warnings],
         "diff": _transition(rows, timeline),
         "executions": session.executions,
-        "clock": answer.get("clock") or job.clock,
+        "clock": _clock(answer, job),
     }
+
+
+def _clock(answer: Mapping[str, t.Any], job: Job) -> Json | None:
+    """Return the latest time that was told, with the machine's name where an inspection told that."""
+    told = answer.get("clock")
+    return job.clock if told is None else {**told, "machine": (job.clock or {}).get("machine")}
 
 
 def _down(answer: Mapping[str, t.Any]) -> list[str]:
@@ -323,21 +330,21 @@ def _down(answer: Mapping[str, t.Any]) -> list[str]:
 
 
 def _failed(job: Job, error: TargetError, session: Session, host: str, options: Mapping[str, t.Any]) -> Json:
+    if error.code == "outside_window" and job.clock is not None:
+        error.detail.setdefault("machine", job.clock["machine"])
     result = _result(job, error.answer, session, host)
-    problems = [problem_of(error.code, error.detail, text=error.text), *_completing(error)]
-    more = [f"Completing it failed: {problem.cause}. {problem.remedy}" for problem in problems[1:]]
+    completing = _completing(error)
+    told = [f"Completing it failed: {problem.cause}. {problem.remedy}" for problem in completing]
     if result["down"]:
-        more.append(f"Down now: {', '.join(result['down'])}.")
+        told.append(f"Down now: {', '.join(result['down'])}.")
     if not error.answer.get("done"):
-        more += _seen_last(result["services"])
+        told += _seen_last(result["services"])
     return {
         **result,
+        **failure(error, host, further=completing),
         "outcome": error.answer.get("outcome", "failed"),
-        "failed": True,
-        "msg": " ".join([explain(error, host), *more]),
+        "msg": " ".join([explain(error, host), *told]),
         "advice": _advice(result, error, options),
-        "problems": [problem.as_result() for problem in problems],
-        "error": {"code": error.code, "message": error.text, "detail": error.detail},
     }
 
 

@@ -13,25 +13,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..ini.document import Document
-from ..ini.readers import read_profile
 from ..ini.win_ini_plan import (
-    MAX_BYTES,
-    Plan,
-    Wanted,
+    INI_MAX_BYTES,
+    IniPlan,
+    IniWanted,
     content_of,
     diff_of,
-    duplicates_of,
-    findings_of,
-    make_plan,
+    duplicate_rows,
+    finding_rows,
+    plan_ini,
+    read_ini_wanted,
     read_names,
     read_path,
-    read_wanted,
 )
 from ..problems.advice import problem_of
 from ..problems.problem import Problem, Refused
 from ..shapes import Json
 from ..target.errors import TargetError
 from ..target.session import Session
+from .failure import failure
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,14 @@ def _look(session: Session, path: str) -> FileView:
         "root": None,
         "below": None,
     }
-    wish = {"pointer": None, "content": True, "executables": False, "max_bytes": MAX_BYTES}
+    wish = {"pointer": None, "content": True, "executables": False, "max_bytes": INI_MAX_BYTES}
     answer = session.inspect(
         registry=[], services=[], files=[{**row, **wish}], state=False, backup=None, events=None, ports=[]
     )
     try:
         found = answer["files"][0]
         if found["error"]:
-            limits = {"size": found["size"], "max_bytes": MAX_BYTES}
+            limits = {"size": found["size"], "max_bytes": INI_MAX_BYTES}
             detail = {"path": path, **limits, **(found["error"].get("detail") or {})}
             raise TargetError(found["error"]["code"], found["error"].get("message") or "", detail, answer)
         return FileView(
@@ -96,11 +96,6 @@ def _stamp(clock: Mapping[str, t.Any]) -> str:
     return time.strftime("%Y%m%d-%H%M%S", local)
 
 
-def _failed(problems: t.Sequence[Problem], host: str) -> Json:
-    message = "\n".join(problem.message(host) for problem in problems)
-    return {"failed": True, "msg": message, "problems": [problem.as_result() for problem in problems]}
-
-
 # -- win_ini ----------------------------------------------------------------------------------------------------------
 
 
@@ -117,26 +112,26 @@ def run(session: Session, options: Mapping[str, t.Any], *, host: str, check: boo
         The module's result, with ``failed`` and ``msg`` when something is in the way; the keys are the same either way.
     """
     view: FileView | None = None
-    plan: Plan | None = None
+    plan: IniPlan | None = None
     path = str(options["path"])
     redact = tuple(options.get("redact") or ())
     try:
-        wanted = read_wanted(options)
+        wanted = read_ini_wanted(options)
         view = _look(session, wanted.path)
         _check_view(wanted, view)
-        plan = make_plan(wanted, view.data)
+        plan = plan_ini(wanted, view.data)
         if plan.changed:
             _check_writable(view)
-        answer = _apply(session, options, view, plan) if plan.changed and not check else {}
+        answer = _write(session, options, view, plan) if plan.changed and not check else {}
     except Refused as refused:
-        return {**_untouched(session, path, view, plan, redact, host), **_failed(refused.problems, host)}
+        return {**_untouched(session, path, view, plan, redact, host), **failure(refused, host)}
     except TargetError as error:
-        failure = {**_failed([problem_of(error.code, error.detail, text=error.text)], host), "error": _error(error)}
+        failed = failure(error, host)
         applied = error.answer.get("applied") or []
         backup = {"backup_file": applied[0].get("backup") if applied else None}
         if applied and not error.answer.get("restored"):
-            return {**_result(session, path, view, plan, redact, host), **backup, **failure}
-        result = {**_untouched(session, path, view, plan, redact, host), **backup, **failure}
+            return {**_result(session, path, view, plan, redact, host), **backup, **failed}
+        result = {**_untouched(session, path, view, plan, redact, host), **backup, **failed}
         return {**result, **(_left_by(error) if plan is not None else {})}
     result = _result(session, path, view, plan, redact, host)
     applied = answer.get("applied") or [{}]
@@ -154,11 +149,7 @@ def _left_by(error: TargetError) -> Json:
     return {}
 
 
-def _error(error: TargetError) -> Json:
-    return {"code": error.code, "message": error.text, "detail": error.detail}
-
-
-def _check_view(wanted: Wanted, view: FileView) -> None:
+def _check_view(wanted: IniWanted, view: FileView) -> None:
     if wanted.expect_sha256 is not None and view.sha256 != wanted.expect_sha256:
         cause = f"the file has the SHA-256 {view.sha256 or '(it does not exist)'}; nothing was written"
         remedy = "Look at what changed it, then give the hash that the file has now."
@@ -175,7 +166,7 @@ def _check_writable(view: FileView) -> None:
         raise Refused([problem_of("read_only", {"path": view.path})])
 
 
-def _apply(session: Session, options: Mapping[str, t.Any], view: FileView, plan: Plan) -> Json:
+def _write(session: Session, options: Mapping[str, t.Any], view: FileView, plan: IniPlan) -> Json:
     backup = None
     if options["backup"] and view.data is not None:
         backup = f"{view.path}.{session.identity.run[:8]}.{view.stamp}.bak"
@@ -191,7 +182,7 @@ def _apply(session: Session, options: Mapping[str, t.Any], view: FileView, plan:
 
 
 def _result(
-    session: Session, path: str, view: FileView | None, plan: Plan | None, redact: tuple[str, ...], host: str
+    session: Session, path: str, view: FileView | None, plan: IniPlan | None, redact: tuple[str, ...], host: str
 ) -> Json:
     result: Json = {
         "changed": plan is not None and plan.changed,
@@ -226,7 +217,7 @@ def _result(
 
 
 def _untouched(
-    session: Session, path: str, view: FileView | None, plan: Plan | None, redact: tuple[str, ...], host: str
+    session: Session, path: str, view: FileView | None, plan: IniPlan | None, redact: tuple[str, ...], host: str
 ) -> Json:
     """Return the result of a task that wrote nothing: the file is what was found, and nothing in it differs."""
     result = _result(session, path, view, plan, redact, host)
@@ -267,15 +258,12 @@ def read(session: Session, options: Mapping[str, t.Any], *, host: str) -> Json:
             raise Refused(problems)
         view = _look(session, read_path(options))
         document = Document.parse(view.data or b"", encoding=options["encoding"])
-    except Refused as refused:
-        return {**empty, "executions": session.executions, **_failed(refused.problems, host)}
-    except TargetError as error:
-        failure = {**_failed([problem_of(error.code, error.detail, text=error.text)], host), "error": _error(error)}
-        return {**empty, "executions": session.executions, **failure}
+    except (Refused, TargetError) as error:
+        return {**empty, "executions": session.executions, **failure(error, host)}
     result = {**empty, "path": view.path, "executions": session.executions}
     if view.data is None:
         return result
-    profile = read_profile(document)
+    profile = document.profile_reading
     sections = content_of(document, None if options.get("sections") is None else only, redact)
     return {
         **result,
@@ -287,6 +275,6 @@ def read(session: Session, options: Mapping[str, t.Any], *, host: str) -> Json:
         "newline": _newline_name(document),
         "sections": sections,
         "content": {row["name"]: {key["name"]: key["value"] for key in row["entries"]} for row in sections},
-        "duplicates": list(duplicates_of(profile)),
-        "findings": list(findings_of(profile)),
+        "duplicates": list(duplicate_rows(profile)),
+        "findings": list(finding_rows(profile)),
     }

@@ -6,32 +6,31 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import typing as t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..exchange.content import Content
 from ..exchange.file import FilePlan, unchanged_files
-from ..exchange.installation import Exchange, Places, directory_problems, identify, inspection, proxy_here
+from ..exchange.inspection import FileState, Inspection, read_inspection
+from ..exchange.installation import Exchange, Places, directory_problems, identify, inspection_request, proxy_here
 from ..exchange.journal import journal_result, journal_warnings, owed_by_journal
 from ..exchange.plan import Plan, finish_plan, make_plan
 from ..exchange.restart_plan import RestartPlan
-from ..exchange.server import FileState, Server, read_server
 from ..exchange.wanted import exchange_version_problems, read_wanted
-from ..ini.document import Document
-from ..ini.readers import read_text
 from ..problems.advice import problem_of
 from ..problems.problem import Problem, Refused
 from ..shapes import Json
-from ..target.errors import TargetError, explain
+from ..target.errors import TargetError
 from ..target.session import Session
+from .failure import failure
 
 
 @dataclass(frozen=True)
 class View:
     """One inspection, understood."""
 
-    server: Server
+    inspection: Inspection
     exchange: Exchange
 
 
@@ -68,12 +67,12 @@ def look(session: Session, options: Mapping[str, t.Any], **request: t.Any) -> Vi
     problems = exchange_version_problems(override)
     if problems:
         raise Refused(problems)
-    answer = session.inspect(**inspection(places, **request))
+    answer = session.inspect(**inspection_request(places, **request))
     try:
-        server = read_server(answer)
+        inspection = read_inspection(answer)
     except (KeyError, TypeError, ValueError) as error:
         raise TargetError("wrong_answer", repr(error)) from error
-    return View(server, identify(server, override=override))
+    return View(inspection, identify(inspection, override=override))
 
 
 def run(session: Session, options: Mapping[str, t.Any], *, host: str, check: bool) -> Json:
@@ -97,18 +96,12 @@ def run(session: Session, options: Mapping[str, t.Any], *, host: str, check: boo
         else:
             wanted = read_wanted(options)
             view = look(session, options)
-            plan = make_plan(wanted, view.server, view.exchange)
+            plan = make_plan(wanted, view.inspection, view.exchange)
         if plan.problems:
             raise Refused(plan.problems)
         answer = {} if check or not plan.writes else _apply(session, plan, options)
     except Refused as refused:
-        return {
-            **_result(plan, view, session, host),
-            "changed": False,
-            "failed": True,
-            "msg": refused.message(host),
-            "problems": [problem.as_result() for problem in refused.problems],
-        }
+        return {**_result(plan, view, session, host), "changed": False, **failure(refused, host)}
     except TargetError as error:
         return {**_result(plan, view, session, host), **_failure(error, host)}
     result = _result(plan, view, session, host)
@@ -128,11 +121,8 @@ def _apply(session: Session, plan: Plan, options: Mapping[str, t.Any]) -> Json:
 def _failure(error: TargetError, host: str) -> Json:
     applied, left = (error.answer.get(key) or [] for key in ("applied", "left"))
     return {
-        "failed": True,
+        **failure(error, host),
         "changed": bool(left) or (bool(applied) and not error.answer.get("restored")),
-        "msg": explain(error, host),
-        "problems": [problem_of(error.code, error.detail, text=error.text).as_result()],
-        "error": {"code": error.code, "message": error.text, "detail": error.detail},
         "applied": applied,
         "restored": error.answer.get("restored") or [],
         "left": left,
@@ -167,20 +157,16 @@ def _result(plan: Plan, view: View | None, session: Session, host: str) -> Json:
     }
     if view is None:
         return {**result, "exchange": None, "clock": None, "unfinished": None}
-    server = view.server
-    left = journal_result(server)
-    result["owed"] += owed_by_journal(server)
-    result["restart"]["unfinished"] = bool(owed_by_journal(server))
+    inspection = view.inspection
+    left = journal_result(inspection)
+    result["owed"] += owed_by_journal(inspection)
+    result["restart"]["unfinished"] = bool(owed_by_journal(inspection))
     result["restart"]["left_down"] = [] if left is None else [row["service"] for row in left["owed"]]
-    result["warnings"] += [f"{host}: {warning}" for warning in journal_warnings(server)]
+    result["warnings"] += [f"{host}: {warning}" for warning in journal_warnings(inspection)]
     return {
         **result,
-        "exchange": view.exchange.as_result(server),
-        "clock": {
-            "now": server.clock,
-            "utc_offset_minutes": server.utc_offset_minutes,
-            "machine": server.machine.get("name"),
-        },
+        "exchange": view.exchange.as_result(inspection),
+        "clock": inspection.clock_result(),
         "unfinished": left,
     }
 
@@ -189,45 +175,45 @@ def _result(plan: Plan, view: View | None, session: Session, host: str) -> Json:
 
 
 @dataclass(frozen=True)
-class _Back:
-    """One file that shall have the content of a backup again; None: shall not exist again."""
+class _Restoration:
+    """One file that gets the content of a backup back; None: it did not exist."""
 
     state: FileState
     sha256: str | None
 
 
-def _files(server: Server) -> list[FileState]:
-    return [file.state for file in unchanged_files(server)]
+def _files(inspection: Inspection) -> list[FileState]:
+    return [file.state for file in unchanged_files(inspection)]
 
 
-def _choose(server: Server, restore: str) -> list[_Back]:
+def _choose(inspection: Inspection, restore: str) -> list[_Restoration]:
     """Return which backup goes where.
 
     Raises:
         Refused: There is none.
     """
     chosen = []
-    for file in _files(server):
-        rows = [row for row in server.backups if row.path.lower() == (file.path or "").lower()]
+    for file in _files(inspection):
+        rows = [row for row in inspection.backups if row.path.lower() == (file.path or "").lower()]
         if restore not in ("original", "latest"):
             rows = [row for row in rows if row.sha256 == restore.lower()]
         if rows:
             row = rows[0] if restore == "original" else rows[-1]
-            chosen.append(_Back(file, row.sha256))
+            chosen.append(_Restoration(file, row.sha256))
     if not chosen:
-        known = ", ".join(dict.fromkeys(row.sha256[:12] + "..." for row in server.backups)) or "none"
+        known = ", ".join(dict.fromkeys(row.sha256[:12] + "..." for row in inspection.backups)) or "none"
         remedy = f"wspcfg_info lists the backups of this server; known are: {known}."
         raise Refused([Problem("backup_missing", "there is no such backup of these files", remedy, "restore", restore)])
     return chosen
 
 
-def _choose_undo(server: Server, undo: Sequence[Mapping[str, t.Any]]) -> list[_Back]:
+def _choose_undo(inspection: Inspection, undo: Sequence[Mapping[str, t.Any]]) -> list[_Restoration]:
     """Return what was there before an earlier run.
 
     Raises:
         Refused: A file is not as that run left it; it is then somebody else's work.
     """
-    by_path = {(file.path or "").lower(): file for file in _files(server)}
+    by_path = {(file.path or "").lower(): file for file in _files(inspection)}
     chosen, problems = [], []
     for row in undo:
         if row["sha256"] == row["sha256_before"]:
@@ -237,7 +223,7 @@ def _choose_undo(server: Server, undo: Sequence[Mapping[str, t.Any]]) -> list[_B
             remedy = "Give the key files of the result of a run on this server."
             problems.append(Problem("bad_option", "this server has no such file", remedy, "undo", row["path"]))
         elif (file.sha256 if file.exists else None) == row["sha256"]:
-            chosen.append(_Back(file, row["sha256_before"]))
+            chosen.append(_Restoration(file, row["sha256_before"]))
         elif (file.sha256 if file.exists else None) != row["sha256_before"]:
             problems.append(problem_of("changed", {"path": row["path"]}))
     if problems:
@@ -246,41 +232,43 @@ def _choose_undo(server: Server, undo: Sequence[Mapping[str, t.Any]]) -> list[_B
 
 
 def _plan_back(session: Session, options: Mapping[str, t.Any], view: View) -> Plan:
-    server = view.server
-    if proxy_here(server) is not None:
+    inspection = view.inspection
+    if proxy_here(inspection) is not None:
         cause = "Proxy Server runs on this server, so Wspcfg.ini is left alone (Q178532)"
         raise Refused([Problem("proxy_on_server", cause, "Restore it by hand if it must be.", "restore")])
-    chosen = _choose_undo(server, options["undo"]) if options.get("undo") else _choose(server, options["restore"])
-    back = {row.state.id: _file_back(session, options, row, server) for row in chosen}
-    files = [back.get(file.state.id, file) for file in unchanged_files(server)]
-    return finish_plan(server, files, None, where=read_wanted({**options, "listeners": None, "state": "absent"}))
+    chosen = (
+        _choose_undo(inspection, options["undo"]) if options.get("undo") else _choose(inspection, options["restore"])
+    )
+    back = {row.state.id: _file_back(session, options, row, inspection) for row in chosen}
+    files = [back.get(file.state.id, file) for file in unchanged_files(inspection)]
+    return finish_plan(inspection, files, None, where=read_wanted({**options, "listeners": None, "state": "absent"}))
 
 
-def _file_back(session: Session, options: Mapping[str, t.Any], back: _Back, server: Server) -> FilePlan:
+def _file_back(session: Session, options: Mapping[str, t.Any], back: _Restoration, inspection: Inspection) -> FilePlan:
     content = None if back.sha256 is None else _backup_content(session, options, back.sha256, back.state)
-    return FilePlan(back.state, content, _still_owned(server, content), (), back.sha256)
+    return FilePlan(back.state, content, _still_owned(inspection, content), (), back.sha256)
 
 
-def _backup_content(session: Session, options: Mapping[str, t.Any], sha256: str, state: FileState) -> bytes:
+def _backup_content(session: Session, options: Mapping[str, t.Any], sha256: str, state: FileState) -> Content:
     if state.sha256 == sha256 and state.content is not None:
         return state.content
-    answer = session.inspect(**inspection(places_of(options), backup=sha256))
+    answer = session.inspect(**inspection_request(places_of(options), backup=sha256))
     content = read_backup(answer.get("backup"))
-    if content is None or hashlib.sha256(content).hexdigest() != sha256:
+    if content is None or content.sha256 != sha256:
         raise TargetError("backup_missing", "", {"sha256": sha256})
     return content
 
 
-def read_backup(row: Mapping[str, t.Any] | None) -> bytes | None:
+def read_backup(row: Mapping[str, t.Any] | None) -> Content | None:
     """Return a backup's content from an answer of ``inspect``, None when there is none."""
-    return None if row is None else base64.b64decode(row["content"])
+    return None if row is None else Content(base64.b64decode(row["content"]))
 
 
-def _still_owned(server: Server, content: bytes | None) -> tuple[str, ...]:
+def _still_owned(inspection: Inspection, content: Content | None) -> tuple[str, ...]:
     """Return the keys of our record that the content still holds."""
     if content is None:
         return ()
-    reading = read_text(Document.parse(content))
-    names = (name for record in server.records.values() for name in record.owned)
+    reading = content.document.text_reading
+    names = (name for record in inspection.records.values() for name in record.owned)
     pairs = ((name, *name.partition(".")[::2]) for name in names)
     return tuple(sorted({name for name, section, key in pairs if reading.get(section, key) is not None}))

@@ -13,21 +13,21 @@ from dataclasses import replace
 from ...module_utils.listeners import LISTENERS, OWNERS, Listener
 from ...module_utils.probe.ber import BerError
 from ...module_utils.probe.greetings import read_greeting
-from ...module_utils.probe.ldap import read_answer
+from ...module_utils.probe.ldap import read_bind_answer
 from ..exchange.events import causes, decode
 from ..exchange.file import FILES, unchanged_files
+from ..exchange.inspection import FileState, Inspection, ServiceState
 from ..exchange.installation import proxy_here
 from ..exchange.journal import journal_result, journal_warnings
 from ..exchange.pending import verdicts
 from ..exchange.plan import finish_plan
 from ..exchange.restart_plan import is_active
-from ..exchange.server import FileState, Server, ServiceState
 from ..exchange.wanted import read_ports
-from ..problems.advice import problem_of
 from ..problems.problem import Problem, Refused
 from ..shapes import Json
-from ..target.errors import TargetError, explain
+from ..target.errors import TargetError
 from ..target.session import Session
+from .failure import failure
 from .wspcfg import View, look
 
 EVENT_LOGS = ("System", "Application")
@@ -95,54 +95,50 @@ def run(session: Session, options: Mapping[str, t.Any], *, host: str) -> Json:
         view = look(session, options, events=_event_query(options), ports=_inside(options, asked or ()))
         if asked is None:
             view = _with_own_ports(session, options, view)
-    except Refused as refused:
-        problems = [problem.as_result() for problem in refused.problems]
-        return {"changed": False, "failed": True, "msg": refused.message(host), "problems": problems}
-    except TargetError as error:
-        problem = problem_of(error.code, error.detail, text=error.text)
-        return {"changed": False, "failed": True, "msg": explain(error, host), "problems": [problem.as_result()]}
+    except (Refused, TargetError) as error:
+        return {"changed": False, **failure(error, host)}
     return {**_tell(view, host), "changed": False, "executions": session.executions}
 
 
 def _with_own_ports(session: Session, options: Mapping[str, t.Any], view: View) -> View:
     """Look at the ports that the files publish, which only the first look tells; a second execution, where any are."""
-    plan = finish_plan(view.server, unchanged_files(view.server), None)
+    plan = finish_plan(view.inspection, unchanged_files(view.inspection), None)
     queries = _inside(options, sorted({port.port for port in plan.ports}))
     if not queries:
         return view
     nothing: Json = {"registry": [], "services": [], "files": [], "state": False, "backup": None, "events": None}
     answer = session.inspect(**nothing, ports=queries)
-    return replace(view, server=replace(view.server, ports=tuple(answer["ports"])))
+    return replace(view, inspection=replace(view.inspection, ports=tuple(answer["ports"])))
 
 
 def _tell(view: View, host: str) -> Json:
-    server = view.server
-    plan = finish_plan(server, unchanged_files(server), None)
+    inspection = view.inspection
+    plan = finish_plan(inspection, unchanged_files(inspection), None)
     return {
-        "exchange": view.exchange.as_result(server),
-        "proxy_on_server": proxy_here(server) is not None,
-        "files": [_file(server.file(file_id)) for file_id in FILES],
+        "exchange": view.exchange.as_result(inspection),
+        "proxy_on_server": proxy_here(inspection) is not None,
+        "files": [_file(inspection.file(file_id)) for file_id in FILES],
         "listeners": [{**port.as_target(), "in_force": port.now} for port in plan.ports],
-        "pending": _pending(server),
+        "pending": _pending(inspection),
         "findings": list(plan.findings),
-        "services": [_service(row) for row in server.services if row.exists],
-        "backups": [{"saved": row.saved, "sha256": row.sha256, "path": row.path} for row in server.backups],
-        "unfinished": journal_result(server),
-        "lock": server.lock,
-        "inside": _greetings(server.ports),
-        "events": None if server.events is None else decode(server.events),
-        "events_error": server.events_error,
-        "causes": causes(server.events or ()),
-        "warnings": [f"{host}: {text}" for text in journal_warnings(server)],
-        "machine": dict(server.machine),
-        "clock": {"now": server.clock, "utc_offset_minutes": server.utc_offset_minutes},
+        "services": [_service(row) for row in inspection.services if row.exists],
+        "backups": [{"saved": row.saved, "sha256": row.sha256, "path": row.path} for row in inspection.backups],
+        "unfinished": journal_result(inspection),
+        "lock": inspection.lock,
+        "inside": _greetings(inspection.ports),
+        "events": None if inspection.events is None else decode(inspection.events),
+        "events_error": inspection.events_error,
+        "causes": causes(inspection.events or ()),
+        "warnings": [f"{host}: {text}" for text in journal_warnings(inspection)],
+        "machine": dict(inspection.machine),
+        "clock": inspection.clock_result(),
     }
 
 
 def _file(file: FileState) -> Json:
     keys = ("id", "path", "source", "exists", "size", "sha256", "modified", "read_only", "file_system")
     row = {key: getattr(file, key) for key in keys}
-    text = None if file.content is None else file.content.decode("cp1252", "replace")
+    text = None if file.content is None else file.content.data.decode("cp1252", "replace")
     return {**row, "lookalikes": list(file.lookalikes), "text": text, "error": file.error}
 
 
@@ -152,11 +148,11 @@ def _service(row: ServiceState) -> Json:
     return {**{key: getattr(row, key) for key in keys}, "process": process, "depends_on": list(row.depends_on)}
 
 
-def _pending(server: Server) -> list[Json]:
-    known = verdicts(server)
+def _pending(inspection: Inspection) -> list[Json]:
+    known = verdicts(inspection)
     rows = []
     for owner in OWNERS:
-        service, verdict = server.service(owner.service), known[owner.service.lower()]
+        service, verdict = inspection.service(owner.service), known[owner.service.lower()]
         if not service.exists:
             continue
         rows.append(
@@ -190,7 +186,7 @@ def _printable(heard: bytes) -> str | None:
 def _speaks(heard: bytes) -> str | None:
     """Return the protocol by its first words; of LDAP, by its answer to our bind."""
     try:
-        if heard[:1] == LDAP_BIND[:1] and read_answer(heard, message_id=1) is not None:
+        if heard[:1] == LDAP_BIND[:1] and read_bind_answer(heard, message_id=1) is not None:
             return "ldap"
     except BerError:
         return None

@@ -95,7 +95,7 @@ def arm(lab: Lab, server: HostView, drop: Drop) -> Callable[[], bool]:
         return lambda: lab.hits(number) > 0
     runner = machine if server.machine.address else f"M{machine[1:]}"
     lab.inject("drop", runner, point=drop.point, skip=drop.passing)
-    rule = lab.world.gate.rules[-1]
+    rule = lab.world.interceptor.rules[-1]
     return lambda: rule.times == 0
 
 

@@ -5,7 +5,7 @@
 
 The wire implements ``tests.lab.wire.server.WireServer``::
 
-    server = WireServer(handler=handler, users={"LAB\\\\admin": "secret"}, gate=gate, settings=WireSettings())
+    server = WireServer(handler, {"LAB\\\\admin": "secret"}, interceptor, WireSettings())
     await server.start([Binding("127.0.3.1"), Binding("127.0.3.2", http_port=0, https_port=None)])
     server.endpoints["127.0.3.2"].http_port     # the port chosen for 0
     server.counters["127.0.3.2"].requests       # see HostCounters
@@ -15,7 +15,7 @@ The wire implements ``tests.lab.wire.server.WireServer``::
     await server.stop()
 
 ``tests.lab.wire.threaded.running`` does the same on a thread of its own, for code that is not asynchronous.
-The simulation implements :class:`CommandHandler` and, to inject faults, :class:`Gate`.
+The simulation implements :class:`CommandHandler` and, to inject faults, :class:`Interceptor`.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class CommandHandler(t.Protocol):
 
 @dataclass(frozen=True)
 class Proceed:
-    """Nothing happens; the usual answer of a gate."""
+    """Nothing happens; the usual answer of an interceptor."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Refuse:
 
 Action: t.TypeAlias = Proceed | Drop | Fault | QuotaReached | NotWindows | Refuse
 
-# Names of the points at which a gate is asked. `X.before`: the request was understood, nothing has been done yet.
+# Points at which an interceptor is asked. `X.before`: the request was understood, nothing has been done yet.
 # `X.after`: it has been done, the answer has not been sent; Drop here is the lost answer.
 POINTS: t.Final = (
     "connect",
@@ -154,7 +154,7 @@ POINTS: t.Final = (
 )
 
 
-class Gate(t.Protocol):
+class Interceptor(t.Protocol):
     """Faults on the wire, asked at every one of :data:`POINTS`."""
 
     async def at(self, point: str, host: str, detail: Mapping[str, str]) -> Action:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the msexchange.winsock_proxy authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One TCP connection: HTTP, login, sealing, and the gate's word at every point."""
+"""One TCP connection: HTTP, login, sealing, and the interceptor's word at every point."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 
 from tests.lab.wire import wsman
-from tests.lab.wire.api import Action, Drop, Fault, Gate, NotWindows, QuotaReached, Refuse, WireSettings
+from tests.lab.wire.api import Action, Drop, Fault, Interceptor, NotWindows, QuotaReached, Refuse, WireSettings
 from tests.lab.wire.auth import Accounts, Continue, Identity, Login, LoginError
 from tests.lab.wire.certificates import HostIdentity
 from tests.lab.wire.execution import Failure
@@ -26,7 +26,7 @@ _RESET: t.Final = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 seconds: close() se
 
 
 class DroppedError(Exception):
-    """The gate wants this connection reset."""
+    """The interceptor wants this connection reset."""
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Connection:
     service: HostService
     accounts: Accounts
     settings: WireSettings
-    gate: Gate
+    interceptor: Interceptor
     tls: HostIdentity | None
     failures: list[Failure]
     _login: Login = field(init=False)
@@ -66,7 +66,7 @@ class Connection:
         except asyncio.CancelledError:
             self.writer.transport.abort()
             raise
-        except Exception as error:  # noqa: BLE001 - a mistake of the gate or of the lab; the client sees a broken connection
+        except Exception as error:  # noqa: BLE001 - a mistake of the lab itself; the client sees a broken connection
             self.failures.append(Failure(self.service.host, "connection", error))
         finally:
             self.service.counters.connections_open -= 1
@@ -131,7 +131,7 @@ class Connection:
     async def _log_in(self, authorization: str) -> str:
         """Take one step of a login and return the challenge that goes with it.
 
-        :raises LoginError: refused, by the accounts or by the gate.
+        :raises LoginError: refused, by the accounts or by the interceptor.
         """
         known = self._login.identity
         step = self._login.step(authorization)
@@ -140,7 +140,7 @@ class Connection:
             return step.challenge
         detail = {"user": identity.user, "authentication": identity.authentication}
         if isinstance(await self._ask("authenticate", detail), Refuse):
-            raise LoginError(f"the gate refuses {identity.user!r}")
+            raise LoginError(f"the interceptor refuses {identity.user!r}")
         self.service.counters.logins += 1
         return step.challenge
 
@@ -166,7 +166,7 @@ class Connection:
         return HttpResponse(status, answer, content_type=_SOAP_TYPE)
 
     async def _perform(self, envelope: bytes, identity: Identity) -> tuple[int, bytes]:
-        """Do what an envelope asks for, with the gate before and after; return HTTP status and envelope."""
+        """Do what an envelope asks for, with the interceptor before and after; return HTTP status and envelope."""
         message_id = ""
         try:
             message = wsman.parse(envelope)
@@ -207,13 +207,13 @@ class Connection:
             _discard(task)
 
     async def _ask(self, point: str, detail: Mapping[str, str]) -> Action:
-        """Ask the gate, and carry out what can be carried out here.
+        """Ask the interceptor, and carry out what can be carried out here.
 
-        :raises DroppedError, wsman.FaultError: the gate wants that.
+        :raises DroppedError, wsman.FaultError: the interceptor wants that.
         """
         host, peer = self.service.host, "{}:{}".format(*self.writer.get_extra_info("peername")[:2])
         scheme = "https" if self.tls else "http"
-        action = await self.gate.at(point, host, {"scheme": scheme, "peer": peer, **detail})
+        action = await self.interceptor.at(point, host, {"scheme": scheme, "peer": peer, **detail})
         match action:
             case Drop():
                 raise DroppedError

@@ -98,7 +98,7 @@ class RunspacePoolShell:
         return sum(1 for pipeline in self.pipelines.values() if not pipeline.outbox.finished)
 
     def describe(self, command_id: str) -> str:
-        """Text of a pipeline, for gates; "" when there is no such pipeline."""
+        """Text of a pipeline, for interceptors; "" when there is no such pipeline."""
         pipeline = self.pipelines.get(command_id.upper())
         return pipeline.text if pipeline else ""
 

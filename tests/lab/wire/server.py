@@ -14,7 +14,7 @@ from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 
-from tests.lab.wire.api import Action, Binding, CommandHandler, Gate, HostCounters, Proceed, WireSettings
+from tests.lab.wire.api import Action, Binding, CommandHandler, HostCounters, Interceptor, Proceed, WireSettings
 from tests.lab.wire.auth import Accounts
 from tests.lab.wire.certificates import CertificateAuthority
 from tests.lab.wire.connection import Connection
@@ -23,8 +23,8 @@ from tests.lab.wire.http import HEAD_LIMIT
 from tests.lab.wire.service import HostService
 
 
-class OpenGate:
-    """The gate of a lab without faults."""
+class NoInterceptor:
+    """The interceptor of a lab without faults."""
 
     async def at(self, point: str, host: str, detail: Mapping[str, str]) -> Action:
         """Let everything through."""
@@ -44,7 +44,7 @@ class Endpoint:
 class WireServer:
     """WinRM for any number of loopback addresses.
 
-    handler: what executes commands. users: account to password. gate: where faults are injected.
+    handler: what executes commands. users: account to password. interceptor: injects faults.
     directory: where a folder for keys and accounts is made, which ``stop`` removes; by default the system's temporary
         directory. A server that is killed leaves the folder behind.
 
@@ -53,7 +53,7 @@ class WireServer:
 
     handler: CommandHandler
     users: Mapping[str, str]
-    gate: Gate = field(default_factory=OpenGate)
+    interceptor: Interceptor = field(default_factory=NoInterceptor)
     settings: WireSettings = field(default_factory=WireSettings)
     directory: Path | None = None
     endpoints: dict[str, Endpoint] = field(default_factory=dict, init=False)
@@ -148,7 +148,7 @@ class WireServer:
         identity = self.authority.identity(address) if tls else None
         service = self._services[address]
         connection = Connection(
-            reader, writer, service, self._accounts, self.settings, self.gate, identity, self.failures
+            reader, writer, service, self._accounts, self.settings, self.interceptor, identity, self.failures
         )
         task = asyncio.create_task(connection.run())
         self._connections.add(task)

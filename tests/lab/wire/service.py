@@ -42,7 +42,7 @@ class HostService:
     _closing: set[asyncio.Task[None]] = field(default_factory=set)
 
     def describe(self, message: wsman.Message, identity: Identity) -> dict[str, str]:
-        """What is known of an operation before it is done, for gates."""
+        """What is known of an operation before it is done, for interceptors."""
         detail = {"user": identity.user, "authentication": identity.authentication, "transport": _transport(message)}
         shell_id = message.selectors.get("ShellId", "")
         command_id = next(

@@ -52,7 +52,7 @@ class WinRsShell:
         return sum(1 for command in self.commands.values() if not command.outbox.finished)
 
     def describe(self, command_id: str) -> str:
-        """Text of a command, for gates; "" when there is no such command."""
+        """Text of a command, for interceptors; "" when there is no such command."""
         command = self.commands.get(command_id)
         return command.line if command else ""
 

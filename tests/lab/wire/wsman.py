@@ -28,7 +28,7 @@ WSMAN_FAULT: t.Final = "http://schemas.microsoft.com/wbem/wsman/1/wsmanfault"
 WMI_ERROR: t.Final = "http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/MSFT_WmiError"
 ANONYMOUS: t.Final = "http://schemas.xmlsoap.org/ws/2004/08/addressing/role/anonymous"
 
-# Operation name of every action that is served; gates and counters use these names.
+# Operation name of every action that is served; interceptors and counters use these names.
 ACTIONS: t.Final[Mapping[str, str]] = {
     f"{TRANSFER}/Create": "create",
     f"{TRANSFER}/Delete": "delete",

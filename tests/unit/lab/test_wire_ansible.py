@@ -205,7 +205,7 @@ class TestAnsible:
         assert len(wire.handler.calls) == 2
 
     def test_quota_of_shells_names_itself(self, wire: Lab, tmp_path: Path) -> None:
-        wire.gate.actions["create.before"] = QuotaReached("shells")
+        wire.interceptor.actions["create.before"] = QuotaReached("shells")
         code, results = play(tmp_path, {"winrm": winrm_host(wire), "psrp": psrp_host(wire)}, "echo hello")
         assert code == 4
         assert all("maximum number of 30 concurrent shells" in result["msg"] for result in results.values())

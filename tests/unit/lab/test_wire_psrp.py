@@ -183,10 +183,10 @@ class TestStopping:
         pool.open()
         shell = pipeline(pool, "hang")
         shell.begin_invoke()
-        wire.gate.actions["receive.before"] = Drop()
+        wire.interceptor.actions["receive.before"] = Drop()
         with pytest.raises(requests.exceptions.ConnectionError):
             shell.poll_invoke()
-        wire.gate.actions.clear()
+        wire.interceptor.actions.clear()
         wire.let_go()
         assert shell.end_invoke() == ["started", "released"]
         pool.close()

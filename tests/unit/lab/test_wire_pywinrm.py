@@ -108,7 +108,7 @@ class TestLogin:
             wire.protocol(scheme="https", ca_trust_path=str(other.server.ca_file)).open_shell()
 
     def test_gate_may_refuse_a_right_password(self, wire: Lab) -> None:
-        wire.gate.actions["authenticate"] = Refuse()
+        wire.interceptor.actions["authenticate"] = Refuse()
         with pytest.raises(InvalidCredentialsError):
             wire.protocol().open_shell()
 
@@ -214,10 +214,10 @@ class TestWaiting:
         protocol = wire.protocol()
         shell, command = start(protocol, "hang")
         assert is_hanging(wire)
-        wire.gate.actions["receive.before"] = Drop()
+        wire.interceptor.actions["receive.before"] = Drop()
         with pytest.raises(requests.exceptions.ConnectionError):
             protocol.get_command_output_raw(shell, command)
-        wire.gate.actions.clear()
+        wire.interceptor.actions.clear()
         wire.let_go()
         assert wire.protocol().get_command_output(shell, command) == (b"started\r\nreleased\r\n", b"", 7)
         assert wire.handler.cancelled.acquire(blocking=False) is False
@@ -321,14 +321,14 @@ class TestLimits:
 class TestGate:
     def test_is_asked_at_every_point_with_what_is_known(self, wire: Lab) -> None:
         run(wire.protocol(), "echo hello")
-        points = [point for point, host, dummy in wire.gate.asked if host == HOST]
+        points = [point for point, host, dummy in wire.interceptor.asked if host == HOST]
         operations = [
             f"{name}.{when}"
             for name in ("create", "command", "receive", "signal", "delete")
             for when in ("before", "after")
         ]
         assert points == ["connect", "authenticate", *operations]
-        details = {point: detail for point, dummy, detail in wire.gate.asked}
+        details = {point: detail for point, dummy, detail in wire.interceptor.asked}
         assert details["connect"]["scheme"] == "http"
         assert details["connect"]["peer"].startswith("127.0.0.1:")
         assert (details["create.before"]["user"], details["create.before"]["transport"]) == ("admin", "winrm")
@@ -341,7 +341,7 @@ class TestGate:
          "receive.before", "receive.after", "signal.before", "signal.after", "delete.before", "delete.after"],
     )  # fmt: skip
     def test_drops_the_connection_at_every_point(self, wire: Lab, point: str) -> None:
-        wire.gate.actions[point] = Drop()
+        wire.interceptor.actions[point] = Drop()
         with pytest.raises(requests.exceptions.ConnectionError):
             run(wire.protocol(), "echo hello")
         assert len(wire.handler.calls) == (
@@ -352,13 +352,13 @@ class TestGate:
         protocol = wire.protocol()
         shell = protocol.open_shell()
         command = protocol.run_command(shell, "cat", console_mode_stdin=False)
-        wire.gate.actions["send.before"] = Drop()
+        wire.interceptor.actions["send.before"] = Drop()
         with pytest.raises(requests.exceptions.ConnectionError):
             protocol.send_command_input(shell, command, b"x", end=True)
         assert wire.handler.calls == []
 
     def test_answers_a_fault(self, wire: Lab) -> None:
-        wire.gate.actions["create.before"] = Fault(5, "Access is denied. ", "w:AccessDenied")
+        wire.interceptor.actions["create.before"] = Fault(5, "Access is denied. ", "w:AccessDenied")
         with pytest.raises(WSManFaultError, match="Access is denied") as raised:
             wire.protocol().open_shell()
         assert (raised.value.wsman_fault_code, raised.value.fault_subcode) == (5, "w:AccessDenied")
@@ -366,20 +366,20 @@ class TestGate:
 
     def test_answers_quotas(self, wire: Lab) -> None:
         protocol = wire.protocol()
-        wire.gate.actions["create.before"] = QuotaReached("shells")
+        wire.interceptor.actions["create.before"] = QuotaReached("shells")
         with pytest.raises(WSManFaultError) as raised:
             protocol.open_shell()
         assert raised.value.wsman_fault_code == wsman.QUOTA_MAX_SHELLS
-        wire.gate.actions = {"command.before": QuotaReached("processes")}
+        wire.interceptor.actions = {"command.before": QuotaReached("processes")}
         with pytest.raises(WSManFaultError) as raised:
             start(protocol, "echo x")
         assert raised.value.wmierror_code == wsman.QUOTA_MAX_OPERATIONS
 
     def test_host_that_is_no_windows_host(self, wire: Lab) -> None:
-        wire.gate.actions["connect"] = NotWindows()
+        wire.interceptor.actions["connect"] = NotWindows()
         with pytest.raises(WinRMTransportError, match="Code 404"):
             wire.protocol().open_shell()
-        wire.gate.actions["connect"] = NotWindows(banner=b"SSH-2.0-OpenSSH_9.6\r\n")
+        wire.interceptor.actions["connect"] = NotWindows(banner=b"SSH-2.0-OpenSSH_9.6\r\n")
         assert raw_request(wire.http_port, b"").startswith(b"SSH-2.0-OpenSSH_9.6\r\n")
         with pytest.raises(requests.exceptions.ConnectionError):
             wire.protocol().open_shell()

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the msexchange.winsock_proxy authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the tests of the lab's wire share: a scripted handler, a gate that does as told, and clients without a proxy."""
+"""What the tests of the lab's wire share: a scripted handler and interceptor, and clients without a proxy."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class ScriptedHandler:
 
 
 @dataclass
-class ScriptedGate:
+class ScriptedInterceptor:
     """Does ``actions[point]`` each time that point is passed, and keeps what it was asked."""
 
     actions: dict[str, Action] = field(default_factory=dict)
@@ -95,7 +95,7 @@ class Lab:
 
     serving: ServerThread
     handler: ScriptedHandler
-    gate: ScriptedGate
+    interceptor: ScriptedInterceptor
 
     @property
     def server(self) -> WireServer:
@@ -145,10 +145,10 @@ class Lab:
 @contextmanager
 def lab(settings: WireSettings | None = None, users: Mapping[str, str] | None = None) -> Iterator[Lab]:
     """Run a server with one host, and find no mistakes of the handler at its end but those that ``raise`` made."""
-    handler, gate = ScriptedHandler(), ScriptedGate()
-    server = WireServer(handler, users or USERS, gate, settings or WireSettings())
+    handler, interceptor = ScriptedHandler(), ScriptedInterceptor()
+    server = WireServer(handler, users or USERS, interceptor, settings or WireSettings())
     with running(server, [Binding(HOST, http_port=0, https_port=0)]) as serving:
-        yield Lab(serving, handler, gate)
+        yield Lab(serving, handler, interceptor)
     assert [failure for failure in server.failures if failure.what != "raise"] == []
 
 

@@ -8,24 +8,14 @@ ansible-test compares only modules that have code of their own; most of these ha
 
 from __future__ import annotations
 
-import importlib
 import typing as t
 
 import pytest
-import yaml
 
-from ansible_collections.msexchange.winsock_proxy.plugins.doc_fragments.target import ModuleDocFragment
 from tests.conftest import ROOT
-from tests.support.options import PLUGINS, Spec, taken
+from tests.support.options import documented_options, taken
 
 NAMES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py") if path.stem != "__init__")
-
-
-def documented(name: str) -> Spec:
-    text = yaml.safe_load(importlib.import_module(f"{PLUGINS}.modules.{name}").DOCUMENTATION)
-    fragments = text.get("extends_documentation_fragment", [])
-    shared = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"] if fragments else {}
-    return {**shared, **text["options"]}
 
 
 def facts(option: t.Mapping[str, t.Any], nested: str) -> dict[str, t.Any]:
@@ -42,6 +32,6 @@ def facts(option: t.Mapping[str, t.Any], nested: str) -> dict[str, t.Any]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_documentation_and_validation_agree(name: str) -> None:
-    said = {key: facts(option, "suboptions") for key, option in documented(name).items()}
+    said = {key: facts(option, "suboptions") for key, option in documented_options(name).items()}
     done = {key: facts(option, "options") for key, option in taken(name).items()}
     assert said == done

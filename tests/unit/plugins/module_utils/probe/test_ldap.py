@@ -30,23 +30,23 @@ def test_requests_are_what_the_wire_wants() -> None:
 
 
 def test_success() -> None:
-    assert ldap.read_answer(SUCCESS, message_id=1) == ldap.Answer(0, b"")
+    assert ldap.read_bind_answer(SUCCESS, message_id=1) == ldap.BindAnswer(0, b"")
 
 
 def test_long_lengths_are_read() -> None:
     """Windows writes every length with four octets."""
     answer = bytes.fromhex("308400000010020101618400000007" + "0a010104000400")
-    assert ldap.read_answer(answer, message_id=1) == ldap.Answer(1, b"")
+    assert ldap.read_bind_answer(answer, message_id=1) == ldap.BindAnswer(1, b"")
 
 
 def test_result_has_a_name() -> None:
-    assert ldap.Answer(49, b"").name == "invalidCredentials"
-    assert ldap.Answer(99, b"").name == "code 99"
+    assert ldap.BindAnswer(49, b"").name == "invalidCredentials"
+    assert ldap.BindAnswer(99, b"").name == "code 99"
 
 
 @pytest.mark.parametrize("cut", range(1, len(SUCCESS)))
 def test_beginning_wants_more(cut: int) -> None:
-    assert ldap.read_answer(SUCCESS[:cut], message_id=1) is None
+    assert ldap.read_bind_answer(SUCCESS[:cut], message_id=1) is None
 
 
 @pytest.mark.parametrize(
@@ -66,38 +66,38 @@ def test_beginning_wants_more(cut: int) -> None:
 def test_no_bind_response(data: bytes) -> None:
     data = data + b"\0" * 8
     with pytest.raises(ber.BerError):
-        ldap.read_answer(data, message_id=1)
+        ldap.read_bind_answer(data, message_id=1)
 
 
 def test_huge_answer_is_given_up() -> None:
     head = bytes.fromhex("3084") + (1 << 30).to_bytes(4, "big")
-    assert ldap.read_answer(head + b"\0" * 100, message_id=1) is None
+    assert ldap.read_bind_answer(head + b"\0" * 100, message_id=1) is None
     with pytest.raises(ber.BerError, match="more than"):
-        ldap.read_answer(head + b"\0" * ldap.LONGEST_ANSWER, message_id=1)
+        ldap.read_bind_answer(head + b"\0" * ldap.LONGEST_BIND_ANSWER, message_id=1)
 
 
 def test_notice_of_disconnection() -> None:
     """RFC 2251, section 4.4.1: an extended response with message number 0."""
     notice = bytes.fromhex("300c02010078070a013404000400")
-    assert ldap.read_answer(notice, message_id=1) == ldap.Answer(52, b"", disconnects=True)
+    assert ldap.read_bind_answer(notice, message_id=1) == ldap.BindAnswer(52, b"", disconnects=True)
 
 
 @pytest.mark.parametrize("answer", ["300c02010061070a010004000400", "300c02010261070a010004000400"])
 def test_answer_to_another_message_is_none(answer: str) -> None:
     with pytest.raises(ber.BerError, match="another message"):
-        ldap.read_answer(bytes.fromhex(answer), message_id=1)
+        ldap.read_bind_answer(bytes.fromhex(answer), message_id=1)
 
 
 def test_notice_that_claims_to_answer_is_none() -> None:
     with pytest.raises(ber.BerError, match="another message"):
-        ldap.read_answer(bytes.fromhex("300c02010178070a013404000400"), message_id=1)
+        ldap.read_bind_answer(bytes.fromhex("300c02010178070a013404000400"), message_id=1)
 
 
 @given(st.binary(max_size=300))
 def test_any_octets_are_an_answer_or_an_error(data: bytes) -> None:
     for candidate in (data, b"\x30" + data, SUCCESS[:7] + data):
         with contextlib.suppress(ber.BerError):
-            ldap.read_answer(candidate, message_id=1)
+            ldap.read_bind_answer(candidate, message_id=1)
 
 
 @given(st.integers(0, 2**31 - 1))

@@ -42,7 +42,7 @@ RECORDED = [
 
 @pytest.mark.parametrize(("name", "version", "ciphers"), RECORDED)
 def test_recorded_server_hello(name: str, version: str, ciphers: tuple[str, ...]) -> None:
-    answer = tls_hello.read_answer(recorded(name))
+    answer = tls_hello.read_hello_answer(recorded(name))
     assert isinstance(answer, tls_hello.ServerHello)
     assert (answer.version, answer.ciphers, answer.complete) == (version, ciphers, True)
     certificate = read_certificate(answer.certificate)
@@ -54,10 +54,10 @@ def test_recorded_server_hello(name: str, version: str, ciphers: tuple[str, ...]
 def test_every_beginning_wants_more_or_knows_the_version(name: str) -> None:
     """An answer may arrive octet by octet; what it says never changes on the way."""
     data = recorded(name)
-    whole = tls_hello.read_answer(data)
+    whole = tls_hello.read_hello_answer(data)
     assert isinstance(whole, tls_hello.ServerHello)
     for cut in range(len(data)):
-        part = tls_hello.read_answer(data[:cut])
+        part = tls_hello.read_hello_answer(data[:cut])
         if part is not None:
             assert isinstance(part, tls_hello.ServerHello)
             assert (part.version, part.ciphers) == (whole.version, whole.ciphers)
@@ -65,22 +65,22 @@ def test_every_beginning_wants_more_or_knows_the_version(name: str) -> None:
 
 
 def test_recorded_alert() -> None:
-    assert tls_hello.read_answer(recorded("ssl3_alert")) == tls_hello.Alert("handshake_failure")
-    assert tls_hello.read_answer(recorded("ssl3_alert")[:6]) is None
+    assert tls_hello.read_hello_answer(recorded("ssl3_alert")) == tls_hello.Alert("handshake_failure")
+    assert tls_hello.read_hello_answer(recorded("ssl3_alert")[:6]) is None
 
 
 def test_ssl2_error_message() -> None:
     """SSL 2.0 specification, section 2.7."""
-    assert tls_hello.read_answer(bytes.fromhex("8003000001")) == tls_hello.Alert("no_cipher")
-    assert tls_hello.read_answer(bytes.fromhex("8003000002")) == tls_hello.Alert("no_certificate")
-    assert tls_hello.read_answer(bytes.fromhex("80030000")) is None
+    assert tls_hello.read_hello_answer(bytes.fromhex("8003000001")) == tls_hello.Alert("no_cipher")
+    assert tls_hello.read_hello_answer(bytes.fromhex("8003000002")) == tls_hello.Alert("no_certificate")
+    assert tls_hello.read_hello_answer(bytes.fromhex("80030000")) is None
 
 
 def test_ssl2_ciphers_are_those_that_were_offered() -> None:
     """A list of thousands is no reason to keep thousands, for each of thousands of targets."""
     specs = b"".join(code.to_bytes(3, "big") for code in (0x010080, *range(10000), 0x010080, 0x060040))
     body = bytes.fromhex("0400010002") + bytes(2) + len(specs).to_bytes(2, "big") + bytes(2) + specs
-    answer = tls_hello.read_answer((0x8000 | len(body)).to_bytes(2, "big") + body)
+    answer = tls_hello.read_hello_answer((0x8000 | len(body)).to_bytes(2, "big") + body)
     assert isinstance(answer, tls_hello.ServerHello)
     assert answer.ciphers == ("SSL2_RC4_128_WITH_MD5", "SSL2_DES_64_CBC_WITH_MD5")
 
@@ -144,7 +144,7 @@ def test_ssl3_hello_layout() -> None:
 )
 def test_no_answer(data: bytes, error: type[ValueError]) -> None:
     with pytest.raises(error):
-        tls_hello.read_answer(data)
+        tls_hello.read_hello_answer(data)
 
 
 SEEDS = st.sampled_from([b""] + [recorded(name) for name, *dummy in RECORDED])
@@ -153,6 +153,6 @@ SEEDS = st.sampled_from([b""] + [recorded(name) for name, *dummy in RECORDED])
 @given(SEEDS, st.integers(0, 900), st.binary(max_size=60))
 def test_any_octets_are_an_answer_or_an_error(seed: bytes, at: int, noise: bytes) -> None:
     data = seed[:at] + noise + seed[at + len(noise) :]
-    for read in (tls_hello.read_answer, tls_hello.read_flight):
+    for read in (tls_hello.read_hello_answer, tls_hello.read_flight):
         with contextlib.suppress(tls_hello.NotTls, tls_hello.Malformed):
             read(data)

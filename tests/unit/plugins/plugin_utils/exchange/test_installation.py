@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.inspection import (
+    Inspection,
+    read_inspection,
+)
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.installation import (
     BUILDS,
     Places,
     directory_problems,
     identify,
-    inspection,
+    inspection_request,
     proxy_here,
 )
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.server import Server, read_server
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target.script import payload
 from tests.support.inspections import Described, service
 
 
-def server(described: Described) -> Server:
-    return read_server(described.inspect(inspection(Places())))
+def server(described: Described) -> Inspection:
+    return read_inspection(described.inspect(inspection_request(Places())))
 
 
 # Q158530, Q257618, Q243604, Q248838: builds as the articles print them.
@@ -58,7 +61,7 @@ def test_root_has_no_trailing_backslash() -> None:
 
 
 def test_given_directories_are_not_looked_for() -> None:
-    files = {row["id"]: row for row in inspection(Places("D:\\x\\bin\\", None))["files"]}
+    files = {row["id"]: row for row in inspection_request(Places("D:\\x\\bin\\", None))["files"]}
     assert files["bin"]["path"] == "D:\\x\\bin\\Wspcfg.ini" and files["imc"]["path"] is None
     assert files["imc"]["below"] == r"connect\msexcimc\bin" and files["imc"]["beside"] == ["MSExchangeIMC"]
 
@@ -74,7 +77,7 @@ def test_bad_directories(path: str) -> None:
 
 
 def test_services_are_asked_for_once() -> None:
-    names = inspection(Places(), names=["msexchangeis", "Spooler"])["services"]
+    names = inspection_request(Places(), names=["msexchangeis", "Spooler"])["services"]
     assert names.count("MSExchangeIS") == 1 and "msexchangeis" not in names and "Spooler" in names
     assert {"MSExchangeKMS", "wspsrv", "ClusSvc"} <= set(names)
 
@@ -91,4 +94,4 @@ def test_proxy_counts_unless_it_is_disabled() -> None:
 def test_a_drift_check_is_small() -> None:
     """40,000 bytes may be sent per host with NTLM; its overhead is 14.6 KB, and standard input counts 4/3."""
     common = {"version": 1, "op": "inspect", "computer": "EXCH1", "credential": None, "run": "0" * 36, "who": "me@here"}
-    assert len(payload({**common, **inspection(Places())})) < 18_500
+    assert len(payload({**common, **inspection_request(Places())})) < 18_500

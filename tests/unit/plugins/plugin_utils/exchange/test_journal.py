@@ -9,25 +9,31 @@ import typing as t
 
 import pytest
 
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.installation import Places, inspection
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.inspection import (
+    Inspection,
+    read_inspection,
+)
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.installation import (
+    Places,
+    inspection_request,
+)
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.journal import (
     journal_result,
     journal_warnings,
     owed_by_journal,
 )
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.server import Server, read_server
 from tests.support.inspections import NOW, Described
 
 STEPS = ("recorded", "stopping", "stopped", "starting", "running", "failed", "hung")
 
 
-def server(step: str, state: str = "stopped", **changes: t.Any) -> Server:
+def server(step: str, state: str = "stopped", **changes: t.Any) -> Inspection:
     described = Described(lock=changes.pop("lock", None))
     described.services["MSExchangeIS"].update(state=state, process=None)
     rows = [{"name": "MSExchangeIS", "role": "root", "before": "running", "step": step}]
     journal = {"run": "r1", "who": "me", "boot": "boot-1", "began": NOW - 60, "phase": "stopping", "services": rows}
     described.journal = {**journal, **changes}
-    return read_server(described.inspect(inspection(Places())))
+    return read_inspection(described.inspect(inspection_request(Places())))
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -71,7 +77,7 @@ def test_other_boot_is_reported() -> None:
 
 def test_corrupt_journal_is_a_warning_and_nothing_is_owed() -> None:
     described = Described(journal={"corrupt": True})
-    found = read_server(described.inspect(inspection(Places())))
+    found = read_inspection(described.inspect(inspection_request(Places())))
     assert owed_by_journal(found) == [] and "unreadable" in journal_warnings(found)[0]
     result = journal_result(found)
     assert result is not None and result["corrupt"]
@@ -85,7 +91,7 @@ def test_dependent_without_a_topic_rides_on_its_root() -> None:
     described = Described()
     described.services["Fax"] = {**described.services["MSExchangeES"], "name": "Fax", "state": "stopped"}
     described.journal = {"run": "r", "who": "w", "boot": "boot-1", "began": NOW, "phase": "starting", "services": rows}
-    found = read_server(described.inspect(inspection(Places())))
+    found = read_inspection(described.inspect(inspection_request(Places())))
     assert [row["topic"] for row in owed_by_journal(found)] == ["Restart MSExchangeDS"]
 
 
@@ -94,9 +100,9 @@ def test_what_did_not_run_before_is_not_ours() -> None:
     described.services["MSExchangeIS"].update(state="stopped", process=None)
     rows = [{"name": "MSExchangeIS", "role": "root", "before": "stopped", "step": "failed"}]
     described.journal = {"run": "r", "who": "w", "boot": "boot-1", "began": NOW, "phase": "starting", "services": rows}
-    assert owed_by_journal(read_server(described.inspect(inspection(Places())))) == []
+    assert owed_by_journal(read_inspection(described.inspect(inspection_request(Places())))) == []
 
 
 def test_no_journal() -> None:
-    found = read_server(Described().inspect(inspection(Places())))
+    found = read_inspection(Described().inspect(inspection_request(Places())))
     assert journal_result(found) is None and owed_by_journal(found) == [] and journal_warnings(found) == []

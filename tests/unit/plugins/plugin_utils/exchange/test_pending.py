@@ -9,18 +9,18 @@ import hashlib
 
 import pytest
 
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.pending import (
-    NOTHING,
-    pending,
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.content import (
+    EMPTY_HASH,
+    Content,
     section_hash,
 )
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.server import (
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.inspection import (
     FileState,
     Process,
     Record,
     ServiceState,
 )
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.ini.document import Document
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.pending import pending
 
 TEXT = b"[STORE]\r\nServerBindTcpPorts=110\r\nPersistent=1\r\n[DSAMAIN]\r\nServerBindTcpPorts=389\r\n"
 OLD = Process(7, 1000.0)
@@ -28,7 +28,7 @@ NEW = Process(8, 2000.0)
 
 
 def digest(data: bytes, section: str = "STORE") -> str:
-    return section_hash(Document.parse(data), section)
+    return section_hash(Content(data), section)
 
 
 HASH = digest(TEXT)
@@ -38,7 +38,7 @@ OTHER = digest(b"[STORE]\r\nServerBindTcpPorts=1\r\n")
 def test_hash_is_the_documented_one() -> None:
     canonical = b"persistent=1\nserverbindtcpports=110"
     assert hashlib.sha256(canonical).hexdigest() == HASH
-    assert hashlib.sha256(b"").hexdigest() == NOTHING
+    assert hashlib.sha256(b"").hexdigest() == EMPTY_HASH
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_lists_have_no_order() -> None:
 
 
 def test_unicode_and_missing_are_nothing() -> None:
-    assert digest(TEXT.decode().encode("utf-16")) == NOTHING == section_hash(None, "STORE") == digest(b"", "STORE")
+    assert digest(TEXT.decode().encode("utf-16")) == EMPTY_HASH == section_hash(None, "STORE") == digest(b"", "STORE")
 
 
 def service(process: Process | None = OLD, state: str = "running") -> ServiceState:
@@ -77,9 +77,8 @@ def service(process: Process | None = OLD, state: str = "running") -> ServiceSta
 
 
 def file(content: bytes | None = TEXT, modified: float = 500.0, file_system: str | None = "NTFS") -> FileState:
-    return FileState(
-        "bin", "C:\\f", exists=content is not None, content=content, modified=modified, file_system=file_system
-    )
+    held = None if content is None else Content(content)
+    return FileState("bin", "C:\\f", exists=held is not None, content=held, modified=modified, file_system=file_system)
 
 
 def record(loaded: str | None, process: Process | None = OLD, wanted: str | None = HASH) -> Record:
@@ -92,7 +91,7 @@ ROWS = [
     ("same process, same content", service(), record(HASH), file(modified=9e9), False, "loaded"),
     ("same process, other content", service(), record(OTHER), file(modified=1), True, "loaded"),
     ("same process, file deleted", service(), record(HASH), file(None), True, "loaded"),
-    ("same process, nothing then and now", service(), record(NOTHING), file(None), False, "loaded"),
+    ("same process, nothing then and now", service(), record(EMPTY_HASH), file(None), False, "loaded"),
     ("new process, file older", service(NEW), record(OTHER), file(modified=1990), False, "process_newer"),
     ("new process, file younger", service(NEW), record(HASH), file(modified=2010), True, "process_older"),
     ("new process, within five seconds", service(NEW), record(HASH), file(modified=1996), True, "process_older"),
@@ -101,7 +100,7 @@ ROWS = [
     ("no record, no section, file younger", service(), None, file(b"[x]\r\n", 1100), False, "nothing"),
     ("no record, no file", service(), None, file(None), False, "nothing"),
     ("new process, file gone", service(NEW), record(HASH), file(None), True, "process_older"),
-    ("new process, never anything", service(NEW), record(NOTHING, wanted=NOTHING), file(None), False, "nothing"),
+    ("new process, never anything", service(NEW), record(EMPTY_HASH, wanted=EMPTY_HASH), file(None), False, "nothing"),
     ("unknowable, same content", service(None), record(HASH, None), file(modified=9e9), False, "loaded"),
     ("unknowable, other content", service(None), record(OTHER, None), file(modified=1), True, "loaded"),
     ("unknowable, no record", service(None), None, file(modified=9e9), False, "unknown"),
@@ -126,6 +125,6 @@ def test_rows(name: str, state: ServiceState, known: Record | None, at: FileStat
 
 
 def test_loaded_bytes_are_hashed_when_the_worker_could_not() -> None:
-    known = Record("MSExchangeIS", None, HASH, file="f" * 64, process=OLD, loaded_content=TEXT)
+    known = Record("MSExchangeIS", None, HASH, file="f" * 64, process=OLD, loaded_content=Content(TEXT))
     assert not pending(service(), known, file(modified=9e9), "STORE").pending
     assert pending(service(), known, file(b"[STORE]\r\nServerBindTcpPorts=1\r\n"), "STORE").pending

@@ -9,14 +9,14 @@ import typing as t
 
 import pytest
 
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.content import EMPTY_HASH
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.inspection import read_inspection
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.installation import (
     Places,
     identify,
-    inspection,
+    inspection_request,
 )
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.pending import NOTHING
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.plan import Plan, make_plan
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.server import read_server
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.wanted import read_wanted
 from tests.support.inspections import BIN, IMC, NOW, Described, File
 
@@ -24,7 +24,7 @@ LDAP_ONLY = b"[DSAMAIN]\r\nServerBindTcpPorts=389\r\nPersistent=1\r\nKillOldSess
 
 
 def plan(described: Described, **options: t.Any) -> Plan:
-    server = read_server(described.inspect(inspection(Places())))
+    server = read_inspection(described.inspect(inspection_request(Places())))
     return make_plan(read_wanted(options), server, identify(server))
 
 
@@ -39,8 +39,8 @@ def described(content: bytes | None = None, **more: File) -> Described:
 def test_record_binds_the_running_process_to_what_it_holds() -> None:
     rows = records(plan(described(LDAP_ONLY), listeners=["ldap", "pop3"]))
     assert set(rows) == {"MSExchangeIS", "MSExchangeDS", "MSExchangeMTA"}, "the processes that read this file"
-    assert rows["MSExchangeIS"]["loaded"] == NOTHING != rows["MSExchangeIS"]["wanted"]
-    assert rows["MSExchangeDS"]["loaded"] == rows["MSExchangeDS"]["wanted"] != NOTHING
+    assert rows["MSExchangeIS"]["loaded"] == EMPTY_HASH != rows["MSExchangeIS"]["wanted"]
+    assert rows["MSExchangeDS"]["loaded"] == rows["MSExchangeDS"]["wanted"] != EMPTY_HASH
 
 
 def test_record_of_a_pending_service_claims_nothing() -> None:
@@ -53,7 +53,7 @@ def test_record_of_a_stopped_service_is_what_it_will_load() -> None:
     server = described(LDAP_ONLY)
     server.services["MSExchangeIS"].update(state="stopped", process=None)
     row = records(plan(server, listeners=["ldap", "pop3"]))["MSExchangeIS"]
-    assert row["loaded"] == row["wanted"] != NOTHING
+    assert row["loaded"] == row["wanted"] != EMPTY_HASH
 
 
 def test_no_record_without_a_write() -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.inspection import ServiceState
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.restart_plan import (
     Loads,
     RestartPlan,
@@ -19,7 +20,6 @@ from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.
     make_graph,
     plan_restart,
 )
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.server import ServiceState
 from tests.support.inspections import GRAPH
 
 EXCHANGE = [name for name in GRAPH if name != "EventLog"]

@@ -9,11 +9,8 @@ import typing as t
 
 import pytest
 
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.edits import (
-    client_sections,
-    shape,
-    unreadable_encoding,
-)
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.content import Content
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.edits import client_sections, shape
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.section import (
     bind_addresses,
     same_value,
@@ -35,6 +32,12 @@ ADDRESS = "192.0.2.10"
 
 def wanted(*listeners: str, **options: t.Any) -> Wanted:
     return read_wanted({"listeners": list(listeners), **options})
+
+
+def shaped(file_id: str, before: bytes | None, options: Wanted) -> bytes | None:
+    """What becomes of a file's bytes."""
+    after = shape(file_id, None if before is None else Content(before), options).after
+    return None if after is None else after.data
 
 
 TLS_STORE = f"[Store]\r\nProxyBindIp=993:{ADDRESS},995:{ADDRESS}\r\nServerBindTCPPorts=993,995\r\n"
@@ -73,12 +76,12 @@ ARTICLES = [
 @pytest.mark.parametrize(("name", "file_id", "listeners", "text"), ARTICLES, ids=[row[0] for row in ARTICLES])
 def test_text_of_the_article_is_what_is_wanted(name: str, file_id: str, listeners: tuple[str, ...], text: str) -> None:
     data = text.encode("ascii")
-    assert shape(file_id, data, wanted(*listeners, proxy_address=ADDRESS)).after == data, name
+    assert shaped(file_id, data, wanted(*listeners, proxy_address=ADDRESS)) == data, name
 
 
 @pytest.mark.parametrize(("name", "file_id", "listeners", "text"), ARTICLES, ids=[row[0] for row in ARTICLES])
 def test_new_file_says_the_same(name: str, file_id: str, listeners: tuple[str, ...], text: str) -> None:
-    after = shape(file_id, None, wanted(*listeners, proxy_address=ADDRESS)).after or b""
+    after = shaped(file_id, None, wanted(*listeners, proxy_address=ADDRESS)) or b""
     assert after[:1] == b"[" and b"\n\r\n" not in after and after.replace(b"\r\n", b"").isascii(), name
     section = read_strict(Document.parse(text.encode())).sections[0]
     reading = read_strict(Document.parse(after))
@@ -89,7 +92,7 @@ def test_new_file_says_the_same(name: str, file_id: str, listeners: tuple[str, .
 def test_only_the_edited_line_changes() -> None:
     text = b"; top\r\n[Store]\r\n  serverbindtcpports = 110\r\n  Persistent=1\r\n  KillOldSession=1 \r\n\r\n"
     text += b"[icq]\nDisable=1"
-    after = shape("bin", text, wanted("pop3", "imap4")).after
+    after = shaped("bin", text, wanted("pop3", "imap4"))
     assert after == text.replace(b"= 110", b"= 110,143")
 
 
@@ -97,41 +100,41 @@ def test_moved_ports_and_own_addresses() -> None:
     found = wanted(
         "ldap", "imap4s", ports={"ldap": "390"}, proxy_address=ADDRESS, proxy_addresses={"imap4s": "192.0.2.11"}
     )
-    after = (shape("bin", None, found).after or b"").decode()
+    after = (shaped("bin", None, found) or b"").decode()
     assert "[DSAMAIN]\r\nServerBindTcpPorts=390\r\n" in after
     assert "ProxyBindIp=993:192.0.2.11\r\n" in after and ADDRESS not in after
 
 
 def test_pin_writes_pairs_for_plain_listeners() -> None:
-    after = shape("bin", None, wanted("pop3", proxy_address=ADDRESS, pin=True)).after or b""
+    after = shaped("bin", None, wanted("pop3", proxy_address=ADDRESS, pin=True)) or b""
     assert f"ProxyBindIp=110:{ADDRESS}".encode() in after
-    unpinned = shape("bin", after, wanted("pop3", proxy_address=ADDRESS)).after or b""
+    unpinned = shaped("bin", after, wanted("pop3", proxy_address=ADDRESS)) or b""
     assert b"ProxyBindIp" not in unpinned
 
 
 def test_the_other_file_is_left_alone() -> None:
-    assert shape("imc", None, wanted("pop3")).after is None
-    assert shape("imc", b"; mine\r\n", wanted("pop3")).after == b"; mine\r\n"
+    assert shaped("imc", None, wanted("pop3")) is None
+    assert shaped("imc", b"; mine\r\n", wanted("pop3")) == b"; mine\r\n"
 
 
 def test_doubled_sections_become_one() -> None:
     text = b"[STORE]\r\nServerBindTcpPorts=110\r\nPersistent=1\r\nKillOldSession=1\r\n"
     text += b"[STORE]\r\nProxyBindIp=110:1.2.3.4\r\n"
-    after = shape("bin", text, wanted("pop3")).after or b""
+    after = shaped("bin", text, wanted("pop3")) or b""
     assert after.count(b"[STORE]") == 1 and b"ProxyBindIp" not in after
-    assert shape("bin", after, wanted("pop3")).after == after
+    assert shaped("bin", after, wanted("pop3")) == after
 
 
 def test_nothing_unicode_stays() -> None:
     text = "[STORE]\r\nServerBindTcpPorts=110\r\nPersistent=1\r\nKillOldSession=1\r\n; \u00e9\r\n"
-    assert shape("bin", text.encode("utf-16"), wanted("pop3")).after == text.encode("cp1252")
+    assert shaped("bin", text.encode("utf-16"), wanted("pop3")) == text.encode("cp1252")
 
 
 def test_a_text_that_ansi_cannot_hold_is_told_with_a_remedy_that_exists() -> None:
     text = "[STORE]\r\n; \u043f\u043e\u0447\u0442\u0430\r\n"
     for encoding in ("utf-16", "utf-16-le", "utf-8-sig"):
         with pytest.raises(IniError) as caught:
-            shape("bin", text.encode(encoding), wanted("pop3"))
+            shaped("bin", text.encode(encoding), wanted("pop3"))
         assert (caught.value.code, caught.value.line) == ("encoding_cannot", 2)
         assert "Q181420" in caught.value.message and "line 2" in caught.value.message
         assert "option" not in caught.value.remedy and "ANSI" in caught.value.remedy
@@ -152,7 +155,7 @@ def test_a_text_that_ansi_cannot_hold_is_told_with_a_remedy_that_exists() -> Non
     ],
 )
 def test_unicode_without_its_mark_is_told_from_a_file_filled_up_with_nuls(data: bytes, encoding: str | None) -> None:
-    assert unreadable_encoding(data) == encoding
+    assert Content(data).unreadable_encoding == encoding
     codes = {finding.code for finding in read_strict(Document.parse(data)).findings} & {
         "encoding_unicode",
         "ambiguous_control",
@@ -162,12 +165,12 @@ def test_unicode_without_its_mark_is_told_from_a_file_filled_up_with_nuls(data: 
 
 def test_absent_leaves_a_unicode_file_of_somebody_else_alone() -> None:
     data = "[icq]\r\nDisable=1\r\n".encode("utf-16")
-    assert shape("bin", data, read_wanted({"state": "absent"})).after == data
+    assert shaped("bin", data, read_wanted({"state": "absent"})) == data
 
 
 def test_client_sections_of_the_directory_only() -> None:
     client = b"[emsmta]\r\nDisable=1\r\n[icq]\r\nDisable=1\r\n[mad]\r\n[store]\r\nDisable=1\r\n"
-    found = client_sections(client, ["emsmta.exe", "mad.exe", "store.exe"], ["STORE"])
+    found = client_sections(Content(client), ["emsmta.exe", "mad.exe", "store.exe"], ["STORE"])
     assert found == {"emsmta": {"Disable": "1"}}
     assert client_sections(None, ["emsmta.exe"], []) == {}
 

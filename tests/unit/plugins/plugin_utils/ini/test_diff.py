@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import typing as t
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,11 +16,17 @@ from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.ini.docum
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.ini.edits import SetKey
 from tests.oracle.strategies import SECTION_NAMES, Grammar, encoded
 
+
+def diff_of(before: bytes, after: bytes, **how: t.Any) -> dict[str, str]:
+    """The diff of a file's bytes."""
+    return unified_diff(Document.parse(before), Document.parse(after), **how)
+
+
 FILES = encoded(Grammar("\xe9", nul=False), "cp1252")
 
 
 def test_both_texts_with_one_line_feed_per_line() -> None:
-    diff = unified_diff(b"[S]\r\na=1\r\n", b"[S]\r\na=2\r\nb=\xe9", path="C:\\a.ini")
+    diff = diff_of(b"[S]\r\na=1\r\n", b"[S]\r\na=2\r\nb=\xe9", path="C:\\a.ini")
     assert diff == {
         "before": "[S]\na=1\n",
         "after": "[S]\na=2\nb=\xe9",
@@ -29,25 +37,25 @@ def test_both_texts_with_one_line_feed_per_line() -> None:
 
 def test_headers_tell_what_the_text_cannot_show() -> None:
     after = b"\xff\xfe" + "[S]\n".encode("utf-16-le")
-    diff = unified_diff(b"[S]\r\n", after, path="a.ini")
+    diff = diff_of(b"[S]\r\n", after, path="a.ini")
     assert diff["before"] == diff["after"] == "[S]\n"
     assert diff["before_header"] == "a.ini (cp1252, line ends CRLF)"
     assert diff["after_header"] == "a.ini (utf-16-le with byte order mark, line ends LF)"
 
 
 def test_a_new_file_has_an_empty_side_and_plain_headers() -> None:
-    diff = unified_diff(b"", b"[S]\r\n", path="a.ini")
+    diff = diff_of(b"", b"[S]\r\n", path="a.ini")
     assert (diff["before"], diff["before_header"], diff["after_header"]) == ("", "a.ini", "a.ini")
 
 
 def test_control_characters_do_not_reach_the_terminal() -> None:
-    assert unified_diff(b"[S]\na=\x1b[2J\0\n", b"", path="a")["before"] == "[S]\na=\\x1b[2J\\x00\n"
+    assert diff_of(b"[S]\na=\x1b[2J\0\n", b"", path="a")["before"] == "[S]\na=\\x1b[2J\\x00\n"
 
 
 def test_values_of_chosen_keys_are_hidden_and_a_change_of_them_still_shows() -> None:
     before = b"[Db]\nPassword = old\nUser=u\n;password=older\n[Mail]\npassword=same\n"
     after = b"[Db]\nPassword = new\nUser=u\n;password=older\n[Mail]\npassword=same\n"
-    diff = unified_diff(before, after, path="a", redact=["PASS*"])
+    diff = diff_of(before, after, path="a", redact=["PASS*"])
     assert diff["before"] == ("[Db]\nPassword =<hidden>\nUser=u\n;password=<hidden>\n[Mail]\npassword=<hidden>\n")
     assert diff["after"] == (
         "[Db]\nPassword =<hidden, changed>\nUser=u\n;password=<hidden>\n[Mail]\npassword=<hidden>\n"
@@ -73,7 +81,7 @@ def test_values_of_chosen_keys_are_hidden_and_a_change_of_them_still_shows() -> 
 @pytest.mark.parametrize("pattern", ["password", "S/PASSWORD", "pass*"])
 def test_a_secret_is_hidden_wherever_its_setting_stands(line: bytes, pattern: str) -> None:
     data = b"[S]\r\n" + line + b"\r\nq=1\r\n"
-    diff = unified_diff(data, data.replace(b"q=1", b"q=2"), path="a", redact=[pattern])
+    diff = diff_of(data, data.replace(b"q=1", b"q=2"), path="a", redact=[pattern])
     for side in (diff["before"], diff["after"]):
         assert "hunter2" not in side and "<hidden>" in side
     assert "q=1" in diff["before"] and "q=2" in diff["after"]
@@ -81,11 +89,11 @@ def test_a_secret_is_hidden_wherever_its_setting_stands(line: bytes, pattern: st
 
 def test_other_settings_of_a_comment_are_shown() -> None:
     text = "[S]\n;====\n; user=x, passwords=y, my password: z=1\nremote=1\n"
-    assert unified_diff(text.encode(), b"", path="a", redact=["password", "mote"])["before"] == text
+    assert diff_of(text.encode(), b"", path="a", redact=["password", "mote"])["before"] == text
 
 
 def test_moved_and_repeated_secrets_are_compared_in_their_order() -> None:
-    diff = unified_diff(b"[S]\np=1\np=2\n", b"[S]\nx=0\np=1\np=3\n", path="a", redact=["p"])
+    diff = diff_of(b"[S]\np=1\np=2\n", b"[S]\nx=0\np=1\np=3\n", path="a", redact=["p"])
     assert diff["after"] == "[S]\nx=0\np=<hidden>\np=<hidden, changed>\n"
 
 
@@ -113,12 +121,12 @@ def test_a_hidden_value_is_nowhere_in_the_diff(data: bytes, section: str, key: s
     secret = "s3cr3t-\xe9"
     after = Document.parse(data).apply([SetKey(section, key, secret)])
     for old, new in ((data, bytes(after)), (bytes(after), data), (bytes(after), bytes(after))):
-        diff = unified_diff(old, new, path="a.ini", redact=["token"])
+        diff = diff_of(old, new, path="a.ini", redact=["token"])
         assert secret not in "".join(diff.values())
 
 
 @settings(max_examples=200, deadline=None)
 @given(FILES, FILES)
 def test_without_redaction_every_line_is_there(before: bytes, after: bytes) -> None:
-    diff = unified_diff(before, after, path="a")
+    diff = diff_of(before, after, path="a")
     assert diff["after"].count("\n") == sum(bool(line.eol) for line in Document.parse(after).lines)

@@ -12,11 +12,11 @@ import yaml
 
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.ini import win_ini_plan
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.ini.win_ini_plan import (
-    MAX_BYTES,
-    Plan,
-    make_plan,
+    INI_MAX_BYTES,
+    IniPlan,
+    plan_ini,
+    read_ini_wanted,
     read_path,
-    read_wanted,
 )
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.problems.problem import Problem, Refused
 
@@ -36,8 +36,8 @@ DEFAULTS: dict[str, t.Any] = {
 }
 
 
-def plan(data: bytes | None, **options: t.Any) -> Plan:
-    return make_plan(read_wanted({**DEFAULTS, **options}), data)
+def plan(data: bytes | None, **options: t.Any) -> IniPlan:
+    return plan_ini(read_ini_wanted({**DEFAULTS, **options}), data)
 
 
 def refused(data: bytes | None = FILE, **options: t.Any) -> Problem:
@@ -228,16 +228,16 @@ def test_thousands_of_names_are_read_in_one_pass(monkeypatch: pytest.MonkeyPatch
     folded: list[str] = []
     monkeypatch.setattr(win_ini_plan, "fold", lambda name: folded.append(name) or name)  # type: ignore[func-returns-value]
     keys = {f"k{number}": "1" for number in range(2000)}
-    read_wanted({**DEFAULTS, "sections": {"S": keys}})
+    read_ini_wanted({**DEFAULTS, "sections": {"S": keys}})
     assert len(folded) < 5 * len(keys)
 
 
 def test_a_result_that_would_be_too_large_is_refused() -> None:
-    data = b"[S]\r\n" + b";" * (MAX_BYTES - 7) + b"\r\n"
-    assert len(data) == MAX_BYTES
+    data = b"[S]\r\n" + b";" * (INI_MAX_BYTES - 7) + b"\r\n"
+    assert len(data) == INI_MAX_BYTES
     problem = refused(data, sections={"S": {"a": "1"}})
     assert problem.code == "too_large"
-    assert str(MAX_BYTES) in problem.cause
+    assert str(INI_MAX_BYTES) in problem.cause
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.problems.
     ADVICE,
     down_advice,
     problem_of,
+    slow_hint,
 )
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.problems.problem import Problem, Refused
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target.errors import (
@@ -146,3 +147,20 @@ def test_window_says_the_clock_with_its_offset() -> None:
 
 def test_quota_is_named() -> None:
     assert unreached("maximum number of concurrent shells", quota=True).code == "quota_reached"
+
+
+@pytest.mark.parametrize(
+    ("service", "step", "article"),
+    [
+        ("MSExchangeIS", "stopping", "Q246287"),
+        ("msexchangemta", "stopping", "Q231275"),
+        ("MSExchangeIS", "starting", "Q262041"),
+        ("MSExchangeDS", "starting", "Q241152"),
+        ("MSExchangeES", "starting", None),
+        ("MSExchangeIS", "stopped", None),
+        ("Spooler", "stopping", None),
+    ],
+)
+def test_what_is_known_of_slow_services(service: str, step: str, article: str | None) -> None:
+    hint = slow_hint(service, step)
+    assert hint is None if article is None else str(hint).startswith(f"{article}: ")

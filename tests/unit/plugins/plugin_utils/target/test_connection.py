@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 import base64
+import os
+import subprocess
+import sys
 import typing as t
 
 import pytest
@@ -243,3 +246,13 @@ class Optioned(Connection):
 
 def test_options_of_the_connection_are_named_as_far_as_it_has_them() -> None:
     assert connection_detail(Action(Optioned())) == {"address": "192.0.2.1", "user": "me"}
+
+
+def test_a_worker_finds_the_script_ready_for_sending() -> None:
+    """Ansible forks for every host of every task, after it has imported the action plugin."""
+    code = "from ansible_collections.msexchange.winsock_proxy.plugins.action import wspcfg\n"
+    code += "from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target import script\n"
+    code += "print(script.regions.cache_info().currsize, script.loader.cache_info().currsize)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "1"]

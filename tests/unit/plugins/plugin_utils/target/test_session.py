@@ -11,8 +11,12 @@ import typing as t
 
 import pytest
 
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.installation import Places, inspection
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.installation import (
+    Places,
+    inspection_request,
+)
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target.errors import TargetError
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target.restarting import restart
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target.script import loader
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target.session import (
     ConnectionLost,
@@ -28,7 +32,7 @@ LOST = ConnectionLost("reset by peer", sent=True)
 OLD = b"[STORE]\r\n"
 NEW = b"[STORE]\r\nServerBindTcpPorts=110\r\n"
 
-ASK = inspection(Places())
+ASK = inspection_request(Places())
 WRITE: Json = {
     "files": [
         {
@@ -264,25 +268,26 @@ UNKNOWN: Json = {"done": True, "outcome": "unknown"}
 
 def test_fast_restart_is_one_execution() -> None:
     replay = Replay(steps={"restart": [DONE]})
-    assert session(replay).restart(**RESTART)["outcome"] == "restarted" and replay.ops == ["restart"]
+    assert restart(session(replay), RESTART)["outcome"] == "restarted" and replay.ops == ["restart"]
 
 
-def test_slow_restart_is_told_every_minute() -> None:
+def test_slow_restart_is_told_every_half_minute_by_the_clock_of_the_machine_that_runs_the_script() -> None:
     clock = FakeClock()
-    said: list[float] = []
+    said: dict[float, str] = {}
 
     def later(request: Json) -> Json:
         clock.now += request["wait"] + 2.0
-        return BUSY
+        return {**BUSY, "clock": {"now": NOW + clock.now, "utc_offset_minutes": 60}}
 
     def say(line: str) -> None:
-        assert line == "EX1: MSExchangeIS stopping since 13:46:40 UTC, until 14:01:40 UTC at most"
-        said.append(clock.now)
+        said[clock.now] = line
 
     steps: dict[str, list[t.Any]] = {"restart": [later], "restart_status": [later] * 60 + [DONE]}
-    session(Replay(steps=steps), clock=clock, say=say, computer="EX1").restart(**RESTART)
-    gaps = [after - before for before, after in itertools.pairwise(said)]
-    assert said[0] <= 60 and len(gaps) > 20 and max(gaps) <= 60 and min(gaps) >= 50
+    restart(session(Replay(steps=steps), clock=clock, say=say, computer="EX1"), RESTART)
+    gaps = [after - before for before, after in itertools.pairwise([0.0, *said])]
+    assert len(gaps) > 20 and max(gaps) <= 32 and min(gaps) >= 30
+    until = "at most until 15:01 (UTC+01:00); Q246287: over 10 minutes is possible"
+    assert list(said.values())[:2] == [f"MSExchangeIS stopping for {text}, {until}" for text in ("32 s", "1 min 4 s")]
 
 
 def test_worker_that_announces_more_time_than_the_deadline_gets_it() -> None:
@@ -293,14 +298,14 @@ def test_worker_that_announces_more_time_than_the_deadline_gets_it() -> None:
         return {**BUSY, "deadline": NOW + 1800}
 
     steps: dict[str, list[t.Any]] = {"restart": [later], "restart_status": [later] * 60 + [DONE]}
-    assert session(Replay(steps=steps), clock=clock).restart(**{**RESTART, "deadline": 60})["outcome"] == "restarted"
+    assert restart(session(Replay(steps=steps), clock=clock), {**RESTART, "deadline": 60})["outcome"] == "restarted"
     assert clock.now > 60 + 300
 
 
 def test_restart_lost_is_found_again_and_not_launched_twice() -> None:
     steps: dict[str, list[t.Any]] = {"restart": [LOST], "restart_status": [BUSY, DONE]}
     replay = Replay(steps=steps)
-    assert session(replay).restart(**RESTART)["outcome"] == "restarted"
+    assert restart(session(replay), RESTART)["outcome"] == "restarted"
     assert replay.ops == ["restart", "restart_status", "restart_status"]
     assert replay.requests[1]["of"] == replay.requests[0]["run"]
 
@@ -309,7 +314,7 @@ def test_restart_without_a_trace_is_launched_again() -> None:
     steps: dict[str, list[t.Any]] = {"restart": [LOST, DONE], "restart_status": [UNKNOWN] * 3}
     replay = Replay(steps=steps)
     clock = FakeClock()
-    assert session(replay, clock=clock).restart(**RESTART)["outcome"] == "restarted"
+    assert restart(session(replay, clock=clock), RESTART)["outcome"] == "restarted"
     assert replay.ops == ["restart"] + ["restart_status"] * 3 + ["restart"] and clock.now >= 10
 
 
@@ -317,7 +322,7 @@ def test_poll_that_is_lost_is_asked_again_even_if_the_host_is_away() -> None:
     away = ConnectionLost("host is down", sent=False)
     steps: dict[str, list[t.Any]] = {"restart": [BUSY], "restart_status": [away, LOST, DONE]}
     replay = Replay(steps=steps)
-    assert session(replay).restart(**RESTART)["outcome"] == "restarted"
+    assert restart(session(replay), RESTART)["outcome"] == "restarted"
 
 
 def test_own_launch_that_is_still_busy_is_polled() -> None:
@@ -326,12 +331,12 @@ def test_own_launch_that_is_still_busy_is_polled() -> None:
         "restart": [LOST, error("busy", **own)],
         "restart_status": [UNKNOWN, UNKNOWN, UNKNOWN, DONE],
     }
-    assert session(Replay(steps=steps)).restart(**RESTART)["outcome"] == "restarted"
+    assert restart(session(Replay(steps=steps)), RESTART)["outcome"] == "restarted"
 
 
 def test_launch_that_was_cut_short_is_launched_under_a_new_name() -> None:
     replay = Replay(steps={"restart": [BUSY, DONE], "restart_status": [CUT_BEFORE]})
-    assert session(replay).restart(**RESTART)["outcome"] == "restarted"
+    assert restart(session(replay), RESTART)["outcome"] == "restarted"
     assert replay.ops == ["restart", "restart_status", "restart"]
     assert replay.requests[0]["run"] != replay.requests[2]["run"]
 
@@ -339,14 +344,14 @@ def test_launch_that_was_cut_short_is_launched_under_a_new_name() -> None:
 def test_launches_that_never_arrive_are_an_error_and_no_success() -> None:
     replay = Replay(steps={"restart": [LOST] * 3, "restart_status": [UNKNOWN] * 9})
     with pytest.raises(TargetError) as caught:
-        session(replay).restart(**RESTART)
+        restart(session(replay), RESTART)
     assert caught.value.code == "connection_lost" and replay.ops.count("restart") == 3
 
 
 def test_second_launch_that_is_lost_as_well_is_found() -> None:
     steps: dict[str, list[t.Any]] = {"restart": [LOST, LOST], "restart_status": [UNKNOWN] * 3 + [BUSY, DONE]}
     replay = Replay(steps=steps)
-    assert session(replay).restart(**RESTART)["outcome"] == "restarted"
+    assert restart(session(replay), RESTART)["outcome"] == "restarted"
     assert replay.ops.count("restart") == 2
 
 
@@ -354,7 +359,7 @@ def test_run_whose_journal_is_gone_is_an_error_with_what_was_seen_last() -> None
     row = {"name": "MSExchangeIS", "step": "stopping"}
     replay = Replay(steps={"restart": [BUSY], "restart_status": [{**BUSY, "services": [row]}, UNKNOWN]})
     with pytest.raises(TargetError) as caught:
-        session(replay).restart(**RESTART)
+        restart(session(replay), RESTART)
     assert caught.value.code == "connection_lost" and caught.value.answer["services"] == [row]
 
 
@@ -365,7 +370,7 @@ TRANSIENT = ["internal", "access_denied", "computer_unreachable", "second_hop_de
 def test_error_of_the_question_is_no_error_of_the_restart(code: str) -> None:
     clock = FakeClock()
     replay = Replay(steps={"restart": [BUSY], "restart_status": [error(code), error(code), BUSY, error(code), DONE]})
-    assert session(replay, clock=clock).restart(**RESTART)["outcome"] == "restarted"
+    assert restart(session(replay, clock=clock), RESTART)["outcome"] == "restarted"
     assert clock.slept == [1.0, 2.0, 1.0]
 
 
@@ -377,7 +382,7 @@ def test_errors_of_the_question_end_at_the_deadline_and_what_was_seen_is_told() 
     )
     replay.steps["restart_status"][0] = {**BUSY, "services": [row]}
     with pytest.raises(TargetError) as caught:
-        session(replay, clock=clock, deadline=100.0).restart(**RESTART)
+        restart(session(replay, clock=clock, deadline=100.0), RESTART)
     assert caught.value.code == "internal" and caught.value.answer["services"] == [row] and 70 <= clock.now <= 100
 
 
@@ -385,14 +390,14 @@ def test_errors_of_the_question_end_at_the_deadline_and_what_was_seen_is_told() 
 def test_question_that_cannot_succeed_is_not_repeated(code: str) -> None:
     replay = Replay(steps={"restart": [BUSY], "restart_status": [error(code)]})
     with pytest.raises(TargetError):
-        session(replay).restart(**RESTART)
+        restart(session(replay), RESTART)
     assert replay.ops == ["restart", "restart_status"]
 
 
 @pytest.mark.parametrize("answers", [[BUSY, DONE], [error("internal"), BUSY, DONE]])
 def test_error_that_may_have_come_after_the_launch_is_looked_into(answers: list[t.Any]) -> None:
     replay = Replay(steps={"restart": [error("internal")], "restart_status": answers})
-    assert session(replay).restart(**RESTART)["outcome"] == "restarted"
+    assert restart(session(replay), RESTART)["outcome"] == "restarted"
     assert replay.ops.count("restart") == 1
 
 
@@ -400,7 +405,7 @@ def test_error_that_may_have_come_after_the_launch_is_looked_into(answers: list[
 def test_error_before_the_launch_stays_that_error(answers: list[t.Any]) -> None:
     replay = Replay(steps={"restart": [error("computer_unreachable", "53")], "restart_status": answers})
     with pytest.raises(TargetError) as caught:
-        session(replay).restart(**RESTART)
+        restart(session(replay), RESTART)
     assert (caught.value.code, caught.value.text) == ("computer_unreachable", "53") and not replay.steps[
         "restart_status"
     ]
@@ -410,7 +415,7 @@ def test_error_before_the_launch_stays_that_error(answers: list[t.Any]) -> None:
 def test_refused_launch_is_one_execution(code: str) -> None:
     replay = Replay(steps={"restart": [error(code, run="0b0b0b0b")]})
     with pytest.raises(TargetError) as caught:
-        session(replay).restart(**RESTART)
+        restart(session(replay), RESTART)
     assert caught.value.code == code and replay.ops == ["restart"]
 
 
@@ -431,7 +436,7 @@ def test_own_launch_that_was_cut_off_is_waited_for_until_it_is_stale() -> None:
     replay = Replay()
     busy = own_busy(replay)
     replay.steps.update(restart=[LOST, busy, busy, busy, DONE], restart_status=[CUT_BEFORE] * 4)
-    assert session(replay).restart(**RESTART)["outcome"] == "restarted"
+    assert restart(session(replay), RESTART)["outcome"] == "restarted"
     runs = [request["run"] for request in replay.requests if request["op"] == "restart"]
     assert len(set(runs)) == 5
 
@@ -439,7 +444,7 @@ def test_own_launch_that_was_cut_off_is_waited_for_until_it_is_stale() -> None:
 def test_worker_of_a_cut_launch_that_comes_late_is_followed() -> None:
     replay = Replay()
     replay.steps.update(restart=[LOST, own_busy(replay)], restart_status=[CUT_BEFORE, BUSY, DONE])
-    assert session(replay).restart(**RESTART)["outcome"] == "restarted"
+    assert restart(session(replay), RESTART)["outcome"] == "restarted"
     asked = [request["of"] for request in replay.requests if request["op"] == "restart_status"]
     assert asked == [replay.requests[0]["run"]] * 3
 
@@ -447,7 +452,7 @@ def test_worker_of_a_cut_launch_that_comes_late_is_followed() -> None:
 def test_somebody_else_who_is_busy_is_not_waited_for() -> None:
     replay = Replay(steps={"restart": [BUSY, error("busy", run="0b0b0b0b")], "restart_status": [CUT_BEFORE]})
     with pytest.raises(TargetError) as caught:
-        session(replay).restart(**RESTART)
+        restart(session(replay), RESTART)
     assert caught.value.code == "busy"
 
 
@@ -468,7 +473,7 @@ def interrupted(server: Described, *answers: t.Any) -> tuple[TargetError, Replay
     replay = Replay(server, steps={"restart": [BUSY, *answers], "restart_status": [CUT]})
     request = {**RESTART, "services": [{"name": "MSExchangeIS"}], "window": {"from": "22:00", "to": "05:00"}}
     with pytest.raises(TargetError) as caught:
-        session(replay).restart(**request)
+        restart(session(replay), request)
     assert caught.value.code == "interrupted"
     return caught.value, replay
 
@@ -507,7 +512,7 @@ def test_states_that_cannot_be_seen_are_not_invented() -> None:
     replay = Replay(steps={"restart": [BUSY, {**DONE, "finished": ["MSExchangeIS"]}], "restart_status": [CUT]})
     replay.steps["inspect"] = [error("computer_unreachable")] * 99
     with pytest.raises(TargetError) as caught:
-        session(replay).restart(**RESTART)
+        restart(session(replay), RESTART)
     assert caught.value.answer["down"] == ["MSExchangeES"]
     assert [row["after"] for row in caught.value.answer["services"]] == [None, None]
 
@@ -515,7 +520,7 @@ def test_states_that_cannot_be_seen_are_not_invented() -> None:
 def test_completion_that_is_interrupted_as_well_says_so() -> None:
     replay = Replay(steps={"restart": [BUSY, BUSY], "restart_status": [CUT, CUT]})
     with pytest.raises(TargetError) as caught:
-        session(replay).restart(**RESTART)
+        restart(session(replay), RESTART)
     assert caught.value.detail["finish_error"]["code"] == "interrupted"
 
 
@@ -523,11 +528,11 @@ def test_worker_that_died_after_a_first_error_is_completed_as_well() -> None:
     failed = {**CUT, **error("start_failed", service="MSExchangeES")}
     replay = Replay(steps={"restart": [failed, {**DONE, "finished": WHOLE}]})
     with pytest.raises(TargetError) as caught:
-        session(replay).restart(**RESTART)
+        restart(session(replay), RESTART)
     assert caught.value.code == "interrupted" and replay.ops == ["restart", "restart", "inspect"]
 
 
 def test_rows_of_an_earlier_run_are_no_steps_of_this_one() -> None:
     inherited = {**CUT, "timeline": [{"at": NOW, "service": "MSExchangeIS", "step": "recorded"}]}
     replay = Replay(steps={"restart": [BUSY, DONE], "restart_status": [inherited]})
-    assert session(replay).restart(**RESTART)["outcome"] == "restarted"
+    assert restart(session(replay), RESTART)["outcome"] == "restarted"

@@ -452,7 +452,7 @@ def test_a_drift_check_stays_within_its_budget(computer: str | None) -> None:
         "credential": credential if computer else None,
         "run": "0f3c1a52-7d1e-4c11-9c3e-5a2f4d6b8e90",
         "who": "administrator@controller.example.com",
-        **installation.inspection(installation.Places()),
+        **installation.inspection_request(installation.Places()),
     }
     assert len(payload(request)) < BUDGET_BYTES
 

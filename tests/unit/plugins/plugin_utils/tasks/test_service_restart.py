@@ -62,7 +62,7 @@ def test_by_name_is_two_executions() -> None:
         *("stop_ms", "start_ms", "step", "error"),
     }
     request = replay.requests[1]
-    assert request["start"] == [] and request["wait"] == 40 and request["window"] is None
+    assert request["start"] == [] and request["wait"] == 30 and request["window"] is None
     assert request["services"][0]["name"] == "MSExchangeIS"
 
 
@@ -392,3 +392,14 @@ def test_what_was_seen_last_is_told_when_the_target_does_not_come_back() -> None
     )
     assert result["failed"] and result["error"]["code"] == "connection_lost"
     assert "Seen last: MSExchangeIS stopping." in result["msg"] and result["services"][0]["step"] == "stopping"
+
+
+def test_a_time_is_told_with_the_machine_whose_clock_it_is() -> None:
+    refused = error("outside_window", now=NOW, utc_offset_minutes=60, window={"from": "22:00", "to": "05:00"})
+    result, dummy = restart(Described(), refused, names=["MSExchangeIS"], window="22:00-05:00")
+    assert "the clock of MGMT1 says 14:46 (UTC+01:00)" in result["msg"]
+    assert result["clock"] == {"now": NOW, "utc_offset_minutes": 60, "machine": "MGMT1"}
+    assert wspcfg_info.run(session(Replay()), {}, host="EX1")["clock"] == result["clock"]
+    plan = wspcfg.run(session(Replay()), {"listeners": ["pop3"]}, host="EX1", check=False)["restart"]
+    carried, dummy = restart(Described(), plan=plan)
+    assert carried["clock"] == {"now": NOW, "utc_offset_minutes": 60, "machine": None}

@@ -35,8 +35,8 @@ class Rule:
         return self.times != 0 and point == self.point and self.host in (None, host)
 
 
-class FaultGate:
-    """The lab's gate.
+class FaultInterceptor:
+    """The lab's interceptor.
 
     A machine that is switched off drops every connection. A connection that waits for output can be cut from inside an
     operation: the waiting Receive is answered by a reset as soon as somebody calls :meth:`cut`.

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..shapes import Json
+from .content import Content
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class FileState:
     exists: bool = False
     size: int | None = None
     sha256: str | None = None
-    content: bytes | None = None
+    content: Content | None = None
     modified: float | None = None
     read_only: bool = False
     file_system: str | None = None
@@ -100,7 +101,7 @@ class Record:
     file: str | None = None
     owned: tuple[str, ...] = ()
     process: Process | None = None
-    loaded_content: bytes | None = None
+    loaded_content: Content | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class Backup:
 
 
 @dataclass(frozen=True)
-class Server:
+class Inspection:
     """Everything that one inspection reported about one server."""
 
     clock: float
@@ -143,13 +144,27 @@ class Server:
         """Return our record of a service, or None."""
         return self.records.get(service.lower())
 
+    def clock_result(self) -> Json:
+        """Return the time of the inspection as results carry it, with the name of the machine that tells it."""
+        name = self.machine.get("name")
+        return {"now": self.clock, "utc_offset_minutes": self.utc_offset_minutes, "machine": name}
+
     def file(self, file_id: str) -> FileState:
-        """Return the file asked for under that id; one that was not asked for is nowhere."""
+        """Return the file asked for under that id; one that was not asked for has no path."""
         return self.files.get(file_id, FileState(id=file_id, path=None))
 
 
-def _decode(value: str | None) -> bytes | None:
-    return None if value is None else base64.b64decode(value)
+class _Contents:
+    """Decodes bytes; the same bytes are the same object, so that nobody reads them twice."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Content] = {}
+
+    def decode(self, value: str | None) -> Content | None:
+        if value is None:
+            return None
+        data = base64.b64decode(value)
+        return self._known.setdefault(data, Content(data))
 
 
 def _process(value: Mapping[str, t.Any] | None) -> Process | None:
@@ -173,7 +188,7 @@ def _service(row: Mapping[str, t.Any]) -> ServiceState:
     )
 
 
-def _file(row: Mapping[str, t.Any]) -> FileState:
+def _file(row: Mapping[str, t.Any], contents: _Contents) -> FileState:
     return FileState(
         id=row["id"],
         path=row.get("path"),
@@ -182,7 +197,7 @@ def _file(row: Mapping[str, t.Any]) -> FileState:
         exists=bool(row.get("exists")),
         size=row.get("size"),
         sha256=row.get("sha256"),
-        content=_decode(row.get("content")),
+        content=contents.decode(row.get("content")),
         modified=row.get("modified"),
         read_only=bool(row.get("read_only")),
         file_system=row.get("file_system"),
@@ -192,7 +207,7 @@ def _file(row: Mapping[str, t.Any]) -> FileState:
     )
 
 
-def _record(row: Mapping[str, t.Any]) -> Record:
+def _record(row: Mapping[str, t.Any], contents: _Contents) -> Record:
     return Record(
         service=row["service"],
         loaded=row.get("loaded") or None,
@@ -200,11 +215,11 @@ def _record(row: Mapping[str, t.Any]) -> Record:
         file=row.get("file") or None,
         owned=tuple(name for name in (row.get("owned") or "").split(",") if name),
         process=_process(row.get("process")),
-        loaded_content=_decode(row.get("loaded_content")),
+        loaded_content=contents.decode(row.get("loaded_content")),
     )
 
 
-def read_server(answer: Mapping[str, t.Any]) -> Server:
+def read_inspection(answer: Mapping[str, t.Any]) -> Inspection:
     """Type the answer of ``inspect``.
 
     Args:
@@ -213,13 +228,13 @@ def read_server(answer: Mapping[str, t.Any]) -> Server:
     Raises:
         KeyError, TypeError, ValueError: The answer does not have the protocol's shape.
     """
-    clock = answer["clock"]
-    return Server(
+    clock, contents = answer["clock"], _Contents()
+    return Inspection(
         clock=float(clock["now"]),
         utc_offset_minutes=int(clock["utc_offset_minutes"]),
-        files={row["id"]: _file(row) for row in answer["files"]},
+        files={row["id"]: _file(row, contents) for row in answer["files"]},
         services=tuple(_service(row) for row in answer["services"]),
-        records={row["service"].lower(): _record(row) for row in answer["records"]},
+        records={row["service"].lower(): _record(row, contents) for row in answer["records"]},
         registry={row["id"]: row["value"] for row in answer["registry"]},
         backups=tuple(Backup(float(row["saved"]), row["sha256"], row["path"]) for row in answer["backups"]),
         journal=answer.get("journal"),
