@@ -222,16 +222,19 @@ def counted(number: int, one: str, many: str = "") -> str:
 # -- the plan -------------------------------------------------------------------------------------------------------
 
 
-def plan_text(plan: FleetPlan, *, acting: bool, word: str = "Plan") -> list[str]:
+def plan_text(plan: FleetPlan, *, acting: bool, meant: int = 0, word: str = "Plan") -> list[str]:
     """Return the plan as lines.
 
     Args:
         plan: The plan.
         acting: Whether it is carried out now; else the counts say that nothing was changed.
+        meant: Servers of the whole play, which a batch of ``serial`` is only a part of.
         word: What it is called.
     """
     rows = plan.rows.values()
-    text = [f"{word} for {counted(len(plan.rows), 'server')}; {_asked(rows)}"]
+    number = len(plan.rows)
+    servers = f"{number} of the {meant} servers of this play" if meant > number else counted(number, "server")
+    text = [f"{word} for {servers}; {_asked(rows)}"]
     for entry in entries((row.host, lines_of(row)) for row in rows):
         text += ["", *entry]
     notes = list(entries((row.host, [Line("note", note) for note in row.notes]) for row in rows))

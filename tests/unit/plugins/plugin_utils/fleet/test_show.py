@@ -34,6 +34,12 @@ def drifted(**more: t.Any) -> Json:
     )
 
 
+def test_a_batch_says_of_how_many_servers_it_is() -> None:
+    fleet = plan_fleet([look("a"), look("b")], answers(), Inventory())
+    heads = [plan_text(fleet, acting=True, meant=meant)[0].partition(";")[0] for meant in (0, 2, 5)]
+    assert heads == ["Plan for 2 servers", "Plan for 2 servers", "Plan for 2 of the 5 servers of this play"]
+
+
 def test_the_plan_of_a_fleet() -> None:
     good, new = result(110, "open", **EXCHANGE), result(143, "refused", protocol="imap4")
     looks = [
