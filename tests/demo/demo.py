@@ -78,9 +78,12 @@ class Book:
         """Show what a playbook printed for people, of the servers only some when they are named."""
         parts = [part.splitlines() for part in re.split(r"\n\s*\n", text.strip("\n"))]
         hidden = [part for part in parts if about and _is_entry(part) and part[0].split()[0] not in about]
-        rows = [row for part in parts if part not in hidden for row in part]
-        more = [f"  ... {len(hidden)} more servers"] if hidden else []
-        for row in (*rows[: len(rows) - len(parts[-1])], *more, *parts[-1]) if len(parts) > 1 else rows:
+        last = max((number for number, part in enumerate(parts) if _is_entry(part)), default=0)
+        rows: list[str] = []
+        for number, part in enumerate(parts):
+            rows += part if part not in hidden else []
+            rows += [f"  ... {len(hidden)} more servers"] if hidden and number == last else []
+        for row in rows:
             print(f"   | {row[:WIDTH]}".rstrip(), flush=True)
 
     def check(self, expected: str, seen: object, *, ok: bool) -> None:
@@ -304,6 +307,7 @@ def on_request(demo: Demo) -> None:
     run = demo.play(title, "publish", "-e", '{"publish_start_stopped": true}')
     demo.book.show(run.summary())
     demo.book.same("exit status", 0, run.status)
+    demo.book.check("started, not restarted", demo.said(run, "ex7"), ok="start MSExchangeIMC" in demo.said(run, "ex7"))
     demo.book.same("changed", ("ex7",), tuple(name for name in SERVERS if run.changed(name)))
     demo.look("complete", lambda port: GREETING[port.protocol])
 
