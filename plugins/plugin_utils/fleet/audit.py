@@ -107,7 +107,7 @@ def _port_findings(looked: Looked) -> list[str]:
     That a port is closed which the plan will open is no news.
     """
     probe = looked.checked
-    if probe.get("unreachable") or (probe.get("failed") and "results" not in probe):
+    if probe and not probe.get("results") and not probe.get("ok"):
         return [f"ports not checked, see publish_probe_host: {why(probe)}"]
     expected = {place(port) for port in looked.plan["predicted"] if port["now"] != port["will"]}
     wrong = [

@@ -160,12 +160,22 @@ def _port_lines(row: Row) -> Iterator[Line]:
 def lines_of(row: Row) -> list[Line]:
     """Return everything that is said about one server; nothing when it is in order."""
     if row.state in (REFUSED, BROKEN):
-        return [Line("refuse" if row.state == REFUSED else "broken", _without(row.host, text)) for text in row.because]
+        return _reasons("refuse" if row.state == REFUSED else "broken", row)
     if row.state == UNREACHED:
         return [Line("", f"not reached: {_without(row.host, text)}") for text in row.because]
     if row.owes is None or (row.state == IN_ORDER and not row.owes.deferred):
         return []
     return [*(_file_lines(row) if row.owes.writes else ()), *_restart_lines(row), *_port_lines(row)]
+
+
+def _reasons(verb: str, row: Row) -> list[Line]:
+    """Return one line per sentence of each reason."""
+    sentences = [_without(row.host, text).splitlines() for text in row.because]
+    return [
+        Line("" if number else verb, sentence, VERB_WIDTH + 1 if number else 0)
+        for of_reason in sentences
+        for number, sentence in enumerate(of_reason)
+    ]
 
 
 def _without(host: str, text: str) -> str:
@@ -222,16 +232,19 @@ def counted(number: int, one: str, many: str = "") -> str:
 # -- the plan -------------------------------------------------------------------------------------------------------
 
 
-def plan_text(plan: FleetPlan, *, acting: bool, word: str = "Plan") -> list[str]:
+def plan_text(plan: FleetPlan, *, acting: bool, meant: int = 0, word: str = "Plan") -> list[str]:
     """Return the plan as lines.
 
     Args:
         plan: The plan.
         acting: Whether it is carried out now; else the counts say that nothing was changed.
+        meant: Servers of the whole play, which a batch of ``serial`` is only a part of.
         word: What it is called.
     """
     rows = plan.rows.values()
-    text = [f"{word} for {counted(len(plan.rows), 'server')}; {_asked(rows)}"]
+    number = len(plan.rows)
+    servers = f"{number} of the {meant} servers of this play" if meant > number else counted(number, "server")
+    text = [f"{word} for {servers}; {_asked(rows)}"]
     for entry in entries((row.host, lines_of(row)) for row in rows):
         text += ["", *entry]
     notes = list(entries((row.host, [Line("note", note) for note in row.notes]) for row in rows))
@@ -264,7 +277,7 @@ def _counts(plan: FleetPlan, *, acting: bool, word: str) -> list[str]:
     changes = [port_changes(row) for row in owing]
     opens, closes = sum(len(change.opens) for change in changes), sum(len(change.closes) for change in changes)
     settled = [row for row in plan.rows.values() if row.state == IN_ORDER]
-    answers = sum(port["status"] == "open" for row in settled for port in row.ports)
+    answers = [port for row in settled for port in row.ports if port["status"] == "open"]
     said = [
         f"{counted(files, 'file')} to write",
         f"{counted(restarts, 'restart')} now" + (f" ({counted(down, 'more service')} down)" if down else ""),
@@ -274,7 +287,8 @@ def _counts(plan: FleetPlan, *, acting: bool, word: str) -> list[str]:
     ]
     order = counted(len(settled), "server") + " in order"
     if answers:
-        order += f" ({counted(answers, 'port')} {'answers' if answers == 1 else 'answer'} as Exchange)"
+        who = " as Exchange" if all(port.get("product") == EXCHANGE for port in answers) else ""
+        order += f" ({counted(len(answers), 'port')} {'answers' if len(answers) == 1 else 'answer'}{who})"
     rest = [
         order,
         *(

@@ -90,9 +90,9 @@ def lines_of(host: str, outcome: JsonObject) -> list[Line]:
         lines.append(Line(verb, f"{row['path']}{kept}"))
     if told["put_back"]:
         lines.append(Line("put back", "the file of before"))
-    if told["restarted"]:
-        services = ", ".join(_service(row) for row in told["restarted"])
-        lines.append(Line("restart", services))
+    for verb, started in (("restart", False), ("start", True)):
+        services = [_service(row) for row in told["restarted"] if bool(row.get("started")) is started]
+        lines += [Line(verb, ", ".join(services))] if services else []
     lines += _proven(told)
     lines += [Line("wait", f"{entry['service']}: {entry['reason']}; {entry['because']}") for entry in told["waits"]]
     if told["failed"]:

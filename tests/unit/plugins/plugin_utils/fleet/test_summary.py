@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.outcome import Run, Told, outcome_of
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.summary import (
     Progress,
     progress_of,
@@ -17,6 +18,7 @@ from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.sum
     summary_text,
 )
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.wording import duration
+from tests.support.looks import look, result
 
 Json = dict[str, t.Any]
 PATH = "C:\\exchsrvr\\bin\\Wspcfg.ini"
@@ -99,6 +101,16 @@ def test_the_summary_of_a_run_that_stopped() -> None:
         "  refused: ex9   not reached: ex12   in order: 2",
     ]
     assert summary_result(progress)["not_started"] == ["ex4", "ex5"]
+
+
+def test_a_service_that_was_down_before_was_started_not_restarted() -> None:
+    services = ({"at": 5.0, "step": "running", "service": "MSExchangeIMC"},)
+    restarted = {"services": [{"name": "MSExchangeIMC", "after": "running"}], "timeline": services}
+    told = Told(look("a", results=[result(25, "open")]))
+    told_of_it = outcome_of(told, Run(owed={"restarts": [1]}, restarted=restarted))["summary"]["restarted"]
+    assert told_of_it == [{"service": "MSExchangeIMC", "down_s": None, "state": "running", "started": True}]
+    progress = Progress(made(), {"a": outcome(restarted=told_of_it)}, ["a"], acting=("a",))
+    assert "  a           start    MSExchangeIMC" in summary_text(progress)
 
 
 @pytest.mark.parametrize(
