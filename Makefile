@@ -55,6 +55,10 @@ format: venv  ## format the Python files
 molecule: venv  ## converge, idempotence and verification of the role against the lab
 	@$(TOOLS).gates --only molecule
 
+.PHONY: windows
+windows: venv  ## the target script on a real PowerShell: every conformance case in both modes (WSP_PWSH=archive)
+	@$(ISOLATE) tests.windows $(ARGUMENTS)
+
 .PHONY: bench
 bench: venv  ## the promised ratios, measured; LANE=role, ini, lab or probe: one benchmark alone
 	@$(TOOLS).bench --set-up $(LANE)
