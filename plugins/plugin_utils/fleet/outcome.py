@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, field
 
 from ..shapes import Json, JsonObject
 from .look import Look
+from .owed import Owes, refusals
 from .plan import owed_now, restart_arguments
 from .report import Back, Case, causes_since, report
-from .rollout import Owes, refusals
 from .verdict import Evidence, judge
 from .wording import unprobed, why
 
