@@ -246,4 +246,6 @@ def _restarts(restarted: JsonObject) -> Iterator[Json]:
         if begin is None and end is None:
             continue
         down = None if begin is None or end is None else max(end - begin, 0.0)
-        yield {"service": row["name"], "down_s": down, "state": row.get("after"), "started": begin is None}
+        processes = [(row.get(f"process_{when}") or {}).get("id") for when in ("before", "after")]
+        told = {"service": row["name"], "down_s": down, "state": row.get("after"), "started": begin is None}
+        yield {**told, "steps": steps, "processes": processes}
