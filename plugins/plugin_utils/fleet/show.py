@@ -286,7 +286,9 @@ def fleet_warnings(plan: FleetPlan) -> list[str]:
 
 def _counts(plan: FleetPlan, *, acting: bool, word: str) -> list[str]:
     owing = [row for row in plan.rows.values() if row.state == OWES and row.owes]
-    files = sum(file["action"] != "none" for row in owing for file in row.plan["files"])
+    actions = [file["action"] for row in owing for file in row.plan["files"]]
+    deleted = actions.count("delete")
+    written = len(actions) - actions.count("none") - deleted
     restarts = sum(len(row.owes.restarts) for row in owing if row.owes)
     down = sum(len(row.owes.restart.get("takes_down") or ()) for row in owing if row.owes and row.owes.restarts)
     waits = sum(len(row.owes.deferred) for row in plan.rows.values() if row.owes and row.state in (OWES, IN_ORDER))
@@ -295,7 +297,8 @@ def _counts(plan: FleetPlan, *, acting: bool, word: str) -> list[str]:
     settled = [row for row in plan.rows.values() if row.state == IN_ORDER]
     answers = [port for row in settled for port in row.ports if port["status"] == "open"]
     said = [
-        f"{counted(files, 'file')} to write",
+        f"{counted(written, 'file')} to write",
+        *([f"{deleted} to delete"] if deleted else []),
         f"{counted(restarts, 'restart')} now" + (f" ({counted(down, 'more service')} down)" if down else ""),
         *([f"{waits} {'waits' if waits == 1 else 'wait'}"] if waits else []),
         f"{counted(opens, 'port')} to open",
