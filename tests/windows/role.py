@@ -165,8 +165,8 @@ class Scene:
         """win_ini and win_ini_info on files as editors leave them: once changed, then not again."""
         for what, before, after in ODD_FILES:
             self.server.write(ODD, before)
-            wish = {"msexchange.winsock_proxy.win_ini": {"path": ODD, "sections": {"A": {"b": 2}}}}
-            look = {"msexchange.winsock_proxy.win_ini_info": {"path": ODD}}
+            wish: dict[str, t.Any] = {"msexchange.winsock_proxy.win_ini": {"path": ODD, "sections": {"A": {"b": 2}}}}
+            look: dict[str, t.Any] = {"msexchange.winsock_proxy.win_ini_info": {"path": ODD}}
             tasks = [{"name": f"Task {number}", **task} for number, task in enumerate((wish, look, wish), 1)]
             text = f"- name: Test\n  hosts: real\n  gather_facts: false\n  tasks: {json.dumps(tasks)}\n"
             run = self.play.run(self.play.write("odd.yml", text))
