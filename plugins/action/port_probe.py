@@ -9,8 +9,8 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ..module_utils._probe import probe
-from ..module_utils._probe_options import ARGUMENT_SPEC, OptionError, read_options, summary
+from ..module_utils.probe.engine import probe
+from ..module_utils.probe.options import ARGUMENT_SPEC, OptionError, read_options, summary
 
 _WINDOWS_TRANSPORTS = ("winrm", "psrp")
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import typing as t
 
-from ..plugin_utils import _task_service_restart
-from ..plugin_utils._action import TargetAction
-from ..plugin_utils._target import Session
+from ..plugin_utils.target.session import Session
+from ..plugin_utils.tasks import service_restart
+from ..plugin_utils.tasks.action import TargetAction
 
 
 class ActionModule(TargetAction):
@@ -36,4 +36,4 @@ class ActionModule(TargetAction):
     RULES = {"mutually_exclusive": [["names", "plan"], ["only_if_pending", "plan"]]}
 
     def work(self, session: Session, options: dict[str, t.Any], *, host: str, check: bool) -> dict[str, t.Any]:
-        return _task_service_restart.run(session, options, host=host, check=check)
+        return service_restart.run(session, options, host=host, check=check)

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import typing as t
 
-from ..plugin_utils import _task_win_ini
-from ..plugin_utils._action import TargetAction
-from ..plugin_utils._ini import ENCODINGS
-from ..plugin_utils._target import Session
+from ..plugin_utils.ini.text import ENCODINGS
+from ..plugin_utils.target.session import Session
+from ..plugin_utils.tasks import win_ini
+from ..plugin_utils.tasks.action import TargetAction
 
 
 class ActionModule(TargetAction):
@@ -31,4 +31,4 @@ class ActionModule(TargetAction):
     RULES = {"required_one_of": [["sections", "absent_sections"]]}
 
     def work(self, session: Session, options: dict[str, t.Any], *, host: str, check: bool) -> dict[str, t.Any]:
-        return _task_win_ini.run(session, options, host=host, check=check)
+        return win_ini.run(session, options, host=host, check=check)

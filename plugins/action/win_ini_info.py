@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import typing as t
 
-from ..plugin_utils import _task_win_ini
-from ..plugin_utils._action import TargetAction
-from ..plugin_utils._ini import ENCODINGS
-from ..plugin_utils._target import Session
+from ..plugin_utils.ini.text import ENCODINGS
+from ..plugin_utils.target.session import Session
+from ..plugin_utils.tasks import win_ini
+from ..plugin_utils.tasks.action import TargetAction
 
 
 class ActionModule(TargetAction):
@@ -24,4 +24,4 @@ class ActionModule(TargetAction):
 
     def work(self, session: Session, options: dict[str, t.Any], *, host: str, check: bool) -> dict[str, t.Any]:
         del check
-        return _task_win_ini.read(session, options, host=host)
+        return win_ini.read(session, options, host=host)

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import typing as t
 
-from ..plugin_utils import _task_wspcfg
-from ..plugin_utils._action import TargetAction
-from ..plugin_utils._target import Session
-from ..plugin_utils._wspcfg import LISTENER_OPTIONS
+from ..plugin_utils.exchange.wanted import LISTENER_OPTIONS
+from ..plugin_utils.target.session import Session
+from ..plugin_utils.tasks import wspcfg
+from ..plugin_utils.tasks.action import TargetAction
 
 
 class ActionModule(TargetAction):
@@ -28,4 +28,4 @@ class ActionModule(TargetAction):
     RULES = {"mutually_exclusive": [["restore", "undo", "listeners"]]}
 
     def work(self, session: Session, options: dict[str, t.Any], *, host: str, check: bool) -> dict[str, t.Any]:
-        return _task_wspcfg.run(session, options, host=host, check=check)
+        return wspcfg.run(session, options, host=host, check=check)

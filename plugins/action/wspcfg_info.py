@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import typing as t
 
-from ..plugin_utils import _task_wspcfg_info
-from ..plugin_utils._action import TargetAction
-from ..plugin_utils._target import Session
+from ..plugin_utils.target.session import Session
+from ..plugin_utils.tasks import wspcfg_info
+from ..plugin_utils.tasks.action import TargetAction
 
 
 class ActionModule(TargetAction):
@@ -25,4 +25,4 @@ class ActionModule(TargetAction):
 
     def work(self, session: Session, options: dict[str, t.Any], *, host: str, check: bool) -> dict[str, t.Any]:
         del check
-        return _task_wspcfg_info.run(session, options, host=host)
+        return wspcfg_info.run(session, options, host=host)

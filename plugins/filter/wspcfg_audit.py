@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Mapping, Sequence
 
-from ..plugin_utils._audit import audit
+from ..plugin_utils.fleet.audit import audit
 
 DOCUMENTATION = r"""
 name: wspcfg_audit

@@ -9,8 +9,8 @@ import dataclasses
 import typing as t
 from collections.abc import Mapping, Sequence
 
-from ..plugin_utils._conflicts import find_conflicts
-from ..plugin_utils._inventory import claims_in
+from ..plugin_utils.fleet.conflicts import find_conflicts
+from ..plugin_utils.fleet.inventory import claims_in
 
 DOCUMENTATION = r"""
 name: wspcfg_conflicts

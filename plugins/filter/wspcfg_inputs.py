@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Mapping
 
-from ..plugin_utils._role_inputs import input_problems
+from ..plugin_utils.fleet.inputs import input_problems
 
 DOCUMENTATION = r"""
 name: wspcfg_inputs

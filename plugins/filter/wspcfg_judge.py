@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from ansible.errors import AnsibleFilterError
 
-from ..plugin_utils._judge import Evidence, judge
-from ..plugin_utils._role_words import unprobed
+from ..plugin_utils.fleet.verdict import Evidence, judge
+from ..plugin_utils.fleet.wording import unprobed
 
 DOCUMENTATION = r"""
 name: wspcfg_judge

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from ansible.errors import AnsibleFilterError
 
-from ..plugin_utils._rollout import Policy, RolloutError, what_is_owed
+from ..plugin_utils.fleet.rollout import Policy, RolloutError, what_is_owed
 
 DOCUMENTATION = r"""
 name: wspcfg_owes

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Mapping, Sequence
 
-from ..plugin_utils._rollout import refusals
+from ..plugin_utils.fleet.rollout import refusals
 
 DOCUMENTATION = r"""
 name: wspcfg_refusals

@@ -8,8 +8,8 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Mapping, Sequence
 
-from ..plugin_utils._report import Back, Case, causes_since, report
-from ..plugin_utils._role_words import unprobed
+from ..plugin_utils.fleet.report import Back, Case, causes_since, report
+from ..plugin_utils.fleet.wording import unprobed
 
 DOCUMENTATION = r"""
 name: wspcfg_report

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Mapping, Sequence
 
-from ..plugin_utils._sides import broken_side
+from ..plugin_utils.fleet.diagnosis import broken_side
 
 DOCUMENTATION = r"""
 name: wspcfg_sides

@@ -11,9 +11,9 @@ from dataclasses import replace
 
 from ansible.errors import AnsibleFilterError
 
-from ..plugin_utils._conflicts import wanted_of
-from ..plugin_utils._errors import Refused
-from ..plugin_utils._inventory import typed_options
+from ..plugin_utils.fleet.conflicts import wanted_of
+from ..plugin_utils.fleet.inventory import typed_options
+from ..plugin_utils.problems.problem import Refused
 
 DOCUMENTATION = r"""
 name: wspcfg_targets

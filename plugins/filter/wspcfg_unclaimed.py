@@ -8,8 +8,8 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Mapping, Sequence
 
-from ..plugin_utils._conflicts import is_claimed_by_others
-from ..plugin_utils._inventory import claims_in, proxy_name
+from ..plugin_utils.fleet.conflicts import is_claimed_by_others
+from ..plugin_utils.fleet.inventory import claims_in, proxy_name
 
 DOCUMENTATION = r"""
 name: wspcfg_unclaimed

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Mapping, Sequence
 
-from ..plugin_utils._rollout import with_withdrawn
+from ..plugin_utils.fleet.rollout import with_withdrawn
 
 DOCUMENTATION = r"""
 name: wspcfg_withdrawn

@@ -334,8 +334,8 @@ results:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._probe import probe
-from ..module_utils._probe_options import ARGUMENT_SPEC, OptionError, read_options, summary
+from ..module_utils.probe.engine import probe
+from ..module_utils.probe.options import ARGUMENT_SPEC, OptionError, read_options, summary
 
 
 def main() -> None:

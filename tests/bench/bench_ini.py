@@ -23,16 +23,15 @@ from tests.conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "build" / "link"))
 
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._ini import (
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.ini.diff import unified_diff
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.ini.document import Document
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.ini.edits import (
     AddSection,
-    Document,
     RemoveKey,
     RemoveSection,
     SetKey,
-    read_profile,
-    read_strict,
-    unified_diff,
 )
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.ini.readers import read_profile, read_strict
 
 KEYS_PER_SECTION = 500
 WANTED_MS = 20.0

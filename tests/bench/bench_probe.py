@@ -24,8 +24,8 @@ import typing as t
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe import probe
-from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe_types import Options, Target
+from ansible_collections.msexchange.winsock_proxy.plugins.module_utils.probe.engine import probe
+from ansible_collections.msexchange.winsock_proxy.plugins.module_utils.probe.model import Options, Target
 from tests import conftest
 from tests.support.playbook import environment
 

@@ -114,7 +114,7 @@ class PwshExecutor:
 
     def ask(self, request: Mapping[str, t.Any]) -> Mapping[str, t.Any]:
         """Run the real script as WinRM does: the loader encoded on the command line, the rest on standard input."""
-        from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import _target_script as script
+        from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target import script as script
 
         # An operation that does not exist has no script of its own; any will refuse it.
         known = request if request.get("op") in ("inspect", "apply", "restart", "restart_status") else None

@@ -16,6 +16,9 @@ from pathlib import Path
 
 import yaml
 
+from tests.conformance import expand
+from tests.conformance.expand import CaseError
+
 CASES: t.Final = Path(__file__).parent / "cases"
 MODES: t.Final = ("direct", "computer")
 EXECUTORS: t.Final = ("lab", "pwsh")
@@ -66,17 +69,13 @@ _THEN: t.Final = {"files", "directories", "services", "registry", "records", "jo
 _REQUIRES: t.Final = ("real-windows",)
 
 
-class CaseError(ValueError):
-    """A case that says something the format does not know."""
-
-
 @dataclass(frozen=True)
 class Case:
     """One behaviour of the target script.
 
     Attributes:
         id: the file's name without its ending.
-        data: the whole case, as :class:`tests.conformance.run.Executor` takes it.
+        data: the whole case in full, as :class:`tests.conformance.run.Executor` takes it.
     """
 
     id: str
@@ -139,7 +138,7 @@ def check(data: t.Any) -> None:
     """Raise CaseError for the first thing in a case that the format does not know.
 
     Args:
-        data: the case, as it stands in its file.
+        data: the case, in full.
     """
     _known("case", data, _CASE)
     for key in ("name", "steps"):
@@ -181,7 +180,7 @@ def at_time(case: Case, now: float) -> Case:
 
 
 def load(path: Path) -> Case:
-    """Return one case.
+    """Return one case, in full.
 
     Args:
         path: its file.
@@ -189,8 +188,8 @@ def load(path: Path) -> Case:
     Raises:
         CaseError: with the file's name.
     """
-    data = yaml.safe_load(path.read_text(encoding="ascii"))
     try:
+        data = expand.case(yaml.safe_load(path.read_text(encoding="ascii")))
         check(data)
     except CaseError as error:
         raise CaseError(f"{path.name}: {error}") from error

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import ssl
 import typing as t
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from .doors import Doors
 from .exchange.products import BUILDS, Installation
 from .exchange.programs import ExchangeProgram, MtaProgram
-from .fleet import HostSpec
+from .fleet import HostSpec, Json
+from .given import apply_given
 from .machines.clock import Clock
 from .machines.machine import Machine
-from .machines.services import Behaviour, Service, ServiceManager
 from .proxy import Proxy
 
 SETUP_KEY: t.Final = "SOFTWARE\\Microsoft\\Exchange\\Setup"
@@ -93,6 +93,14 @@ _OPTIONAL: t.Final[t.Mapping[str, _Row]] = {
     ),
     "ClusSvc": ("ClusSvc", "Cluster Server", "%SystemRoot%\\cluster\\clussvc.exe", (), 500, 500),
 }
+_PROXY: t.Final[_Row] = ("wspsrv", "Microsoft WinSock Proxy Service", "inetsrv\\wspsrv.exe", (), 500, 500)
+_TCPIP: t.Final[Json] = {
+    "name": "TCPIP",
+    "display_name": "TCP/IP",
+    "image": "System32\\drivers\\tcpip.sys",
+    "start_type": "system",
+    "type": 1,
+}
 
 
 def build_server(
@@ -107,75 +115,69 @@ def build_server(
     machine = Machine(spec.name, clock, address=spec.address)
     if not spec.address:
         machine.os, machine.powershell = "Microsoft Windows NT 4.0", None
-    _install_registry(machine, spec)
-    _install_files(machine, spec)
-    _install_services(machine, spec)
-    _install_programs(machine, spec, proxy, doors, certificate)
-    for service in machine.services:
-        if service.state == "running" and service.program is not None:
-            service.program.begin()
-            service.program.ready()
+    apply_given(machine, given_of(spec, machine.system_root))
+    install_programs(machine, spec, proxy=proxy, doors=doors, certificate=certificate)
     return machine
 
 
-def add_optional(machine: Machine, name: str, *, root: str = "C:\\exchsrvr", state: str = "running") -> Service:
+def given_of(spec: HostSpec, system_root: str = "C:\\WINNT") -> Json:
+    """Write an Exchange server down as a conformance case does.
+
+    Args:
+        spec: the server.
+        system_root: Windows' directory there.
+    """
+    windows = [_service(row, f"{system_root}\\System32\\") for row in _WINDOWS + (_PROXY,) * spec.proxy_here]
+    exchange = [
+        _service(row, f"{spec.root}\\", state="stopped" if row[0] in spec.stopped else "running")
+        for row in _EXCHANGE + tuple(_OPTIONAL[name] for name in spec.services)
+    ]
+    build = BUILDS[spec.version][0]
+    setup = {"Services": spec.root, "AdminDest": f"{spec.root}\\BIN", "NewestBuild": build, "Build": build}
+    texts = {path: text.replace("\r\n", "\n").replace("\n", "\r\n") for path, text in spec.files.items()}
+    files = {
+        **_programs([*windows, *exchange], system_root),
+        f"{spec.root}\\bin\\admin.exe": {"text": "MZ"},
+        f"{system_root}\\System.ini": {"text": _SYSTEM_INI},
+        "C:\\mspclnt\\mspclnt.ini": {"text": _CLIENT_INI},
+        **{path: {"text": text} for path, text in texts.items()},
+    }
+    return {"registry": {SETUP_KEY: setup}, "files": files, "services": [*windows, _TCPIP, *exchange]}
+
+
+def add_optional(machine: Machine, name: str, *, root: str = "C:\\exchsrvr", state: str = "running") -> None:
     """Install one of the optional services on a machine that runs."""
-    return _add(machine.services, machine, _OPTIONAL[name], f"{root}\\", state=state)
+    row = _service(_OPTIONAL[name], f"{root}\\", state=state)
+    apply_given(machine, {"files": _programs([row], machine.system_root), "services": [row]})
 
 
-def _install_registry(machine: Machine, spec: HostSpec) -> None:
-    machine.registry.set(SETUP_KEY, "Services", spec.root)
-    machine.registry.set(SETUP_KEY, "AdminDest", spec.root + "\\BIN")
-    machine.registry.set(SETUP_KEY, "NewestBuild", BUILDS[spec.version][0])
-    machine.registry.set(SETUP_KEY, "Build", BUILDS[spec.version][0])
-
-
-def _install_files(machine: Machine, spec: HostSpec) -> None:
-    machine.files.put(machine.system_root + "\\System.ini", _SYSTEM_INI.encode())
-    machine.files.put("C:\\mspclnt\\mspclnt.ini", _CLIENT_INI.encode())
-    machine.files.put(f"{spec.root}\\bin\\admin.exe", b"MZ")
-    for path, text in spec.files.items():
-        machine.files.put(path, text.replace("\r\n", "\n").replace("\n", "\r\n").encode("cp1252"))
-
-
-def _install_services(machine: Machine, spec: HostSpec) -> None:
-    manager = machine.services
-    for row in _WINDOWS:
-        _add(manager, machine, row, machine.system_root + "\\System32\\")
-    manager.add(Service("TCPIP", "TCP/IP", "System32\\drivers\\tcpip.sys", "running", "system", type=1))
-    for row in _EXCHANGE + tuple(_OPTIONAL[name] for name in spec.services):
-        stopped = row[0] in spec.stopped
-        _add(manager, machine, row, spec.root + "\\", state="stopped" if stopped else "running")
-    if spec.proxy_here:
-        row = ("wspsrv", "Microsoft WinSock Proxy Service", "inetsrv\\wspsrv.exe", (), 500, 500)
-        _add(manager, machine, row, machine.system_root + "\\System32\\")
-
-
-def _add(manager: ServiceManager, machine: Machine, row: _Row, base: str, *, state: str = "running") -> Service:
+def _service(row: _Row, base: str, *, state: str = "running") -> Json:
     name, display_name, executable, depends_on, stop_ms, start_ms = row
-    path = executable if executable.startswith("%") else base + executable
-    machine.files.put(machine.expand(path), b"MZ")
-    account = "LAB\\exservice" if name.startswith("MSExchange") else "LocalSystem"
-    return manager.add(
-        Service(
-            name,
-            display_name,
-            path,
-            state="running" if state == "running" else "stopped",
-            account=account,
-            depends_on=depends_on,
-            behaviour=Behaviour(stop_ms=stop_ms, start_ms=start_ms),
-        )
-    )
+    return {
+        "name": name,
+        "display_name": display_name,
+        "image": executable if executable.startswith("%") else base + executable,
+        "state": state,
+        "account": "LAB\\exservice" if name.startswith("MSExchange") else "LocalSystem",
+        "depends_on": depends_on,
+        "behaviour": {"stop_ms": stop_ms, "start_ms": start_ms},
+    }
 
 
-def _install_programs(
+def _programs(services: Iterable[Json], system_root: str) -> Json:
+    """Files that services run."""
+    return {row["image"].replace("%SystemRoot%", system_root): {"text": "MZ"} for row in services}
+
+
+def install_programs(
     machine: Machine,
     spec: HostSpec,
+    *,
     proxy: Proxy | None,
     doors: Doors,
     certificate: Callable[[str], ssl.SSLContext] | None,
 ) -> None:
+    """Put Exchange's programs into the services of a machine; those of services that run begin."""
     installation = Installation(
         spec.version,
         f"{spec.name.lower()}.lab.example",
@@ -196,3 +198,7 @@ def _install_programs(
             certificate=certificate,
         )
     machine.services.open("MSExchangeMTA").program = MtaProgram(machine)
+    for service in machine.services:
+        if service.state == "running" and service.program is not None:
+            service.program.begin()
+            service.program.ready()

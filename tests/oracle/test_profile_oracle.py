@@ -14,14 +14,15 @@ import pytest
 from hypothesis import HealthCheck, Phase, assume, given, seed, settings
 from hypothesis import strategies as st
 
-from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._listeners import LISTENERS
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import _ini as ini
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import _task_wspcfg
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._ini_text import CODECS
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._wspcfg import PORTS
+from ansible_collections.msexchange.winsock_proxy.plugins.module_utils.listeners import LISTENERS
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.section import PORTS
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.ini import document as ini
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.ini.text import CODECS
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.tasks import wspcfg
 from tests.oracle.oracle import Oracle, Unavailable, code_page_tables, missing_tools
 from tests.oracle.strategies import Grammar, edits, encoded, with_noise
 from tests.support.inspections import Described, Replay, session
+from tests.support.options import options_of
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -332,8 +333,8 @@ def test_what_wspcfg_writes_reads_the_same_by_kernel32_and_by_the_strict_reader(
         nonlocal kept
         server = Described()
         server.files["bin"].content = example[0]
-        options = {"listeners": example[1], "proxy_address": "192.0.2.10", "mta_direct": "auto", "state": "present"}
-        result = _task_wspcfg.run(session(Replay(server)), options, host="EX1", check=False)
+        options = options_of("wspcfg", listeners=example[1], proxy_address="192.0.2.10")
+        result = wspcfg.run(session(Replay(server)), options, host="EX1", check=False)
         if result.get("failed"):
             return  # refused: what the file says is nothing to build on
         kept += 1

@@ -7,22 +7,35 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from graphlib import TopologicalSorter
 
 import pytest
 
 from tests.tools.stage import ROOT, tracked
 
 # Modules of plugin_utils that stand between Ansible and the engines; everything else there knows nothing of Ansible.
-ADAPTERS = {"_action.py", "_inventory.py", "_session.py"}
+ADAPTERS = {"fleet/inventory.py", "target/connection.py", "tasks/action.py"}
 # Ansible's text helpers, which engines may use.
 HELPERS = "ansible.module_utils.common.text"
 ACTION_LINES = 80
-LISTENER_TABLE = "plugins/module_utils/_listeners.py"
+LISTENER_TABLE = "plugins/module_utils/listeners.py"
+
+# Which rooms a room may ask, besides module_utils and what lies beside the rooms. Imports go down only, so every room
+# names rooms that stand above it here.
+ROOMS: Mapping[str, frozenset[str]] = {
+    "problems": frozenset(),
+    "ini": frozenset({"problems"}),
+    "target": frozenset({"problems"}),
+    "exchange": frozenset({"problems", "ini"}),
+    "fleet": frozenset({"problems", "ini", "exchange"}),
+    "tasks": frozenset({"problems", "ini", "target", "exchange", "fleet"}),
+}
+ROOT_MODULES = {"shapes"}
 
 
 def sources(folder: str) -> list[str]:
-    return [name for name in tracked() if re.fullmatch(rf"plugins/{folder}/\w+\.py", name)]
+    return [name for name in tracked() if re.fullmatch(rf"plugins/{folder}/[\w/]+\.py", name)]
 
 
 def tree(name: str) -> ast.Module:
@@ -30,38 +43,79 @@ def tree(name: str) -> ast.Module:
 
 
 def imports(name: str) -> Iterator[str]:
-    """Modules that a file imports, relative ones from ``plugins`` on."""
-    package = name.split("/")[1]
+    """Modules that a file imports, relative ones from ``plugins`` on; a name that may be a module counts as one."""
+    folders = name.removesuffix(".py").split("/")
     for node in ast.walk(tree(name)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            start = {0: "", 1: f"plugins.{package}.", 2: "plugins."}[node.level]
-            yield start + (node.module or "")
+            start = folders[: len(folders) - node.level] if node.level else []
+            module = ".".join([*start, *([node.module] if node.module else [])])
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names if (ROOT / module.replace(".", "/")).is_dir())
 
 
 def is_ansible(module: str) -> bool:
     return module.partition(".")[0] in ("ansible", "jinja2") and not module.startswith(HELPERS)
 
 
-@pytest.mark.parametrize("name", [name for name in sources("plugin_utils") if name.split("/")[-1] not in ADAPTERS])
+def own(name: str) -> set[str]:
+    return {module for module in imports(name) if module.startswith("plugins.")}
+
+
+def short(name: str) -> str:
+    return name.removeprefix("plugins/plugin_utils/")
+
+
+@pytest.mark.parametrize("name", sources("plugin_utils"))
 def test_an_engine_knows_nothing_of_ansible_and_of_what_uses_it(name: str) -> None:
-    used = list(imports(name))
-    assert not [module for module in used if is_ansible(module)]
-    own = {module for module in used if module.startswith("plugins.")}
-    assert not [module for module in own if not module.startswith(("plugins.plugin_utils", "plugins.module_utils"))]
-    assert not own & {f"plugins.plugin_utils.{adapter.removesuffix('.py')}" for adapter in ADAPTERS}
+    assert not [
+        module for module in own(name) if not module.startswith(("plugins.plugin_utils", "plugins.module_utils"))
+    ]
+    if short(name) not in ADAPTERS:
+        assert not [module for module in imports(name) if is_ansible(module)]
+        adapters = {f"plugins.plugin_utils.{adapter.removesuffix('.py').replace('/', '.')}" for adapter in ADAPTERS}
+        assert not own(name) & adapters
 
 
 def test_the_named_adapters_are_some() -> None:
     names = [name for name in sources("plugin_utils") if any(is_ansible(module) for module in imports(name))]
-    assert {name.split("/")[-1] for name in names} == ADAPTERS
+    assert {short(name) for name in names} == ADAPTERS
+
+
+def test_the_rooms_are_these_and_only_look_down() -> None:
+    rooms = [name for name in ROOMS if (ROOT / "plugins" / "plugin_utils" / name).is_dir()]
+    beside = {short(name).removesuffix(".py") for name in sources("plugin_utils") if "/" not in short(name)}
+    assert (rooms, beside) == (list(ROOMS), ROOT_MODULES)
+    assert {short(name).partition("/")[0] for name in sources("plugin_utils") if "/" in short(name)} == set(ROOMS)
+    for number, (room, below) in enumerate(ROOMS.items()):
+        assert below <= set(list(ROOMS)[:number]), room
+
+
+@pytest.mark.parametrize("name", [name for name in sources("plugin_utils") if "/" in short(name)])
+def test_imports_go_down_only(name: str) -> None:
+    room = short(name).partition("/")[0]
+    asked = {module.split(".")[2] for module in own(name) if module.count(".") >= 2 and ".plugin_utils." in module}
+    assert asked <= {room, *ROOMS[room], *ROOT_MODULES}, asked
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    names = sources("plugin_utils") + sources("module_utils")
+    graph = {name.removesuffix(".py").replace("/", "."): own(name) for name in names}
+    order = TopologicalSorter({name: {module for module in asked if module in graph} for name, asked in graph.items()})
+    order.prepare()  # raises CycleError, which names the modules
+
+
+def test_every_room_says_in_one_sentence_what_it_is() -> None:
+    for room in ROOMS:
+        text = ast.get_docstring(tree(f"plugins/plugin_utils/{room}/__init__.py")) or ""
+        assert text.count(".") >= 2, room
+        assert "Private to this collection" in text, room
 
 
 @pytest.mark.parametrize("name", sources("module_utils"))
 def test_what_also_runs_on_a_probe_host_stays_among_itself(name: str) -> None:
-    own = [module for module in imports(name) if module.startswith("plugins.")]
-    assert not [module for module in own if not module.startswith("plugins.module_utils")]
+    assert not [module for module in own(name) if not module.startswith("plugins.module_utils")]
     assert not [module for module in imports(name) if is_ansible(module)]
 
 

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe import probe
-from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe_types import Options, Target
+from ansible_collections.msexchange.winsock_proxy.plugins.module_utils.probe.engine import probe
+from ansible_collections.msexchange.winsock_proxy.plugins.module_utils.probe.model import Options, Target
 from tests.support import mail_servers
 from tests.support.peers import Talk, encrypted, peer
 
@@ -227,8 +227,8 @@ def test_more_targets_than_file_descriptors() -> None:
     program = f"""
 import json, resource, sys
 sys.path.insert(0, {str(ROOT / "build" / "link")!r})
-from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe import probe
-from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe_types import Options, Target
+from ansible_collections.msexchange.winsock_proxy.plugins.module_utils.probe.engine import probe
+from ansible_collections.msexchange.winsock_proxy.plugins.module_utils.probe.model import Options, Target
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 targets = [Target("127.0.0.1", int(sys.argv[1]), "pop3") for dummy in range(400)]
 results = probe(targets, Options(deadline=0, timeout=30, concurrency=400))

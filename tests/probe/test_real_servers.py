@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe import probe
-from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe_types import Options, Target
+from ansible_collections.msexchange.winsock_proxy.plugins.module_utils.probe.engine import probe
+from ansible_collections.msexchange.winsock_proxy.plugins.module_utils.probe.model import Options, Target
 from tests.support import mail_servers
 
 ONCE = Options(deadline=0, timeout=30)

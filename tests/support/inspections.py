@@ -16,8 +16,8 @@ import typing as t
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import _target
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._target_script import BEGIN, END
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target import session as target
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target.script import BEGIN, END
 
 Json = dict[str, t.Any]
 
@@ -264,10 +264,10 @@ def error(code: str, message: str = "", /, **detail: t.Any) -> Json:
     return _error(code, detail, message)
 
 
-def spoken(answer: Json) -> _target.Execution:
+def spoken(answer: Json) -> target.Execution:
     """Return an answer as it comes back, with the noise that Windows adds."""
     stdout = f"Welcome\r\n{BEGIN}\r\n{json.dumps(answer)}\r\n{END}\r\n"
-    return _target.Execution(0, stdout, "#< CLIXML")
+    return target.Execution(0, stdout, "#< CLIXML")
 
 
 Step: t.TypeAlias = Json | Exception | Callable[[Json], Json]
@@ -291,7 +291,7 @@ class Replay:
     resets: int = 0
     released: int = 0
 
-    def execute(self, command: str, stdin: str) -> _target.Execution:
+    def execute(self, command: str, stdin: str) -> target.Execution:
         self.commands.append(command)
         request = json.loads(stdin)["request"]
         self.requests.append(request)
@@ -342,9 +342,9 @@ class FakeClock:
         self.slept.append(seconds)
 
 
-def session(transport: Replay, **changes: t.Any) -> _target.Session:
+def session(transport: Replay, **changes: t.Any) -> target.Session:
     """Return a session over a replay, with a clock that does not wait."""
-    identity = _target.Identity(
+    identity = target.Identity(
         "0a0a0a0a-0000-4000-8000-000000000001", "tester@controller", changes.pop("computer", None)
     )
-    return _target.Session(transport, identity, clock=changes.pop("clock", FakeClock()), **changes)
+    return target.Session(transport, identity, clock=changes.pop("clock", FakeClock()), **changes)

@@ -10,7 +10,14 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe_net import (
+from ansible_collections.msexchange.winsock_proxy.plugins.module_utils.probe.model import (
+    Dialogue,
+    Ending,
+    Findings,
+    Heard,
+    Say,
+)
+from ansible_collections.msexchange.winsock_proxy.plugins.module_utils.probe.network import (
     Connected,
     Ended,
     Event,
@@ -18,13 +25,6 @@ from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe_ne
     NoRoom,
     Received,
     Resolved,
-)
-from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe_types import (
-    Dialogue,
-    Ending,
-    Findings,
-    Heard,
-    Say,
 )
 
 

@@ -11,26 +11,23 @@ both sides and jumps from one event to the next, so that nothing is waited for a
 from __future__ import annotations
 
 import asyncio
-import math
 import typing as t
 import uuid
 from collections.abc import Callable, Coroutine, Mapping
 
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import (
-    _target,
-    _task_service_restart,
-    _task_wspcfg,
-)
-from tests.lab.builder import build_server
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target import session
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.tasks import service_restart, wspcfg
+from tests.lab.builder import given_of, install_programs
+from tests.lab.conformance import Mode, Stage
 from tests.lab.doors import Doors
-from tests.lab.fleet import HostSpec
-from tests.lab.machines.clock import Clock
-from tests.lab.machines.machine import Machine, Network
+from tests.lab.fleet import BIN_FILE, HostSpec
+from tests.lab.machines.machine import Machine
 from tests.lab.machines.services import State
 from tests.lab.target.operations import answer_request
 from tests.lab.target.script import envelope, is_loader, request_of
 from tests.lab.target.state import Store
 from tests.lab.target.worker import Cut
+from tests.support.options import options_of
 
 Json = dict[str, t.Any]
 Result = t.TypeVar("Result")
@@ -38,42 +35,8 @@ Result = t.TypeVar("Result")
 EPOCH: t.Final = 1_000_000_000.0
 ACCOUNT: t.Final = ("LAB\\Administrator", "lab-password")
 
-WSPCFG: t.Final[Mapping[str, t.Any]] = {
-    "listeners": None,
-    "ports": {},
-    "proxy_address": "192.0.2.1",
-    "proxy_addresses": {},
-    "pin": False,
-    "mta_direct": "auto",
-    "force_credentials": None,
-    "state": "present",
-    "restore": None,
-    "undo": None,
-    "bin_dir": None,
-    "imc_dir": None,
-    "exchange_version": None,
-    "lock_wait": 0,
-}
-SERVICE_RESTART: t.Final[Mapping[str, t.Any]] = {
-    "names": None,
-    "plan": None,
-    "only_if_pending": False,
-    "dependents": "restore",
-    "start": False,
-    "start_dependencies": False,
-    "stop_timeout": 900,
-    "start_timeout": 1800,
-    "deadline": 3600,
-    "settle": 1,
-    "finish": "same_boot",
-    "window": None,
-    "allow_kms": True,
-    "allow_cluster": False,
-    "allow_disabled": False,
-    "bin_dir": None,
-    "imc_dir": None,
-    "lock_wait": 60,
-}
+# A restart waits for who holds the lock, KMS or not, and a second shows that a service does not die at once.
+RESTART: t.Final[Mapping[str, t.Any]] = {"settle": 1, "allow_kms": True, "lock_wait": 60}
 
 
 class ControllerGone(Exception):
@@ -95,43 +58,28 @@ class Server:
     """
 
     def __init__(
-        self, mode: str, *, services: tuple[str, ...] = (), stopped: tuple[str, ...] = (), text: str = ""
+        self, mode: Mode, *, services: tuple[str, ...] = (), stopped: tuple[str, ...] = (), text: str = ""
     ) -> None:
         self.loop = asyncio.new_event_loop()
         self.mode = mode
         self.said: list[str] = []
         self.said_at: list[float] = []
-        self._network = Network()
         self._gone: asyncio.Future[None] | None = None
         self.run_async(self._build(services, stopped, text))
 
     async def _build(self, services: tuple[str, ...], stopped: tuple[str, ...], text: str) -> None:
-        direct = self.mode == "direct"
-        clock = Clock(epoch=EPOCH, speed=math.inf)
-        spec = HostSpec(
-            "EXCH1",
-            address="127.0.0.1" if direct else "",
-            via="" if direct else "MGMT1",
-            services=services,
-            stopped=stopped,
-            files={r"C:\exchsrvr\bin\Wspcfg.ini": text} if text else {},
-        )
-        self.machine = self._network.add(
-            build_server(spec, clock, proxy=None, doors=Doors(real=False), certificate=None)
-        )
-        self.machine.accepts = dict([ACCOUNT])
-        self.runner = self.machine
-        if not direct:
-            self.runner = self._network.add(
-                Machine("MGMT1", Clock(epoch=EPOCH, speed=math.inf), "127.0.0.2", "Windows", "5.1", "C:\\Windows")
-            )
+        spec = HostSpec("EXCH1", services=services, stopped=stopped, files={BIN_FILE: text} if text else {})
+        given = {**given_of(spec), "clock": {"now": EPOCH}, "network": {"accounts": dict([ACCOUNT])}}
         # The processes have loaded what the file says: it was there long before they started.
-        for node in self.machine.files.files():
-            self.machine.files.set_modified(node.path, EPOCH - 86400)
-        await clock.sleep(3600)
+        for file in given["files"].values():
+            file["modified"] = EPOCH - 86400
+        self._stage = Stage(given, self.mode)
+        self.machine, self.runner = self._stage.server, self._stage.runner
+        install_programs(self.machine, spec, proxy=None, doors=Doors(real=False), certificate=None)
+        await self.machine.clock.sleep(3600)
 
     def close(self) -> None:
-        self.machine.clock.close()
+        self._stage.close()
         for task in asyncio.all_tasks(self.loop):
             task.cancel()
         self.run_async(asyncio.sleep(0))
@@ -141,12 +89,12 @@ class Server:
         return self.loop.run_until_complete(work)
 
     # what the controller does
-    def session(self) -> _target.Session:
+    def session(self) -> session.Session:
         """A session of a new run."""
         computer = None if self.mode == "direct" else "EXCH1"
-        credential = None if self.mode == "direct" else _target.Credential(*ACCOUNT)
-        identity = _target.Identity(str(uuid.uuid4()), "tester@controller", computer, credential)
-        return _target.Session(self, identity, clock=self, deadline=300.0, say=self._say)
+        credential = None if self.mode == "direct" else session.Credential(*ACCOUNT)
+        identity = session.Identity(str(uuid.uuid4()), "tester@controller", computer, credential)
+        return session.Session(self, identity, clock=self, deadline=300.0, say=self._say)
 
     def _say(self, line: str) -> None:
         self.said.append(line)
@@ -154,11 +102,15 @@ class Server:
 
     def wspcfg(self, *, check: bool = False, **options: t.Any) -> Json:
         """Run the task ``wspcfg``."""
-        return _task_wspcfg.run(self.session(), {**WSPCFG, **options}, host="exch1", check=check)
+        return wspcfg.run(
+            self.session(), options_of("wspcfg", **{"proxy_address": "192.0.2.1", **options}), host="exch1", check=check
+        )
 
     def service_restart(self, **options: t.Any) -> Json:
         """Run the task ``service_restart``."""
-        return _task_service_restart.run(self.session(), {**SERVICE_RESTART, **options}, host="exch1", check=False)
+        return service_restart.run(
+            self.session(), options_of("service_restart", **{**RESTART, **options}), host="exch1", check=False
+        )
 
     def plain_run(self, **wanted: t.Any) -> tuple[Json, Json]:
         """Run both tasks as a playbook does: what is owed is restarted. Returns both results."""
@@ -168,12 +120,12 @@ class Server:
         return written, restarted
 
     # Transport and Clock of the session
-    def execute(self, command: str, stdin: str) -> _target.Execution:
+    def execute(self, command: str, stdin: str) -> session.Execution:
         request = request_of(stdin.encode("ascii")) if is_loader(command) else None
         if request is None:
             raise AssertionError("this is not the repository's script")
         answer = self.run_async(self._answered(request))
-        return _target.Execution(0, envelope(answer).decode("ascii"), "")
+        return session.Execution(0, envelope(answer).decode("ascii"), "")
 
     def reset(self) -> None:
         """There is no connection."""
@@ -189,14 +141,14 @@ class Server:
 
     async def _answered(self, request: Json) -> Json:
         self._gone = self.loop.create_future()
-        work = self.loop.create_task(answer_request(self._network, self.runner, request))
+        work = self.loop.create_task(answer_request(self._stage.world.network, self.runner, request))
         await asyncio.wait([work, self._gone], return_when=asyncio.FIRST_COMPLETED)
         if not self._gone.done():
             self._gone.cancel()
             try:
                 return await work
             except Cut:
-                raise _target.ConnectionLost("the shell is gone", sent=True) from None
+                raise session.ConnectionLost("the shell is gone", sent=True) from None
         # Nobody hears what becomes of it.
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)

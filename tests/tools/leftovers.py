@@ -14,6 +14,7 @@ from pathlib import Path
 
 MARK = "WSP_GATES_RUN"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+QUIET_LOOKS = 3  # how often nothing must be found in a row
 GONE_WITHIN = 10.0  # seconds: what another program of the same user makes for a moment is nobody's leftover
 PLACES = (Path("/tmp"), Path.home(), Path.home() / ".cache", Path.home() / ".config")
 # Only what the tools that run here are known to make; anything else in these folders belongs to somebody else.
@@ -73,7 +74,15 @@ def pids(run: str) -> Iterator[int]:
 
 
 def end(run: str) -> None:
-    """Kill everything that descends from the run, also what has left its process group."""
-    for pid in pids(run):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    """Kill everything that descends from the run, also what has left its process group.
+
+    A process that is just being started shows an empty environment for a moment, so one look is not enough.
+    """
+    quiet = 0
+    while quiet < QUIET_LOOKS:
+        quiet += 1
+        for pid in pids(run):
+            quiet = 0
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)

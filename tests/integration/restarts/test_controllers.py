@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import _target
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target import session
 from tests.lab.api import HostView, PauseView
 from tests.support.pairs import BIN, LOADED, Pair, failure, name, plain, restart_task, running, states, told_truly
 from tests.support.playbook import Started
@@ -228,14 +228,14 @@ class Unlucky(Server):
 
     accidents: tuple[str, ...] = ()
 
-    def execute(self, command: str, stdin: str) -> _target.Execution:
+    def execute(self, command: str, stdin: str) -> session.Execution:
         if not self.accidents or json.loads(stdin)["request"]["op"] != "restart":
             return super().execute(command, stdin)
         accident, *rest = self.accidents
         self.accidents = tuple(rest)
         if accident == "cut":
             self._cut(command, stdin)
-        raise _target.ConnectionLost("reset by peer", sent=True)
+        raise session.ConnectionLost("reset by peer", sent=True)
 
     def _cut(self, command: str, stdin: str) -> None:
         self.runner.can_detach = False

@@ -18,7 +18,7 @@ from .failures import Json
 
 BEGIN: t.Final = "---msexchange.winsock_proxy begin---"
 END: t.Final = "---msexchange.winsock_proxy end---"
-SOURCE: t.Final = Path(__file__).resolve().parents[3] / "plugins" / "plugin_utils"
+SOURCE: t.Final = Path(__file__).resolve().parents[3] / "plugins" / "plugin_utils" / "target"
 # Ansible's psrp connection appends this line to every script that it runs.
 PSRP_SUFFIX: t.Final = "exit $LASTEXITCODE"
 _REGION = re.compile(r"^#region (\w+)\n(.*?)^#endregion\n", re.MULTILINE | re.DOTALL)

@@ -18,7 +18,8 @@ from winrm.protocol import Protocol
 
 from tests.conformance.compare import differences
 from tests.conformance.schema import Case, expected_answers, load_all
-from tests.lab.conformance import CaseError, Stage, apply_given
+from tests.lab.conformance import Stage
+from tests.lab.given import GivenError, apply_given
 from tests.lab.machines.machine import Machine
 from tests.lab.target.script import BEGIN, END
 from tests.lab.wire.api import Binding
@@ -66,12 +67,12 @@ def serving(case: Case) -> Iterator[Protocol]:
 
 
 def ask(connection: Protocol, request: Mapping[str, t.Any]) -> t.Any:
-    from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import _target_script
+    from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target import script
 
-    loader = base64.b64encode(_target_script.loader().encode("utf-16-le")).decode()
+    loader = base64.b64encode(script.loader().encode("utf-16-le")).decode()
     shell = connection.open_shell(codepage=65001)
     command = connection.run_command(shell, f"powershell -NoProfile -EncodedCommand {loader}", console_mode_stdin=False)
-    connection.send_command_input(shell, command, _target_script.payload(request).encode("ascii"), end=True)
+    connection.send_command_input(shell, command, script.payload(request).encode("ascii"), end=True)
     out, err, code = connection.get_command_output(shell, command)
     connection.close_shell(shell)
     assert (code, err) == (0, b"")
@@ -95,7 +96,7 @@ def test_every_family_has_a_case_here() -> None:
 def test_a_state_that_the_lab_does_not_know_is_refused() -> None:
     async def build() -> Machine:
         stage = Stage({}, "direct")
-        with pytest.raises(CaseError, match="weather"):
+        with pytest.raises(GivenError, match="weather"):
             apply_given(stage.server, {"weather": "fine"})
         stage.close()
         return stage.server

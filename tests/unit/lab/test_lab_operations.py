@@ -10,6 +10,7 @@ import itertools
 
 import pytest
 
+from tests.conformance.expand import request
 from tests.lab.conformance import Mode
 from tests.unit.lab.lab_support import (
     BIN_FILE,
@@ -17,7 +18,6 @@ from tests.unit.lab.lab_support import (
     Json,
     apply,
     change,
-    common,
     digest,
     encoded,
     inspect,
@@ -73,7 +73,7 @@ def test_apply_replaces_and_keeps_the_original(mode: Mode) -> None:
         (given(lock={"who": "other@there", "run": "x"}), apply(replace()), "busy"),
         (given(), apply(change()), "bad_request"),
         (given(), {**apply(replace()), "lock": 1}, "bad_request"),
-        (given(), {**common("apply"), "op": "format"}, "bad_request"),
+        (given(), request({"op": "format"}), "bad_request"),
     ],
 )
 def test_apply_refuses_and_changes_nothing(state: Json, request_: Json, code: str, mode: Mode) -> None:

@@ -21,7 +21,7 @@ from tests.lab.fleet import BIN_FILE
 from tests.lab.target.script import BEGIN, END
 from tests.unit.lab.lab_support import Json, apply, change, encoded, inspect, inspect_file, restart, status
 
-LOADER = ROOT / "plugins" / "plugin_utils" / "loader.ps1"
+LOADER = ROOT / "plugins" / "plugin_utils" / "target" / "loader.ps1"
 
 
 @pytest.fixture
@@ -44,9 +44,9 @@ def client(lab: Lab, host: str, **values: t.Any) -> Protocol:
 
 
 def script_for(request: Json) -> str:
-    from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils import _target_script
+    from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target import script
 
-    return _target_script.script_for(request)
+    return script.script_for(request)
 
 
 def execute(connection: Protocol, command: str, stdin: bytes = b"") -> tuple[str, str, int]:

@@ -15,23 +15,13 @@ import pytest
 import yaml
 
 from ansible_collections.msexchange.winsock_proxy.plugins.doc_fragments.target import ModuleDocFragment
-from ansible_collections.msexchange.winsock_proxy.plugins.module_utils._probe_options import ARGUMENT_SPEC
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils._session import TARGET_ARGUMENT_SPEC
 from tests.conftest import ROOT
+from tests.support.options import PLUGINS, Spec, taken
 
-Options = t.Mapping[str, t.Mapping[str, t.Any]]
-PLUGINS = "ansible_collections.msexchange.winsock_proxy.plugins"
 NAMES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py") if path.stem != "__init__")
 
 
-def taken(name: str) -> Options:
-    """The options that the plugin validates."""
-    if name == "port_probe":
-        return ARGUMENT_SPEC
-    return {**TARGET_ARGUMENT_SPEC, **importlib.import_module(f"{PLUGINS}.action.{name}").ActionModule.OPTIONS}
-
-
-def documented(name: str) -> Options:
+def documented(name: str) -> Spec:
     text = yaml.safe_load(importlib.import_module(f"{PLUGINS}.modules.{name}").DOCUMENTATION)
     fragments = text.get("extends_documentation_fragment", [])
     shared = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"] if fragments else {}

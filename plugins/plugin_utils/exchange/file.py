@@ -1,0 +1,179 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One Wspcfg.ini: what becomes of it, and why nothing may."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import typing as t
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from ...module_utils.listeners import EMSMTA, OWNERS
+from ..ini.diff import unified_diff
+from ..ini.readers import read_strict
+from ..problems.advice import problem_of
+from ..problems.problem import Problem
+from ..shapes import Json
+from .edits import Outcome, range_problems, readable, shape, unreached
+from .installation import MAX_BYTES
+from .section import PUBLISHERS
+from .server import FileState, Server
+from .wanted import Wanted
+
+FILES = ("bin", "imc")
+
+
+@dataclass(frozen=True)
+class FilePlan:
+    """What becomes of one file.
+
+    Attributes:
+        state: The file as inspected.
+        after: Its content as it shall be, None when it shall not exist.
+        owned: ``SECTION.Key`` names beyond our own keys that are ours afterwards.
+        copied: Sections taken over from Mspclnt.ini.
+        from_backup: sha256 of the backup that is put back, None when content is written.
+    """
+
+    state: FileState
+    after: bytes | None
+    owned: tuple[str, ...] = ()
+    copied: tuple[str, ...] = ()
+    from_backup: str | None = None
+
+    @property
+    def path(self) -> str:
+        return self.state.path or ""
+
+    @property
+    def before(self) -> bytes | None:
+        return self.state.content if self.state.exists else None
+
+    @property
+    def action(self) -> str:
+        """``none``, ``create``, ``replace`` or ``delete``."""
+        if self.before == self.after:
+            return "none"
+        if self.before is None:
+            return "create"
+        return "delete" if self.after is None else "replace"
+
+    @property
+    def sha256(self) -> str | None:
+        return None if self.after is None else hashlib.sha256(self.after).hexdigest()
+
+    def as_result(self) -> Json:
+        """Return it as a result without backup, which only the target knows."""
+        return {
+            "path": self.path,
+            "action": self.action,
+            "sha256_before": self.state.sha256 if self.state.exists else None,
+            "sha256": self.sha256,
+            "backup": None,
+        }
+
+    def as_request(self) -> Json:
+        """Return it as a file of ``apply`` (docs/target_protocol.md, section 3)."""
+        by_content = self.after is not None and self.from_backup is None
+        return {
+            "path": self.path,
+            "expect_sha256": self.state.sha256 if self.state.exists else None,
+            "content": base64.b64encode(self.after or b"").decode("ascii") if by_content else None,
+            "from_backup": self.from_backup,
+            "backup": "store",
+            "backup_path": None,
+        }
+
+    def diff(self) -> Mapping[str, t.Any]:
+        return unified_diff(self.before or b"", self.after or b"", path=self.path)
+
+
+def _owned(server: Server, file_id: str) -> tuple[str, ...]:
+    """Return what our records say about keys of one file that we wrote."""
+    records = [server.record(owner.service) for owner in OWNERS if owner.file_id == file_id]
+    return tuple(name for record in records if record is not None for name in record.owned)
+
+
+def _shape(server: Server, file_id: str, wanted: Wanted) -> Outcome:
+    file = server.file(file_id)
+    client = server.file("client")
+    return shape(
+        file_id,
+        file.content if file.exists else None,
+        wanted,
+        owned=_owned(server, file_id),
+        client=client.content,
+        executables=file.executables,
+    )
+
+
+def plan_file(server: Server, file_id: str, wanted: Wanted) -> FilePlan | None:
+    """Plan one file; None when it is nowhere and nothing is wanted there.
+
+    Raises:
+        IniError: The text cannot be edited safely.
+    """
+    state = server.file(file_id)
+    if state.error is not None:
+        return None
+    if state.path is None:
+        return None
+    outcome = _shape(server, file_id, wanted)
+    return FilePlan(state, outcome.after, outcome.owned, outcome.copied)
+
+
+def _wants(wanted: Wanted, file_id: str) -> bool:
+    named = any(item.listener.owner.file_id == file_id for item in wanted.published)
+    return named or (file_id == EMSMTA.file_id and wanted.present and wanted.mta_direct == "true")
+
+
+def place_problems(server: Server, file_id: str, wanted: Wanted) -> Iterable[Problem]:
+    """Say why a file that is needed cannot be planned."""
+    state = server.file(file_id)
+    if state.error is not None and (_wants(wanted, file_id) or state.exists):
+        detail = {"path": state.path, "size": state.size, "max_bytes": MAX_BYTES, **(state.error.get("detail") or {})}
+        yield problem_of(str(state.error["code"]), detail, text=str(state.error.get("message") or ""))
+    elif not (wanted.present and _wants(wanted, file_id)):
+        return
+    elif state.path is None:
+        option = f"{file_id}_dir"
+        cause = "the installation was not found: neither the registry nor a service tells where Exchange is"
+        remedy = f"Set {option} to the directory of the executable as the server has it, or install Exchange first."
+        yield Problem("not_installed", cause, remedy, option)
+    elif not state.directory_exists:
+        remedy = f"Check the path; set {file_id}_dir when Exchange is installed elsewhere."
+        yield replace(problem_of("parent_missing", {"path": state.path}), remedy=remedy)
+
+
+def content_problems(plan: FilePlan, wanted: Wanted) -> Iterable[Problem]:
+    """Refuse what the file says and what would not become sure by the edits."""
+    if wanted.present and plan.before is not None:
+        yield from _prose_problems(plan)
+    yield from range_problems(plan.before, plan.state.id, wanted)
+    if plan.action != "none" and plan.state.exists and plan.state.read_only:
+        yield problem_of("read_only", {"path": plan.path})
+    for section in unreached(plan.after, plan.state.id, wanted):
+        cause = f"parsers read [{section}] of this file differently, and a key of ours would not be sure"
+        remedy = "Correct what the findings name (save as ANSI with CRLF, write section lines alone), then run again."
+        yield Problem("ambiguous", cause, remedy, path=plan.path)
+
+
+def _prose_problems(plan: FilePlan) -> Iterable[Problem]:
+    sections = {owner.section.lower(): owner for owner in PUBLISHERS}
+    for finding in read_strict(readable(plan.before or b"")).findings:
+        if finding.code == "prose_value" and finding.section.lower() in sections:
+            cause = f"line {finding.line}: {finding.message}"
+            remedy = (
+                "It is an article's explanation, not syntax. Write ports as numbers with commas, or delete the line; "
+                "state: absent removes it."
+            )
+            yield Problem("prose_value", cause, remedy, finding.key, path=plan.path)
+
+
+def unchanged_files(server: Server) -> tuple[FilePlan, ...]:
+    """Return the files that are somewhere, planned as they are."""
+    states = (server.file(file_id) for file_id in FILES)
+    return tuple(FilePlan(state, state.content) for state in states if state.path is not None and state.error is None)

@@ -1,0 +1,218 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an audit says: one line per server, and the same as a table for programs."""
+
+from __future__ import annotations
+
+import difflib
+import typing as t
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ...module_utils.probe.model import TAKEN
+from ..shapes import JsonObject
+from .rollout import IN_FORCE, conflicts_of, service_of
+from .wording import place, port_name, who_answers, why
+
+# What an audit's line shows of a difference; the whole text is shown by --diff.
+CHANGED_LINES = 6
+
+# Findings about how a file looks that change nothing for anybody; an audit does not repeat them.
+COSMETIC = frozenset({"blank_line", "text_before_section", "lookalike"})
+
+NOTHING_PROVEN = "publish_probe is false, so no port was checked and nothing is proven"
+
+WORDS = {"ok": "ok", "drift": "drift", "error": "ERROR", "unknown": "UNKNOWN"}
+
+
+@dataclass(frozen=True)
+class AuditRow:
+    """One line of an audit.
+
+    Attributes:
+        host: Inventory name.
+        state: ``ok``, ``drift``, ``error`` or ``unknown``.
+        findings: What differs, or the error; empty when ``ok``.
+        notes: What somebody should know although it is as wanted.
+    """
+
+    host: str
+    state: str
+    findings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The line behind the host's name; a finding with several lines stays on this one."""
+        words = [*self.findings, *(f"note: {note}" for note in self.notes)]
+        said = "; ".join(_one_line(word) for word in words)
+        return WORDS[self.state] + (": " if said else "") + said
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What an audit found out about one host, and under which options of the role.
+
+    Attributes:
+        plan: Result of ``wspcfg``.
+        checked: Result of ``port_probe``; empty when no port was checked.
+        conflicts: Result of ``wspcfg_conflicts``.
+        probe: ``publish_probe``.
+        restart: ``publish_restart``.
+    """
+
+    plan: JsonObject
+    checked: JsonObject
+    conflicts: Sequence[JsonObject] = ()
+    probe: bool = True
+    restart: str = "now"
+
+    @property
+    def differing(self) -> list[JsonObject]:
+        return [file for file in self.plan["files"] if file["action"] != "none"]
+
+    @property
+    def owed(self) -> list[JsonObject]:
+        """Debts to report; restarts that are never wanted are none, a service that does not run is."""
+        return [entry for entry in self.plan["owed"] if self.restart != "never" or not entry["running"]]
+
+    @property
+    def turned(self) -> list[JsonObject]:
+        """Ports that the plan opens or closes; with the right file, those of debts that are not reported are none."""
+        silent = {entry["service"] for entry in self.plan["owed"]} - {entry["service"] for entry in self.owed}
+        ports = [port for port in self.plan["predicted"] if port["now"] != port["will"]]
+        return [port for port in ports if self.differing or service_of(port["protocol"]) not in silent]
+
+
+def audit_row(host: str, variables: JsonObject) -> AuditRow:
+    """Judge one host by what the plan and the port check left in its variables.
+
+    Args:
+        host: Inventory name.
+        variables: Host variables; ``publish_audit_error``, ``__publish_plan``, ``__publish_checked``,
+            ``__publish_conflicts`` and ``__publish_audited`` (options of the role) are read.
+    """
+    plan = variables.get("__publish_plan") or {}
+    if plan.get("unreachable"):
+        return AuditRow(host, "unknown", ("unreachable",))
+    error = variables.get("publish_audit_error") or plan.get("msg" if plan.get("failed") else "")
+    if error or "files" not in plan:
+        return AuditRow(host, "error", (_one_line(str(error or "no plan was made; the messages above say why")),))
+    looked = Looked(
+        plan=plan,
+        checked=variables.get("__publish_checked") or {},
+        conflicts=variables.get("__publish_conflicts") or (),
+        **(variables.get("__publish_audited") or {}),
+    )
+    findings = [
+        *conflicts_of(host, looked.conflicts),
+        *_file_findings(looked),
+        *_restart_findings(looked),
+        *_port_findings(looked),
+        *_unproven_findings(looked),
+    ]
+    return AuditRow(host, "drift" if findings else "ok", tuple(findings), tuple(_notes(looked)))
+
+
+def audit(variables: Mapping[str, JsonObject]) -> dict[str, t.Any]:
+    """Make the table: one line per host in the given order, and a line of totals.
+
+    Args:
+        variables: Host variables by inventory name.
+
+    Returns:
+        ``lines`` for people, ``rows`` (host, state, findings, notes, line) for programs.
+    """
+    rows = [audit_row(host, of_host) for host, of_host in variables.items()]
+    width = max((len(row.host) for row in rows), default=0)
+    lines = [f"{row.host:<{width}}  {row.text}" for row in rows]
+    count = {state: sum(row.state == state for row in rows) for state in WORDS}
+    totals = ", ".join(f"{number} {state}" for state, number in count.items() if number or state == "ok")
+    return {
+        "lines": [*lines, f"{len(rows)} servers: {totals}"],
+        "rows": [
+            {
+                "host": row.host,
+                "state": row.state,
+                "findings": list(row.findings),
+                "notes": list(row.notes),
+                "line": lines[index],
+            }
+            for index, row in enumerate(rows)
+        ],
+    }
+
+
+def _one_line(text: str) -> str:
+    return "; ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _changed_lines(difference: JsonObject) -> str:
+    """Lines that leave and come, as a diff marks them."""
+    before, after = (str(difference.get(side) or "").splitlines() for side in ("before", "after"))
+    lines = [
+        line.rstrip()
+        for line in difflib.ndiff(before, after)
+        if line[:1] in "+-" and line[2:].strip() and line[2:3] != "["
+    ]
+    shown = [line[0] + line[2:] for line in lines[:CHANGED_LINES]]
+    return " ".join(shown) + (f" and {len(lines) - len(shown)} lines more" if len(lines) > len(shown) else "")
+
+
+def _file_findings(looked: Looked) -> list[str]:
+    """Files that differ, why where the reader says so, and what the difference is on the proxy."""
+    plan = looked.plan
+    paths = {file["path"] for file in looked.differing}
+    seen_open = {place(result) for result in looked.checked.get("results", ()) if result["status"] == "open"}
+    lines = [_changed_lines(difference) for difference in plan.get("diff") or ()]
+    opens = [port_name(port) for port in looked.turned if port["will"] == IN_FORCE and place(port) not in seen_open]
+    closes = [port_name(port) for port in looked.turned if port["will"] != IN_FORCE]
+    return [
+        *(f"{file['path']} has to be {file['action']}d" for file in looked.differing),
+        *(line for line in lines if line),
+        *(finding["message"] for finding in plan["findings"] if finding["path"] in paths),
+        *(["not in force: " + ", ".join(opens)] if opens else []),
+        *(["in force and not wanted: " + ", ".join(closes)] if closes else []),
+    ]
+
+
+def _restart_findings(looked: Looked) -> list[str]:
+    return [f"{entry['service']}: {entry['reason']}" for entry in looked.owed]
+
+
+def _port_findings(looked: Looked) -> list[str]:
+    """What the port check found wrong; a check that could not be made is a finding too.
+
+    That a port is closed which the plan will open is no news.
+    """
+    probe = looked.checked
+    if probe.get("unreachable") or (probe.get("failed") and "results" not in probe):
+        return [f"ports not checked, see publish_probe_host: {why(probe)}"]
+    expected = {place(port) for port in looked.plan["predicted"] if port["now"] != port["will"]}
+    wrong = [
+        result
+        for result in probe.get("results", ())
+        if not result["ok"] and (result["status"] in TAKEN or place(result) not in expected)
+    ]
+    return [
+        f"{port_name(result)} {who_answers(result) if result['status'] in TAKEN else result['status']}"
+        for result in wrong
+    ]
+
+
+def _unproven_findings(looked: Looked) -> list[str]:
+    """What is wanted open and could not be checked, because its place on the proxy is unknown."""
+    rows = [row for row in looked.plan.get("unproven", ()) if row["expect"] == "open"] if looked.probe else []
+    ports = ", ".join(f"{row['port']} ({row['protocol']})" for row in rows)
+    return [f"ports not checked, because publish_proxy_address is not given: {ports}"] if rows else []
+
+
+def _notes(looked: Looked) -> list[str]:
+    paths = {file["path"] for file in looked.differing}
+    about_files = [
+        f"{finding['path']}: {finding['message']}"
+        for finding in looked.plan["findings"]
+        if finding["path"] not in paths and finding["code"] not in COSMETIC
+    ]
+    return [*about_files, *([] if looked.probe else [NOTHING_PROVEN])]

@@ -1,0 +1,7 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One module per action: from options to the target, through the engines, to a result.
+
+Private to this collection: names and shapes may change in any release.
+"""

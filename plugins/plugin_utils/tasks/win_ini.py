@@ -1,0 +1,292 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What ``win_ini`` and ``win_ini_info`` tasks do: inspect, plan, apply, report."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import time
+import typing as t
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..ini.document import Document
+from ..ini.readers import read_profile
+from ..ini.win_ini_plan import (
+    MAX_BYTES,
+    Plan,
+    Wanted,
+    content_of,
+    diff_of,
+    duplicates_of,
+    findings_of,
+    make_plan,
+    read_names,
+    read_path,
+    read_wanted,
+)
+from ..problems.advice import problem_of
+from ..problems.problem import Problem, Refused
+from ..shapes import Json
+from ..target.errors import TargetError
+from ..target.session import Session
+
+
+@dataclass(frozen=True)
+class FileView:
+    """The file as one inspection found it.
+
+    Attributes:
+        path: Its path on the server, variables expanded.
+        data: Its bytes, None if it does not exist.
+        sha256: Its hash, None if it does not exist.
+        directory_exists: Whether its directory does.
+        read_only: Whether it has that attribute.
+        stamp: The clock of the machine that runs the script, as ``YYYYMMDD-HHMMSS`` in its own time zone.
+    """
+
+    path: str
+    data: bytes | None
+    sha256: str | None
+    directory_exists: bool
+    read_only: bool
+    stamp: str
+
+
+def _look(session: Session, path: str) -> FileView:
+    """Read the file.
+
+    Raises:
+        TargetError: The target's error, that of the file included.
+    """
+    row: Json = {
+        "id": "file",
+        "name": path.rsplit("\\", 1)[-1],
+        "path": path,
+        "beside": [],
+        "root": None,
+        "below": None,
+    }
+    wish = {"pointer": None, "content": True, "executables": False, "max_bytes": MAX_BYTES}
+    answer = session.inspect(
+        registry=[], services=[], files=[{**row, **wish}], state=False, backup=None, events=None, ports=[]
+    )
+    try:
+        found = answer["files"][0]
+        if found["error"]:
+            limits = {"size": found["size"], "max_bytes": MAX_BYTES}
+            detail = {"path": path, **limits, **(found["error"].get("detail") or {})}
+            raise TargetError(found["error"]["code"], found["error"].get("message") or "", detail, answer)
+        return FileView(
+            path=found["path"] or path,
+            data=base64.b64decode(found["content"], validate=True) if found["exists"] else None,
+            sha256=found["sha256"] if found["exists"] else None,
+            directory_exists=found["directory_exists"],
+            read_only=bool(found["read_only"]),
+            stamp=_stamp(answer["clock"]),
+        )
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise TargetError("wrong_answer", repr(error)) from error
+
+
+def _stamp(clock: Mapping[str, t.Any]) -> str:
+    local = time.gmtime(clock["now"] + clock["utc_offset_minutes"] * 60)
+    return time.strftime("%Y%m%d-%H%M%S", local)
+
+
+def _failed(problems: t.Sequence[Problem], host: str) -> Json:
+    message = "\n".join(problem.message(host) for problem in problems)
+    return {"failed": True, "msg": message, "problems": [problem.as_result() for problem in problems]}
+
+
+# -- win_ini ----------------------------------------------------------------------------------------------------------
+
+
+def run(session: Session, options: Mapping[str, t.Any], *, host: str, check: bool) -> Json:
+    """Bring an INI file to the wanted state.
+
+    Args:
+        session: The target.
+        options: The module's options, validated.
+        host: Name for messages.
+        check: Predict only.
+
+    Returns:
+        The module's result, with ``failed`` and ``msg`` when something is in the way; the keys are the same either way.
+    """
+    view: FileView | None = None
+    plan: Plan | None = None
+    path = str(options["path"])
+    redact = tuple(options.get("redact") or ())
+    try:
+        wanted = read_wanted(options)
+        view = _look(session, wanted.path)
+        _check_view(wanted, view)
+        plan = make_plan(wanted, view.data)
+        if plan.changed:
+            _check_writable(view)
+        answer = _apply(session, options, view, plan) if plan.changed and not check else {}
+    except Refused as refused:
+        return {**_untouched(session, path, view, plan, redact, host), **_failed(refused.problems, host)}
+    except TargetError as error:
+        failure = {**_failed([problem_of(error.code, error.detail, text=error.text)], host), "error": _error(error)}
+        applied = error.answer.get("applied") or []
+        backup = {"backup_file": applied[0].get("backup") if applied else None}
+        if applied and not error.answer.get("restored"):
+            return {**_result(session, path, view, plan, redact, host), **backup, **failure}
+        result = {**_untouched(session, path, view, plan, redact, host), **backup, **failure}
+        return {**result, **(_left_by(error) if plan is not None else {})}
+    result = _result(session, path, view, plan, redact, host)
+    applied = answer.get("applied") or [{}]
+    return {**result, "backup_file": applied[0].get("backup")}
+
+
+def _left_by(error: TargetError) -> Json:
+    """Return what a failed apply says about the file, where that is not what inspect found."""
+    if error.answer.get("left"):
+        return {"changed": True, "sha256": None}
+    if "applied" not in error.answer:
+        return {"sha256": None}
+    if error.code == "changed":
+        return {"sha256": error.detail.get("found")}
+    return {}
+
+
+def _error(error: TargetError) -> Json:
+    return {"code": error.code, "message": error.text, "detail": error.detail}
+
+
+def _check_view(wanted: Wanted, view: FileView) -> None:
+    if wanted.expect_sha256 is not None and view.sha256 != wanted.expect_sha256:
+        cause = f"the file has the SHA-256 {view.sha256 or '(it does not exist)'}; nothing was written"
+        remedy = "Look at what changed it, then give the hash that the file has now."
+        raise Refused([Problem("changed", cause, remedy, "expect_sha256", wanted.expect_sha256, view.path)])
+    if view.data is None and not view.directory_exists:
+        raise Refused([problem_of("parent_missing", {"path": view.path})])
+    if view.data is None and not wanted.create:
+        remedy = "Check the path, or set create to true."
+        raise Refused([Problem("not_found", f"{view.path} does not exist", remedy, "create", "false")])
+
+
+def _check_writable(view: FileView) -> None:
+    if view.read_only:
+        raise Refused([problem_of("read_only", {"path": view.path})])
+
+
+def _apply(session: Session, options: Mapping[str, t.Any], view: FileView, plan: Plan) -> Json:
+    backup = None
+    if options["backup"] and view.data is not None:
+        backup = f"{view.path}.{session.identity.run[:8]}.{view.stamp}.bak"
+    file = {
+        "path": view.path,
+        "expect_sha256": view.sha256,
+        "content": base64.b64encode(bytes(plan.after)).decode("ascii"),
+        "from_backup": None,
+        "backup": "beside" if backup else "none",
+        "backup_path": backup,
+    }
+    return session.apply(files=[file], records=[], lock_wait=options.get("lock_wait", 0), lock=True)
+
+
+def _result(
+    session: Session, path: str, view: FileView | None, plan: Plan | None, redact: tuple[str, ...], host: str
+) -> Json:
+    result: Json = {
+        "changed": plan is not None and plan.changed,
+        "path": view.path if view else path,
+        "created": bool(view and plan and plan.changed and view.data is None),
+        "sha256_before": view.sha256 if view else None,
+        "sha256": view.sha256 if view else None,
+        "encoding": None,
+        "newline": None,
+        "backup_file": None,
+        "changes": [],
+        "duplicates": [],
+        "findings": [],
+        "warnings": [],
+        "problems": [],
+        "executions": session.executions,
+    }
+    if view is None or plan is None:
+        return result
+    exists = view.data is not None or plan.changed
+    return {
+        **result,
+        "sha256": hashlib.sha256(bytes(plan.after)).hexdigest() if exists else None,
+        "encoding": plan.after.encoding,
+        "newline": _newline_name(plan.after),
+        "changes": list(plan.changes),
+        "duplicates": list(plan.duplicates),
+        "findings": list(plan.findings),
+        "warnings": [f"{host}: {warning}" for warning in plan.warnings],
+        "diff": diff_of(plan, view.path, redact),
+    }
+
+
+def _untouched(
+    session: Session, path: str, view: FileView | None, plan: Plan | None, redact: tuple[str, ...], host: str
+) -> Json:
+    """Return the result of a task that wrote nothing: the file is what was found, and nothing in it differs."""
+    result = _result(session, path, view, plan, redact, host)
+    result.pop("diff", None)
+    result |= {"changed": False, "created": False, "changes": [], "sha256": result["sha256_before"]}
+    if view is not None and view.data is None:
+        result |= {"encoding": None, "newline": None}
+    elif plan is not None:
+        result |= {"encoding": plan.before.encoding, "newline": _newline_name(plan.before)}
+    return result
+
+
+def _newline_name(document: Document) -> str:
+    return {"\r\n": "crlf", "\n": "lf", "\r": "cr"}[document.newline]
+
+
+# -- win_ini_info -----------------------------------------------------------------------------------------------------
+
+
+def read(session: Session, options: Mapping[str, t.Any], *, host: str) -> Json:
+    """Read an INI file.
+
+    Args:
+        session: The target.
+        options: The module's options, validated.
+        host: Name for messages.
+
+    Returns:
+        The module's result; a file that does not exist is no failure.
+    """
+    redact = tuple(options.get("redact") or ())
+    empty: Json = {"changed": False, "path": str(options["path"]), "exists": False, "size": None, "sha256": None}
+    empty |= {"encoding": None, "bom": False, "newline": None, "sections": [], "content": {}}
+    empty |= {"duplicates": [], "findings": [], "problems": [], "executions": 0}
+    try:
+        only, problems = read_names(options, "sections")
+        if problems:
+            raise Refused(problems)
+        view = _look(session, read_path(options))
+        document = Document.parse(view.data or b"", encoding=options["encoding"])
+    except Refused as refused:
+        return {**empty, "executions": session.executions, **_failed(refused.problems, host)}
+    except TargetError as error:
+        failure = {**_failed([problem_of(error.code, error.detail, text=error.text)], host), "error": _error(error)}
+        return {**empty, "executions": session.executions, **failure}
+    result = {**empty, "path": view.path, "executions": session.executions}
+    if view.data is None:
+        return result
+    profile = read_profile(document)
+    sections = content_of(document, None if options.get("sections") is None else only, redact)
+    return {
+        **result,
+        "exists": True,
+        "size": len(view.data),
+        "sha256": view.sha256,
+        "encoding": document.encoding,
+        "bom": bool(document.bom),
+        "newline": _newline_name(document),
+        "sections": sections,
+        "content": {row["name"]: {key["name"]: key["value"] for key in row["entries"]} for row in sections},
+        "duplicates": list(duplicates_of(profile)),
+        "findings": list(findings_of(profile)),
+    }
