@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the msexchange.winsock_proxy authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Windows lane: ``python -m tests.windows [run|demo|prepare|observe]``, see README.md."""
+"""The Windows lane: ``python -m tests.windows [run|demo|up|prepare|observe]``, see README.md."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pathlib import Path
 importlib.import_module("tests.conftest")  # puts the collection on the path
 from tests.conformance.run import CANNOT, SECONDS  # noqa: E402
 from tests.conformance.schema import load_all  # noqa: E402
-from tests.windows import BUILD, lane, orders, report, role, stage  # noqa: E402
+from tests.windows import BUILD, lane, orders, report, stage  # noqa: E402
 from tests.windows.machine import Machine, Native, Prefix, Unavailable, find_wine  # noqa: E402
 
 # Each operation, and each error that costs no more than a request or two.
@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-cases", dest="cases", action="store_false", help="only look at what is prepared")
     parser.add_argument("--no-role", dest="role", action="store_false", help="do not play the role")
     parser.add_argument("--junit", type=Path, help="where the gates want their counts")
-    parser.add_argument("what", nargs="?", default="run", choices=("run", "demo", "prepare", "observe"))
+    parser.add_argument("what", nargs="?", default="run", choices=("run", "demo", "up", "prepare", "observe"))
     return parser
 
 
@@ -78,6 +78,8 @@ def run(options: argparse.Namespace) -> int:
                     results.extend(lane.play_all(pairs, among, lane.tell_on_stdout))
 
             def whole_role() -> None:
+                from tests.windows import role  # the lab's WinRM is nothing for Windows
+
                 results.extend(role.play(servers[0], lane.tell_on_stdout))
 
             lane.side_by_side([cases, whole_role] if wants_role else [cases])
@@ -102,6 +104,8 @@ def run(options: argparse.Namespace) -> int:
 
 def demo(options: argparse.Namespace) -> int:
     """Show the role on a server that is real, in two minutes; 1 when something was not as it should be."""
+    from tests.windows import role
+
     print("One server. PowerShell is real, and so are the services, which bind the ports that Wspcfg.ini names.")
     try:
         with lane.servers(1, seconds=options.seconds) as servers:
@@ -111,6 +115,20 @@ def demo(options: argparse.Namespace) -> int:
         return 0
     print(report.closing(results))
     return int(any(result.verdict == "failed" for result in results))
+
+
+def up(options: argparse.Namespace) -> int:
+    """Have one real server, for playbooks by hand, until somebody ends this."""
+    from tests.windows import role
+
+    try:
+        with lane.servers(1, seconds=options.seconds) as servers, role.scene(servers[0]) as scene:
+            print(f"One server, {scene.server.stage.about.computer}, published on {scene.server.proxy} by")
+            print(f"ansible-playbook -i {scene.server.inventory} msexchange.winsock_proxy.publish", flush=True)
+            signal.pause()
+    except Unavailable as reason:
+        print(f"SKIPPED: {reason}")
+    return 1
 
 
 def _stage(options: argparse.Namespace) -> stage.Stage:
@@ -146,7 +164,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):  # so that everything that was started is ended
             signal.signal(getattr(signal, name), _leave)
-    return {"run": run, "demo": demo, "prepare": prepare, "observe": observe}[options.what](options)
+    return {"run": run, "demo": demo, "up": up, "prepare": prepare, "observe": observe}[options.what](options)
 
 
 if __name__ == "__main__":
