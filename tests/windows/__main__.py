@@ -19,7 +19,7 @@ from pathlib import Path
 importlib.import_module("tests.conftest")  # puts the collection on the path
 from tests.conformance.run import CANNOT, SECONDS  # noqa: E402
 from tests.conformance.schema import load_all  # noqa: E402
-from tests.windows import BUILD, lane, orders, report, stage  # noqa: E402
+from tests.windows import BUILD, lane, measure, orders, report, stage  # noqa: E402
 from tests.windows.machine import Machine, Native, Prefix, Unavailable, find_wine  # noqa: E402
 
 # Each operation, and each error that costs no more than a request or two.
@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-selftest", dest="selftest", action="store_false", help="do not look at what is prepared")
     parser.add_argument("--no-cases", dest="cases", action="store_false", help="only look at what is prepared")
     parser.add_argument("--no-role", dest="role", action="store_false", help="do not play the role")
+    parser.add_argument("--no-costs", dest="costs", action="store_false", help="do not measure what operations cost")
     parser.add_argument("--junit", type=Path, help="where the gates want their counts")
     parser.add_argument("what", nargs="?", default="run", choices=("run", "demo", "up", "prepare", "observe"))
     return parser
@@ -65,6 +66,7 @@ def run(options: argparse.Namespace) -> int:
     wants_role = options.role and not options.quick and not options.only and os.name != "nt"
     count = max(1, min(options.machines, len(pairs))) + wants_role
     results: list[report.Result] = []
+    costs: list[measure.Cost] = []
     try:
         with lane.servers(count, seconds=options.seconds) as servers:
             ready = time.monotonic() - began
@@ -82,6 +84,9 @@ def run(options: argparse.Namespace) -> int:
 
                 results.extend(role.play(servers[0], lane.tell_on_stdout))
 
+            if options.costs and not options.quick and not options.only:
+                costs.extend(measure.measure(servers[0]))  # before the others, which would make it slow
+                print("\n".join(measure.lines(costs)), flush=True)
             lane.side_by_side([cases, whole_role] if wants_role else [cases])
             results.sort(key=lambda result: (result.case, result.mode))
             machine = {"Windows": "Wine" if servers[0].stage.about.wine else "Windows", "machines": len(servers)}
@@ -92,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
             report.write_junit([missing], options.junit)
         return 0
     machine |= {"ready after": f"{ready:.0f} s", "all": f"{time.monotonic() - began:.0f} s"}
-    report.write(results, BUILD, machine)
+    report.write(results, BUILD, machine, measure.as_data(costs))
     if options.junit:
         report.write_junit(results, options.junit)
     for result in results:
