@@ -59,6 +59,10 @@ molecule: venv  ## converge, idempotence and verification of the role against th
 windows: venv  ## the target script on a real PowerShell: every conformance case in both modes (WSP_PWSH=archive)
 	@$(ISOLATE) tests.windows $(ARGUMENTS)
 
+.PHONY: windows-demo
+windows-demo: venv  ## publish, spoil, repair and take off one server whose Windows is real, in a few minutes (WSP_PWSH=archive)
+	@$(ISOLATE) tests.windows demo
+
 .PHONY: bench
 bench: venv  ## the promised ratios, measured; LANE=role, ini, lab or probe: one benchmark alone
 	@$(TOOLS).bench --set-up $(LANE)

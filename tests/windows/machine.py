@@ -159,13 +159,14 @@ class Prefix:
                 return
         self.start()
 
-    def run(self, words: Sequence[str], stdin: bytes, *, seconds: float) -> Done:
+    def run(self, words: Sequence[str], stdin: bytes, *, seconds: float, **variables: str) -> Done:
         with self._guard:
             if not self._open:
                 raise Unavailable("the prefix is closed")
             self._running += 1
         try:
-            return call([self.wine.loader, *words], stdin, seconds=seconds, environment=self.environment)
+            environment = {**self.environment, **variables}
+            return call([self.wine.loader, *words], stdin, seconds=seconds, environment=environment)
         finally:
             with self._guard:
                 self._running -= 1

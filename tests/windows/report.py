@@ -52,18 +52,22 @@ def closing(results: Sequence[Result]) -> str:
     return f"{of['proven']} proven, {of['failed']} failed, {of['unproven']} not provable here (which proves nothing)"
 
 
-def write(results: Sequence[Result], folder: Path, machine: Mapping[str, t.Any]) -> None:
+def write(
+    results: Sequence[Result], folder: Path, machine: Mapping[str, t.Any], costs: Sequence[Mapping[str, t.Any]] = ()
+) -> None:
     """Write ``report.json`` and ``report.html``.
 
     Args:
         results: what came of the cases.
         folder: where to.
         machine: what they ran on, name to text.
+        costs: what operations cost, a row each.
     """
     folder.mkdir(parents=True, exist_ok=True)
     data = {"machine": dict(machine), "totals": counts(results), "results": [asdict(result) for result in results]}
+    data["costs"] = [dict(row) for row in costs]
     (folder / "report.json").write_text(json.dumps(data, indent=1), encoding="utf-8")
-    (folder / "report.html").write_text(as_html(results, machine), encoding="utf-8")
+    (folder / "report.html").write_text(as_html(results, machine, costs), encoding="utf-8")
 
 
 _STYLE: t.Final = """
@@ -73,7 +77,19 @@ td, th { border: 1px solid #ccc; padding: 2px 8px; text-align: left; vertical-al
 """
 
 
-def as_html(results: Sequence[Result], machine: Mapping[str, t.Any]) -> str:
+def _cost_table(costs: Sequence[Mapping[str, t.Any]]) -> str:
+    if not costs:
+        return ""
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in costs[0])
+    rows = ["".join(f"<td>{html.escape(str(value))}</td>" for value in row.values()) for row in costs]
+    return (
+        f"<h2>What operations cost</h2>\n<table>\n<tr>{head}</tr>\n"
+        + "".join(f"<tr>{row}</tr>\n" for row in rows)
+        + "</table>\n"
+    )
+
+
+def as_html(results: Sequence[Result], machine: Mapping[str, t.Any], costs: Sequence[Mapping[str, t.Any]] = ()) -> str:
     """Return the table as a page; what failed comes first, then what this machine cannot prove."""
     order = {"failed": 0, "unproven": 1, "proven": 2}
     rows = []
@@ -87,7 +103,7 @@ def as_html(results: Sequence[Result], machine: Mapping[str, t.Any]) -> str:
     return (
         f'<!DOCTYPE html>\n<meta charset="utf-8"><title>The target script on Windows</title><style>{_STYLE}</style>\n'
         f"<h1>The target script on Windows</h1>\n<p>{about}</p>\n<p><b>{closing(results)}</b></p>\n"
-        f"<table>\n<tr>{head}</tr>\n" + "\n".join(rows) + "\n</table>\n"
+        f"{_cost_table(costs)}<h2>Cases</h2>\n<table>\n<tr>{head}</tr>\n" + "\n".join(rows) + "\n</table>\n"
     )
 
 

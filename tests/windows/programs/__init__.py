@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import threading
 import typing as t
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from tests.windows.machine import Unavailable
 
 SOURCES: t.Final = Path(__file__).parent
 COMPILERS: t.Final = ("x86_64-w64-mingw32-gcc", "gcc")
-LIBRARIES: t.Final = {"orders": ("-lws2_32",), "exchange": ("-lws2_32",)}
+LIBRARIES: t.Final = {"orders": ("-lws2_32",), "service": ("-lws2_32",)}
+_COMPILING: t.Final = threading.Lock()
 
 
 def build(name: str) -> Path:
@@ -28,6 +30,11 @@ def build(name: str) -> Path:
     Raises:
         Unavailable: there is no compiler for Windows.
     """
+    with _COMPILING:
+        return _build(name)
+
+
+def _build(name: str) -> Path:
     source, program = SOURCES / f"{name}.c", BUILD / "programs" / f"{name}.exe"
     if program.exists() and program.stat().st_mtime > source.stat().st_mtime:
         return program

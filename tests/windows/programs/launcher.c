@@ -9,6 +9,7 @@
 
 #include <windows.h>
 
+#define TRIES 5
 #define NOT_STARTED 9009 /* what cmd.exe says of a program that it does not find */
 
 /* What follows the program's own name on a command line. */
@@ -30,6 +31,15 @@ static HANDLE passed_on(DWORD which) {
     return handle;
 }
 
+static int complain(HANDLE where) {
+    char text[64];
+    DWORD done;
+
+    wsprintfA(text, "powershell.exe: pwsh.exe does not start: %lu\r\n", GetLastError());
+    WriteFile(where, text, lstrlenA(text), &done, NULL);
+    return NOT_STARTED;
+}
+
 int wmain(void) {
     static wchar_t program[MAX_PATH], line[32768];
     const wchar_t *rest = arguments(GetCommandLineW());
@@ -48,8 +58,10 @@ int wmain(void) {
     startup.hStdInput = passed_on(STD_INPUT_HANDLE);
     startup.hStdOutput = passed_on(STD_OUTPUT_HANDLE);
     startup.hStdError = passed_on(STD_ERROR_HANDLE);
-    if (!CreateProcessW(program, line, NULL, NULL, TRUE, CREATE_NO_WINDOW, NULL, NULL, &startup, &child)) {
-        return NOT_STARTED;
+    /* On a busy machine Wine's console is not always there in time; what has not started has done nothing. */
+    for (int tries = 1; !CreateProcessW(program, line, NULL, NULL, TRUE, CREATE_NO_WINDOW, NULL, NULL, &startup, &child); tries++) {
+        if (tries == TRIES) return complain(startup.hStdError);
+        Sleep(200);
     }
     CloseHandle(startup.hStdInput);
     CloseHandle(startup.hStdOutput);

@@ -652,6 +652,19 @@ static DWORD start_service(const wchar_t *name, DWORD wanted) {
     return error;
 }
 
+/* service-stop NAME */
+static DWORD stop_service(const wchar_t *name) {
+    SC_HANDLE service = OpenServiceW(manager(), name, SERVICE_ALL_ACCESS);
+    SERVICE_STATUS status;
+    DWORD error = NO_ERROR;
+
+    if (!service) return GetLastError();
+    if (!ControlService(service, SERVICE_CONTROL_STOP, &status) && GetLastError() != ERROR_SERVICE_NOT_ACTIVE) error = GetLastError();
+    if (!error) error = wait_for(service, SERVICE_STOPPED);
+    CloseServiceHandle(service);
+    return error;
+}
+
 /* service-create NAME IMAGE TYPE: not started, and on demand, until the other orders say otherwise */
 static DWORD create_service(const Order *order) {
     const wchar_t *name = word(order, 1), *image = word(order, 2);
@@ -784,6 +797,7 @@ static DWORD obey(const Order *order) {
     else if (is(order, L"remove-key")) error = remove_key(first);
     else if (is(order, L"service-create")) error = create_service(order);
     else if (is(order, L"service-start")) error = start_service(first, (DWORD)number_of(word(order, 2)));
+    else if (is(order, L"service-stop")) error = stop_service(first);
     else if (is(order, L"service-config")) error = configure_service(order);
     else if (is(order, L"services-remove")) error = remove_services();
     else if (is(order, L"service-remove")) error = remove_service(first);
