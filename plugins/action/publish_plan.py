@@ -51,4 +51,9 @@ class ActionModule(FleetAction):
     def _text(self, plan: FleetPlan, options: dict[str, t.Any], *, meant: int) -> list[str]:
         if options["audit"]:
             return audit_text(plan, everything=display.verbosity > 0)
-        return plan_text(plan, acting=not self._task.check_mode and bool(plan.named(OWES)), meant=meant)
+        return plan_text(
+            plan,
+            acting=not self._task.check_mode and bool(plan.named(OWES)),
+            meant=meant,
+            evidence=display.verbosity > 0,
+        )

@@ -9,8 +9,9 @@ import difflib
 from dataclasses import dataclass
 
 from ...module_utils.probe.model import TAKEN
+from ..exchange.ports import IN_FORCE
 from ..shapes import JsonObject
-from .rollout import IN_FORCE, service_of
+from .owed import service_of
 from .wording import place, port_name, who_answers, why
 
 # What an audit's line shows of a difference; the whole text is shown by --diff.

@@ -16,8 +16,8 @@ from ..shapes import Json, JsonObject
 from .audit import Looked, file_notes, findings_of
 from .conflicts import Claims, Conflict, find_conflicts, is_claimed_by_others
 from .look import Look
+from .owed import Owes, Policy, conflicts_of, refusals, unloaded, what_is_owed, with_withdrawn
 from .report import Case, causes_since, report
-from .rollout import Owes, Policy, conflicts_of, refusals, unloaded, what_is_owed, with_withdrawn
 from .targets import Claimed, targets_of, unclaimed
 from .wishes import accepted_risks, arguments_of
 

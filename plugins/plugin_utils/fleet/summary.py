@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ..shapes import Json, JsonObject
 from .look import Look
 from .plan import IN_ORDER, REFUSED, UNREACHED
-from .show import WIDTH, Line, answer_title, counted, entries, port_title
+from .show import WIDTH, Line, answer_title, counted, entries, evidence_of, port_title
 from .wording import ascii_text, duration
 
 DONE = {"present": "Published", "absent": "Unpublished", "restore": "Restored"}
@@ -65,13 +65,21 @@ class Progress:
         return not self.not_started or self.stops
 
 
-def summary_text(progress: Progress) -> list[str]:
-    """Return the summary as lines; what needs nobody's attention is counted."""
+def summary_text(progress: Progress, *, evidence: bool = False) -> list[str]:
+    """Return the summary as lines; what needs nobody's attention is counted.
+
+    Args:
+        progress: How far the run has come.
+        evidence: Whether the ports' own words and the steps and processes of every restart are shown as well.
+    """
     outcomes = progress.outcomes
     good = sum(bool(outcome["ok"]) for outcome in outcomes.values())
     word = DONE[progress.wish]
     text = [f"{word} {good} of {counted(len(progress.acting), 'server')} in {duration(progress.seconds)}."]
-    rows = [(host, lines_of(host, outcome)) for host, outcome in outcomes.items()]
+    rows = [
+        (host, [*lines_of(host, outcome), *(_evidence(outcome) if evidence else ())])
+        for host, outcome in outcomes.items()
+    ]
     rows += [(host, [Line("failed", "the connection was lost; see the messages above")]) for host in progress.lost]
     for entry in entries(rows):
         text += ["", *entry]
@@ -104,6 +112,20 @@ def lines_of(host: str, outcome: JsonObject) -> list[Line]:
             lines.append(Line("", "the file stays; the playbook restore puts the old one back:", 9))
             lines.append(Line("", f"-e publish_restore=latest --limit {host}", 9))
     return lines
+
+
+def _evidence(outcome: JsonObject) -> Iterator[Line]:
+    told = outcome["summary"]
+    yield from map(evidence_of, told["proven"])
+    for row in told["restarted"]:
+        steps = ", ".join(f"{step} {_clock(at)}" for step, at in (row.get("steps") or {}).items())
+        before, after = (number if number else "unknown" for number in row.get("processes") or (None, None))
+        yield Line("", f"{row['service']}: process {before} -> {after}; {steps}", 9)
+
+
+def _clock(at: float) -> str:
+    minutes, seconds = divmod(int(at) % 86400, 60)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d} UTC"
 
 
 def _service(row: JsonObject) -> str:

@@ -144,3 +144,13 @@ def test_what_only_answers_is_not_called_exchange() -> None:
     assert "1 server in order (1 port answers). Nothing was changed." in " ".join(
         " ".join(plan_text(fleet, acting=False)).split()
     )
+
+
+def test_verbose_shows_what_the_ports_said_of_servers_that_have_an_entry() -> None:
+    said = result(110, "open", greeting="+OK Microsoft Exchange POP3 server ready", attempts=1, elapsed_ms=12)
+    looks = [look("ex1", drifted(), results=[said]), look("ok1", results=[said])]
+    fleet = plan_fleet(looks, answers(said), Inventory())
+    quiet, verbose = (plan_text(fleet, acting=True, evidence=evidence) for evidence in (False, True))
+    told = "192.0.2.1: 110 POP3 open, said '+OK Microsoft Exchange POP3 server ready'; 1 attempt, 12 ms"
+    assert " ".join(" ".join(verbose).split()).count(told) == 1
+    assert "said '" not in "".join(quiet)

@@ -108,7 +108,8 @@ def test_a_service_that_was_down_before_was_started_not_restarted() -> None:
     restarted = {"services": [{"name": "MSExchangeIMC", "after": "running"}], "timeline": services}
     told = Told(look("a", results=[result(25, "open")]))
     told_of_it = outcome_of(told, Run(owed={"restarts": [1]}, restarted=restarted))["summary"]["restarted"]
-    assert told_of_it == [{"service": "MSExchangeIMC", "down_s": None, "state": "running", "started": True}]
+    evidence = {"steps": {"running": 5.0}, "processes": [None, None]}
+    assert told_of_it == [{"service": "MSExchangeIMC", "down_s": None, "state": "running", "started": True, **evidence}]
     progress = Progress(made(), {"a": outcome(restarted=told_of_it)}, ["a"], acting=("a",))
     assert "  a           start    MSExchangeIMC" in summary_text(progress)
 
@@ -167,3 +168,15 @@ def test_what_an_earlier_plan_left_counts_for_nothing() -> None:
 )
 def test_time_spans_for_people(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_verbose_shows_steps_and_processes_of_a_restart_and_what_the_ports_said() -> None:
+    restart = {"service": "MSExchangeIS", "down_s": 38.0, "state": "running", "processes": [100, None]}
+    steps = {"stopping": 36061.0, "running": 36099.0}
+    port = {"host": "203.0.113.10", "port": 110, "protocol": "pop3", "status": "open", "greeting": "+OK hello"}
+    done = outcome(restarted=[{**restart, "steps": steps}], proven=[{**port, "attempts": 2, "elapsed_ms": 900}])
+    progress = Progress(made(), {"ex1": done}, ["ex1"], acting=("ex1",))
+    shown = " ".join(" ".join(summary_text(progress, evidence=True)).split())
+    assert "MSExchangeIS: process 100 -> unknown; stopping 10:01:01 UTC, running 10:01:39 UTC" in shown
+    assert "203.0.113.10: 110 POP3 open, said '+OK hello'; 2 attempts, 900 ms" in shown
+    assert "said" not in "\n".join(summary_text(progress))

@@ -29,7 +29,7 @@ PROTOCOL = (ROOT / "docs" / "target_protocol.md").read_text(encoding="utf-8")
 def documented() -> set[str]:
     table = PROTOCOL.split("### Error codes")[1].split("\n## ")[0]
     rows = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
-    alone = re.search(r"Codes of the controller alone: (.*)\.$", table, re.MULTILINE)
+    alone = re.search(r"Codes of the controller alone: (.*?)\.$", table, re.MULTILINE | re.DOTALL)
     assert alone is not None
     return rows | set(re.findall(r"`(\w+)`", alone[1]))
 

@@ -10,6 +10,16 @@ import typing as t
 import pytest
 
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.look import Look, read_look
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.owed import (
+    Policy,
+    PolicyError,
+    conflicts_of,
+    outside_window,
+    refusals,
+    unloaded,
+    what_is_owed,
+    with_withdrawn,
+)
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.plan import (
     Answers,
     Inventory,
@@ -22,16 +32,6 @@ from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.rep
     causes_since,
     report,
 )
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.rollout import (
-    Policy,
-    RolloutError,
-    conflicts_of,
-    outside_window,
-    refusals,
-    unloaded,
-    what_is_owed,
-    with_withdrawn,
-)
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.show import audit_rows, audit_text
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.verdict import is_blind
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.wording import role_words, unprobed
@@ -43,7 +43,7 @@ Json = dict[str, t.Any]
 
 @pytest.mark.parametrize("window", ["22-5", "22:00-22:00", "nights"])
 def test_a_window_that_cannot_be_read_is_named_as_the_role_has_it(window: str) -> None:
-    with pytest.raises(RolloutError, match="publish_restart_window") as caught:
+    with pytest.raises(PolicyError, match="publish_restart_window") as caught:
         outside_window(window, at("12:00"))
     assert f"'{window}'" in str(caught.value)
     assert "22:00-05:00" in str(caught.value)
