@@ -198,6 +198,12 @@ BAD: Mapping[str, Bad] = {
     "JOURNAL": Bad(
         ("the journal of an earlier restart cannot be read", "delete the value journal"), make=inject("corrupt_journal")
     ),
+    # Options that a task's own keywords use, and values of another type than the option's.
+    "THROTTLE": Bad(("publish_throttle is 'ten'", "Give a number of servers"), {**GOOD, "throttle": "ten"}),
+    "PORTLIST": Bad(("publish_ports='[110]'", "Correct publish_ports"), {**GOOD, "ports": [110]}),
+    "TIMETEXT": Bad(
+        ("publish_target_deadline is 'soon'", "Give a number of seconds"), {**GOOD, "target_deadline": "soon"}
+    ),
     "VANTAGE": Bad(
         ("publish_probe_host 'outside.invalid'", "could not check the ports", "localhost is the controller"),
         {**GOOD, "probe_host": "outside.invalid"},

@@ -57,12 +57,21 @@ def test_servers_change_one_by_one_until_one_fails_unless_the_group_says_otherwi
     assert written(fleet) == [False] * 4
     # A shell more at any time would have been refused with a fault.
     assert fleet.wire("ANN").counters.faults == 0
+    summary = " ".join(careful.summary().split())
+    assert summary.startswith("Published 0 of 4 servers in ")
+    assert "not started, because ann failed (publish_max_fail_percentage 0): ben cat dan; run again" in summary
+    assert "disk" in careful.server("ann", careful.summary())
 
     group_variables(fleet, publish_serial=3, publish_max_fail_percentage=50)
     in_groups = fleet.play.run("publish", "--forks", "8")
     assert in_groups.failed() == ["ann"], in_groups.output
     assert written(fleet) == [False, True, True, True]
     assert fleet.wire("ANN").counters.faults == 0
+    assert in_groups.summary().startswith("Published 3 of 4 servers in ")
+    assert "not started" not in in_groups.summary()
+    for name in SERVERS[1:]:
+        proof = f"proven {fleet.port('pop3')} POP3: answers as Exchange 5.5."
+        assert proof in in_groups.server(name.lower(), in_groups.summary())
 
     # Two playbooks in one run: what the first has done, the second does not do again.
     fleet.lab.clear()

@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+# Who runs ansible-playbook: another ansible-core may have an older Python than the lab, which needs that of the tests.
+ANSIBLE_PYTHON = os.environ.get("WSP_ANSIBLE_PYTHON") or sys.executable
 CALLBACKS = Path(__file__).resolve().parent / "callbacks"
 COLLECTION = "msexchange.winsock_proxy"
 Json = dict[str, t.Any]
@@ -70,7 +72,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
         "ANSIBLE_LOCALHOST_WARNING": "false",
         "ANSIBLE_DEPRECATION_WARNINGS": "true",
         "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false",
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}",
+        "PATH": f"{Path(ANSIBLE_PYTHON).parent}{os.pathsep}{kept.get('PATH', '')}",
         "LC_ALL": "C.UTF-8",
         **more,
     }
@@ -206,7 +208,7 @@ class Playbooks:
         name = str(playbook) if isinstance(playbook, Path) else f"{COLLECTION}.{playbook}"
         more = ["--extra-vars", json.dumps(extra)] if extra else []
         process = subprocess.Popen(
-            [sys.executable, "-m", "ansible", "playbook", "-i", str(self._inventory), name, *arguments, *more],
+            [ANSIBLE_PYTHON, "-m", "ansible", "playbook", "-i", str(self._inventory), name, *arguments, *more],
             cwd=self._work,
             env=environment(
                 self._work,
