@@ -64,7 +64,7 @@ _SERVICE: t.Final = {
     "type",
     "behaviour",
 }
-_BEHAVIOUR: t.Final = {"stop_ms", "start_ms", "stop", "start", "die_ms", "code"}
+_BEHAVIOUR: t.Final = {"stop_ms", "start_ms", "stop", "start", "die_ms", "late_ms", "code"}
 _THEN: t.Final = {"files", "directories", "services", "registry", "records", "journal", "backups", "locked", "access"}
 _REQUIRES: t.Final = ("real-windows",)
 
