@@ -55,14 +55,18 @@ format: venv  ## format the Python files
 molecule: venv  ## converge, idempotence and verification of the role against the lab
 	@$(TOOLS).gates --only molecule
 
+.PHONY: windows
+windows: venv  ## the target script on a real PowerShell: every conformance case in both modes (WSP_PWSH=archive)
+	@$(ISOLATE) tests.windows $(ARGUMENTS)
+
 .PHONY: bench
 bench: venv  ## the promised ratios, measured; LANE=role, ini, lab or probe: one benchmark alone
 	@$(TOOLS).bench --set-up $(LANE)
 	@$(ISOLATE) tests.tools.bench $(LANE)
 
 .PHONY: docs
-docs: venv  ## write the README's option tables anew
-	@$(TOOLS).readme
+docs: venv  ## write the generated parts of docs/reference.md anew
+	@$(TOOLS).reference
 
 .PHONY: stage
 stage: venv  ## copy the tracked files to build/ansible_collections/msexchange/winsock_proxy

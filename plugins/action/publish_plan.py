@@ -40,7 +40,7 @@ class ActionModule(FleetAction):
             audit=options["audit"],
         )
         result = plan.as_result()
-        lines = self._text(plan, options)
+        lines = self._text(plan, options, meant=len(variables["ansible_play_hosts_all"]))
         # Servers whose ports are broken although nothing is owed are looked into first; then there is one more plan.
         if options["audit"] or options["looked_into"] or not result["broken"]:
             self.show(lines)
@@ -48,7 +48,12 @@ class ActionModule(FleetAction):
         batch = {"serial": options["serial"], "max_fail_percentage": options["max_fail_percentage"]}
         return {**result, **batch, **more, "lines": lines, "id": str(uuid.uuid4()), "at": time.time()}
 
-    def _text(self, plan: FleetPlan, options: dict[str, t.Any]) -> list[str]:
+    def _text(self, plan: FleetPlan, options: dict[str, t.Any], *, meant: int) -> list[str]:
         if options["audit"]:
             return audit_text(plan, everything=display.verbosity > 0)
-        return plan_text(plan, acting=not self._task.check_mode and bool(plan.named(OWES)))
+        return plan_text(
+            plan,
+            acting=not self._task.check_mode and bool(plan.named(OWES)),
+            meant=meant,
+            evidence=display.verbosity > 0,
+        )

@@ -7,9 +7,13 @@ from __future__ import annotations
 import time
 import typing as t
 
+from ansible.utils.display import Display
+
 from ..plugin_utils.fleet.inventory import FleetVariables
 from ..plugin_utils.fleet.summary import progress_of, summary_result, summary_text
 from ..plugin_utils.tasks.fleet_action import PLAN, FleetAction, looks_of
+
+display = Display()
 
 
 class ActionModule(FleetAction):
@@ -30,5 +34,5 @@ class ActionModule(FleetAction):
             looks=looks_of(fleet, hosts),
         )
         if progress.is_last:
-            self.show(summary_text(progress))
+            self.show(summary_text(progress, evidence=display.verbosity > 0))
         return {**summary_result(progress), "plan": plan["id"]}

@@ -9,8 +9,10 @@ what was seen; the exit status is not zero when one thing differs.
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +30,7 @@ from tests.support.playbook import Playbooks, Run  # noqa: E402
 
 WORK = ROOT / "build" / "demo"
 SPEED = 60.0
+WIDTH = 110  # columns of what is shown
 BIN = "C:\\exchsrvr\\bin\\Wspcfg.ini"
 IMC = "C:\\exchsrvr\\connect\\msexcimc\\bin\\Wspcfg.ini"
 MARGIN_S = 10.0  # simulated seconds: a file is newer than a process only by more than 5
@@ -57,26 +60,55 @@ CLOSED = "-"
 
 @dataclass
 class Book:
-    """What was expected and what was seen."""
+    """What was expected and what was seen: what is as expected in a few words, what differs in full."""
 
     wrong: int = 0
     stage: int = 0
+    good: list[str] = field(default_factory=list)
 
     def begin(self, title: str, command: str = "") -> None:
-        """Open a stage."""
+        """Close the stage before, and open one."""
+        self.end()
         self.stage += 1
         print(f"\n{self.stage}. {title}", flush=True)
         if command:
             print(f"   $ {command}", flush=True)
 
+    def show(self, text: str, *about: str) -> None:
+        """Show what a playbook printed for people, of the servers only some when they are named."""
+        parts = [part.splitlines() for part in re.split(r"\n\s*\n", text.strip("\n"))]
+        hidden = [part for part in parts if about and _is_entry(part) and part[0].split()[0] not in about]
+        last = max((number for number, part in enumerate(parts) if _is_entry(part)), default=0)
+        rows: list[str] = []
+        for number, part in enumerate(parts):
+            rows += part if part not in hidden else []
+            rows += [f"  ... {len(hidden)} more servers"] if hidden and number == last else []
+        for row in rows:
+            print(f"   | {row[:WIDTH]}".rstrip(), flush=True)
+
     def check(self, expected: str, seen: object, *, ok: bool) -> None:
-        """Write one line of it."""
-        self.wrong += not ok
-        print(f"   {'ok   ' if ok else 'WRONG'} expected {expected}; seen {seen}", flush=True)
+        """Note one expectation."""
+        if ok:
+            self.good.append(expected)
+            return
+        self.wrong += 1
+        print(f"   WRONG expected {expected}; seen {seen}", flush=True)
 
     def same(self, what: str, expected: object, seen: object) -> None:
-        """Write one line about two values that must be equal."""
+        """Note two values that must be equal."""
         self.check(f"{what}: {_text(expected)}", _text(seen), ok=expected == seen)
+
+    def end(self) -> None:
+        """Say what was as expected."""
+        if self.good:
+            text = f"as expected: {'; '.join(self.good)}."
+            print(textwrap.fill(text, WIDTH, initial_indent="   ", subsequent_indent="     "), flush=True)
+        self.good = []
+
+
+def _is_entry(part: list[str]) -> bool:
+    """Whether a paragraph of a plan or a summary is about one server."""
+    return part[0].split()[0] in SERVERS
 
 
 def _text(value: object) -> str:
@@ -107,16 +139,17 @@ class Demo:
         """Look at every port from outside and compare with the beginning or a part of what it should say."""
         self.seen[when] = look_at(self.ports)
         wrong = {port: line for port, line in self.seen[when].items() if expected(port) not in line}
-        good = len(self.ports) - len(wrong)
-        text = f"{good} of {len(self.ports)}" + "".join(
-            f"; {port.host} {port.protocol}: {line}" for port, line in wrong.items()
-        )
-        self.book.check(f"as seen from outside, all {len(self.ports)} ports as they should be", text, ok=not wrong)
+        text = "; ".join(f"{port.host} {port.protocol}: {line}" for port, line in wrong.items())
+        self.book.check(f"all {len(self.ports)} ports, as a plain socket sees them from outside", text, ok=not wrong)
 
-    def rows(self, run: Run) -> dict[str, str]:
-        """The audit's table: one line per server."""
-        lines = next(entry.result["msg"] for entry in run.entries if entry.task == "Result per server")[:-1]
-        return {line.split()[0]: line for line in lines}
+    def said(self, run: Run, name: str) -> str:
+        """What the plan and the summary of a run say of a server."""
+        return " ".join(run.server(name, text) for text in (run.plan(), run.summary()))
+
+    def audited(self, run: Run) -> dict[str, tuple[str, str]]:
+        """State and findings of every server by an audit."""
+        rows = run.fleet("publish_plan")["audit"]
+        return {row["host"]: (row["state"], "; ".join(row["findings"])) for row in rows}
 
     def files(self) -> dict[tuple[str, str], bytes | None]:
         """The bytes of every Wspcfg.ini."""
@@ -137,23 +170,30 @@ class Demo:
 def first_audit(demo: Demo) -> None:
     """What a new fleet looks like."""
     run = demo.play("Audit: nothing is published yet, but on ex6, whose proxy is its own, and partly on ex5", "audit")
+    demo.book.show(run.plan())
     demo.book.same("exit status", 2, run.status)
-    rows = demo.rows(run)
-    drifted = tuple(name for name, line in rows.items() if "drift:" in line)
-    demo.book.same("servers with drift", OWING, drifted)
-    demo.book.same("servers in order", ("ex6",), tuple(name for name, line in rows.items() if line.endswith(" ok")))
+    states = {name: state for name, (state, _findings) in demo.audited(run).items()}
+    demo.book.same("drift", OWING, tuple(name for name, state in states.items() if state == "drift"))
+    demo.book.same("in order", ("ex6",), tuple(name for name, state in states.items() if state == "ok"))
     counters = demo.lab.host("EX4").counters
     cost = f"{counters.executions} execution, {counters.requests} requests, {counters.bytes_in} bytes sent"
     small = counters.executions == 1 and counters.requests <= 9 and counters.bytes_in <= 40_000
-    demo.book.check("cost per server: 1 execution, at most 9 requests, at most 40000 bytes sent", cost, ok=small)
+    demo.book.check("1 execution, at most 9 requests and 40000 bytes sent per server", cost, ok=small)
 
 
 def publish(demo: Demo) -> None:
     """The main job."""
     before = demo.processes()
-    run = demo.play("Publish: files, restarts, ports", "publish")
+    run = demo.play(
+        "Publish: one plan for all servers, then file, restart and proof, one server after another", "publish"
+    )
+    demo.book.show(run.plan(), "ex1")
+    demo.book.show(run.summary(), "ex1")
     demo.book.same("exit status", 0, run.status)
-    demo.book.same("servers changed", OWING, tuple(name for name in SERVERS if run.changed(name)))
+    demo.book.same("changed", OWING, tuple(name for name in SERVERS if run.changed(name)))
+    proven = sum(len(row["proven"]) for row in run.fleet("publish_summary")["servers"].values())
+    owing = [port for port in demo.ports if port.host in OWING]
+    demo.book.same("ports that the summary proves", len(owing), proven)
     after = demo.processes()
     for name, services in (
         ("ex1", {"MSExchangeIS", "MSExchangeIMC", "MSExchangeES"}),
@@ -165,7 +205,7 @@ def publish(demo: Demo) -> None:
     address = next(port.address for port in demo.ports if port.host == "ex2")
     text = (demo.lab.host("EX2").file(BIN) or b"").decode("ascii")
     pair = f"ProxyBindIp={demo.number('imap4s')}:{address},{demo.number('pop3s')}:{address}"
-    demo.book.check(f"ex2: {pair}", text.replace("\r\n", " "), ok=pair in text)
+    demo.book.check(f"{pair} on ex2", text.replace("\r\n", " "), ok=pair in text)
     hand = (demo.lab.host("EX5").file(BIN) or b"").decode("cp1252")
     kept = (
         "[awhost32]\r\n",
@@ -181,13 +221,11 @@ def publish_again(demo: Demo) -> None:
     """Nothing to do."""
     files, processes = demo.files(), demo.processes()
     run = demo.play("Publish again: nothing changes", "publish")
+    demo.book.show(run.plan())
     demo.book.same("exit status", 0, run.status)
-    demo.book.same("servers changed", (), tuple(name for name in SERVERS if run.changed(name)))
-    demo.book.check(
-        "the same bytes in every file", "the same" if demo.files() == files else "other", ok=demo.files() == files
-    )
-    same = demo.processes() == processes
-    demo.book.check("the same process of every service", "the same" if same else "others", ok=same)
+    demo.book.same("changed", (), tuple(name for name in SERVERS if run.changed(name)))
+    demo.book.check("the same bytes in every file", "others", ok=demo.files() == files)
+    demo.book.check("the same process of every service", "others", ok=demo.processes() == processes)
     demo.book.same("executions on ex4", 1, demo.lab.host("EX4").counters.executions)
 
 
@@ -230,31 +268,26 @@ FINDS: Mapping[str, tuple[str, ...]] = {
 def second_audit(demo: Demo) -> None:
     """The audit names each of them."""
     run = demo.play("Audit: each of them is found", "audit")
+    demo.book.show(run.plan())
     demo.book.same("exit status", 2, run.status)
-    rows = demo.rows(run)
-    for name, line in rows.items():
-        parts = FINDS.get(name)
-        if parts is None:
-            demo.book.check(f"{name} ok", line, ok=line.endswith(" ok"))
-        else:
-            demo.book.check(
-                f"{name} drift, with {' and '.join(repr(part) for part in parts)}",
-                line,
-                ok=all(part in line for part in parts),
-            )
+    for name, (state, findings) in demo.audited(run).items():
+        parts = FINDS.get(name, ())
+        word = "drift" if parts else "ok"
+        ok = state == word and all(part in findings for part in parts)
+        demo.book.check(f"{name} {word}", f"{state}: {findings} (without one of {_text(parts)})", ok=ok)
 
 
 def repair(demo: Demo) -> None:
     """What may be corrected is corrected, the rest is named."""
     run = demo.play("Publish: corrects what it may, and names what it may not", "publish")
+    demo.book.show(run.plan(), "ex1", "ex5", "ex7")
+    demo.book.show(run.summary(), "ex4")
     demo.book.same("exit status", 2, run.status)
-    demo.book.same("servers changed", ("ex1", "ex2", "ex4"), tuple(name for name in SERVERS if run.changed(name)))
-    demo.book.same("servers that failed", ["ex5", "ex7"], run.failed())
-    five, seven = run.messages("ex5"), run.messages("ex7")
-    demo.book.check(
-        "ex7 says that it starts a stopped service only on request", _last(seven), ok="publish_start_stopped" in seven
-    )
-    demo.book.check(f"ex5 says who answers: {STRANGER!r}", _last(five, STRANGER), ok=STRANGER in five)
+    demo.book.same("changed", ("ex1", "ex2", "ex4"), tuple(name for name in SERVERS if run.changed(name)))
+    demo.book.same("failed", ["ex5", "ex7"], run.failed())
+    five, seven = demo.said(run, "ex5"), demo.said(run, "ex7")
+    demo.book.check("ex7 is told how to start a stopped service", seven, ok="publish_start_stopped" in seven)
+    demo.book.check("ex5 is told who answers", five, ok=STRANGER in five)
     demo.look("repaired", _after_repair)
 
 
@@ -262,11 +295,6 @@ def _after_repair(port: Port) -> str:
     if port.host == "ex7":
         return CLOSED
     return STRANGER if (port.host, port.protocol) == ("ex5", "pop3") else GREETING[port.protocol]
-
-
-def _last(text: str, part: str = "") -> str:
-    lines = [line for line in text.splitlines() if part in line]
-    return lines[-1] if lines else "nothing"
 
 
 def on_request(demo: Demo) -> None:
@@ -277,25 +305,25 @@ def on_request(demo: Demo) -> None:
         "ex5's port is free again and its services restarted by hand; publish starts what is stopped on ex7, on request"
     )
     run = demo.play(title, "publish", "-e", '{"publish_start_stopped": true}')
+    demo.book.show(run.summary())
     demo.book.same("exit status", 0, run.status)
-    demo.book.same("servers changed", ("ex7",), tuple(name for name in SERVERS if run.changed(name)))
+    demo.book.check("started, not restarted", demo.said(run, "ex7"), ok="start MSExchangeIMC" in demo.said(run, "ex7"))
+    demo.book.same("changed", ("ex7",), tuple(name for name in SERVERS if run.changed(name)))
     demo.look("complete", lambda port: GREETING[port.protocol])
 
 
 def unpublish(demo: Demo) -> None:
     """Everything off the proxies again."""
     run = demo.play("Unpublish: every port is closed again, but on ex6, whose proxy is its own", "unpublish")
+    demo.book.show(run.plan().rpartition("\n\n")[2])
+    demo.book.show(run.summary(), "ex5")
     demo.book.same("exit status", 0, run.status)
-    demo.book.same("servers changed", OWING, tuple(name for name in SERVERS if run.changed(name)))
+    demo.book.same("changed", OWING, tuple(name for name in SERVERS if run.changed(name)))
     files = demo.files()
     gone = sorted(name for name in OWING if files[(name, BIN)] is None and files[(name, IMC)] is None)
     demo.book.same("servers without any Wspcfg.ini", ["ex1", "ex2", "ex3", "ex4", "ex7"], gone)
     hand = files[("ex5", BIN)] or b""
-    demo.book.check(
-        "ex5 keeps the section of another program",
-        "kept" if b"[awhost32]" in hand else "lost",
-        ok=b"[awhost32]" in hand,
-    )
+    demo.book.check("ex5 keeps the section of another program", "lost", ok=b"[awhost32]" in hand)
     demo.look("unpublished", lambda port: GREETING[port.protocol] if port.host == "ex6" else CLOSED)
 
 
@@ -306,13 +334,18 @@ STAGES = (first_audit, publish, publish_again, drift, second_audit, repair, on_r
 
 
 def table(demo: Demo) -> None:
-    """Host by port, as seen from outside at every stage."""
+    """Server by stage: what its ports were, as seen from outside."""
     moments = ("published", "repaired", "complete", "unpublished")
-    print("\nThe ports on the proxies' external addresses, as a plain socket saw them:\n")
-    print(f"   {'':<28}" + "".join(f"{moment:<14}" for moment in moments))
-    for port in demo.ports:
-        words = "".join(f"{_word(port, demo.seen.get(moment, {}).get(port)):<14}" for moment in moments)
-        print(f"   {port.host} {port.protocol:<7}{port.address}:{port.number:<8}".ljust(31) + words)
+    print("\nThe ports on the proxies' external addresses, as a plain socket saw them:")
+    print(f"   {'':<38}" + "".join(f"{moment:<16}" for moment in moments).rstrip())
+    for name in SERVERS:
+        ports = [port for port in demo.ports if port.host == name]
+        where = f"{ports[0].address}: {' '.join(str(port.number) for port in ports)}"
+        words = [
+            " ".join(dict.fromkeys(_word(port, demo.seen.get(moment, {}).get(port)) for port in ports))
+            for moment in moments
+        ]
+        print(f"   {name} {where:<34}" + "".join(f"{word:<16}" for word in words).rstrip())
 
 
 def _word(port: Port, line: str | None) -> str:
@@ -354,8 +387,8 @@ def main() -> int:
         introduce(lab, offset)
         for stage in STAGES:
             stage(demo)
-        demo.book.begin("The simulation itself")
         demo.book.same("mistakes of the lab", [], [str(mistake) for mistake in lab.mistakes])
+        demo.book.end()
         table(demo)
     seconds = time.monotonic() - began
     print(f"\n{demo.book.wrong} differences from what was expected, {seconds:.0f} s.")

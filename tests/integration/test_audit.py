@@ -50,17 +50,23 @@ def away(here: Site) -> Iterator[None]:
 
 
 def table(run: Run) -> list[str]:
-    """The lines that the playbook prints, once for all hosts."""
-    (shown,) = [entry.result["msg"] for entry in run.entries if entry.task == "Result per server"]
-    return t.cast("list[str]", shown)
+    """The lines that the audit prints, once for all hosts."""
+    return run.plan().splitlines()
 
 
-def test_clean_is_0(here: Site) -> None:
+def states(run: Run) -> dict[str, str]:
+    return {row["host"]: row["state"] for row in run.fleet("publish_plan")["audit"]}
+
+
+def test_clean_is_0_and_one_line(here: Site) -> None:
     here.lab.reset_counters()
     run = here.play.run("audit", "-l", "fine,drift")
     assert run.status == 0, run.output
-    assert table(run) == ["fine   ok", "drift  ok", "2 servers: 2 ok"]
+    assert table(run) == ["2 servers: 2 in order; 2 of 2 ports as wanted; ports asked from localhost"]
+    assert states(run) == {"fine": "ok", "drift": "ok"}
     assert (here.executions("FINE"), here.executions("DRIFT")) == (1, 1)
+    every = here.play.run("audit", "-l", "fine,drift", "-v")
+    assert table(every)[:2] == ["ok       fine", "ok       drift"]
 
 
 @pytest.mark.usefixtures("drifted")
@@ -68,10 +74,10 @@ def test_drift_is_2_and_nothing_is_changed(here: Site) -> None:
     file = here.host("DRIFT").file(BIN)
     run = here.play.run("audit", "-l", "fine,drift")
     assert run.status == 2
-    fine, drift, totals = table(run)
-    assert fine == "fine   ok"
-    assert drift.startswith(f"drift  drift: {BIN} has to be replaced; -Persistent=0 +Persistent=1")
-    assert totals == "2 servers: 1 ok, 1 drift"
+    drift, totals = table(run)
+    assert drift.startswith(f"drift    drift  {BIN} has to be replaced; -Persistent=0 +Persistent=1")
+    assert totals.startswith("2 servers: 1 in order, 1 drift; ")
+    assert states(run) == {"fine": "ok", "drift": "drift"}
     assert run.failed() == ["drift"]
     assert here.host("DRIFT").file(BIN) == file
 
@@ -86,55 +92,65 @@ def test_unreachable_is_4_and_has_its_line_beside_the_others(here: Site) -> None
         "fine": "ok",
         "drift": "drift",
         "away": "unknown",
-        "wrong": "error",
+        "wrong": "refused",
         "never": "ok",
     }
-    assert rows["away"]["line"] == "away   UNKNOWN: unreachable"
+    (finding,) = rows["away"]["findings"]
+    assert "cannot be reached" in finding and "ansible_host" in finding
+    assert rows["away"]["line"] in table(run)
     assert "pop4" in rows["wrong"]["findings"][0]
+    assert table(run)[-1].startswith("5 servers: 2 in order, 1 drift, 1 refused, 1 unknown; ")
     assert run.unreachable() == ["away"]
     assert run.failed() == ["drift", "wrong"]
 
 
 @pytest.mark.usefixtures("away")
-def test_a_fleet_that_is_altogether_unreachable_has_its_table_too(here: Site) -> None:
+def test_a_fleet_that_is_altogether_unreachable_has_its_lines_too(here: Site) -> None:
     run = here.play.run("audit", "-l", "away")
     assert run.status == 4
-    assert table(run) == ["away  UNKNOWN: unreachable", "1 servers: 0 ok, 1 unknown"]
+    away, totals = table(run)
+    assert away.startswith("unknown  away  ") and "cannot be reached" in away
+    assert totals == "1 server: 0 in order, 1 unknown; no port was asked"
 
 
 def test_an_error_alone_is_2_and_stays_on_its_line(here: Site) -> None:
     run = here.play.run("audit", "-l", "wrong,fine", extra={"publish_restart_window": ["22:00", "05:00"]})
     assert run.status == 2
     fine, wrong, totals = table(run)
-    for line, option in ((wrong, "publish_listeners"), (wrong, "pop4")):
-        assert option in line
-    assert [line.split()[1] for line in (fine, wrong)] == ["ERROR:", "ERROR:"]
-    assert not any("\n" in line for line in (fine, wrong, totals))
+    for line, part in (
+        (fine, "publish_restart_window"),
+        (wrong, "publish_restart_window"),
+        (wrong, "publish_listeners"),
+        (wrong, "pop4"),
+    ):
+        assert part in line
+    assert [line.split()[:2] for line in (fine, wrong)] == [["refused", "fine"], ["refused", "wrong"]]
+    assert totals == "2 servers: 0 in order, 2 refused; no port was asked"
 
 
-def test_a_server_that_answers_after_all_gets_its_line_and_its_exit_status(here: Site) -> None:
+def test_a_server_is_asked_once_and_the_next_audit_sees_that_it_answers(here: Site) -> None:
     target = here.lab.directory / "late.json"
     here.lab.inject("drop", "AWAY", point="connect", times=1)
-    run = here.play.run("audit", "-l", "fine,away", extra={"publish_audit_json": str(target)})
+    first = here.play.run("audit", "-l", "fine,away", extra={"publish_audit_json": str(target)})
     here.lab.clear("AWAY")
-    assert table(run) == ["fine  ok", "away  UNKNOWN: unreachable", "2 servers: 1 ok, 1 unknown"]
-    (late,) = [entry.result["msg"] for entry in run.entries if entry.task == "Result per server after asking again"]
-    assert late[0] == "fine  ok"
-    assert late[1].startswith(f"away  drift: {BIN} has to be created")
-    assert late[2] == "2 servers: 1 ok, 1 drift"
+    assert (first.status, first.failed(), first.unreachable()) == (4, [], ["away"])
+    assert states(first) == {"fine": "ok", "away": "unknown"}
+    later = here.play.run("audit", "-l", "fine,away", extra={"publish_audit_json": str(target)})
+    away, dummy = table(later)
+    assert away.startswith(f"drift    away  {BIN} has to be created")
     rows = {row["host"]: row["state"] for row in json.loads(target.read_text(encoding="utf-8"))}
     assert rows == {"fine": "ok", "away": "drift"}
-    assert (run.status, run.failed(), run.unreachable()) == (2, ["away"], [])
-    assert "duplicate mapping key" not in run.output
+    assert (later.status, later.failed(), later.unreachable()) == (2, ["away"], [])
+    assert "duplicate mapping key" not in first.output + later.output
 
 
 def test_what_an_option_of_the_role_keeps_quiet(here: Site) -> None:
     assert here.host("NEVER").file(BIN), "written, and never loaded"
     quiet = here.play.run("audit", "-l", "never")
-    assert (quiet.status, table(quiet)[0]) == (0, "never  ok"), quiet.output
+    assert (quiet.status, states(quiet)) == (0, {"never": "ok"}), quiet.output
     waiting = here.play.run("audit", "-l", "never", extra={"publish_restart": "defer"})
     assert waiting.status == 2
     assert "MSExchangeIS: " in table(waiting)[0]
     unproven = here.play.run("audit", "-l", "never", extra={"publish_probe": False})
     assert unproven.status == 0
-    assert table(unproven)[0].startswith("never  ok: note: publish_probe is false, so no port was checked")
+    assert table(unproven)[0].startswith("ok       never  note: publish_probe is false, so no port is checked")

@@ -161,7 +161,7 @@ BAD: Mapping[str, Bad] = {
         ("publish_proxy_address", "pop3", "Set it", "publish_probe to false"), {**GOOD, "proxy_address": ""}
     ),
     "TYPO": Bad(
-        ("publish_conflict_hosts=exchnage", "no host or group", "Set it to all, to a group"),
+        ("publish_conflict_hosts='exchnage'", "no host or group", "Set it to all, to a group"),
         {**GOOD, "conflict_hosts": "exchnage"},
     ),
     "WINDOW": Bad(("publish_restart_window", "tonight", "22:00-05:00"), {**GOOD, "restart_window": "tonight"}),

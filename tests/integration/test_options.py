@@ -65,9 +65,9 @@ def text_of(here: Site, name: str, path: str = BIN) -> str:
     return (here.host(name).file(path) or b"").decode("cp1252").replace("\r\n", "\n")
 
 
-def said(run: Run, name: str, task: str = "") -> str:
-    """Everything that debug tasks said for a host."""
-    return " ".join(str(entry.result.get("msg", "")) for entry in run.of(name.lower(), "debug", task, "ok"))
+def said(run: Run, name: str) -> str:
+    """What the plan said of a server."""
+    return run.server(name.lower(), run.plan())
 
 
 def published(here: Site, name: str, protocol: str = "pop3") -> str:
@@ -122,12 +122,12 @@ def test_proxy_server_that_is_disabled_is_named_and_ignored(here: Site, run: Run
 def test_a_server_with_proxy_server_is_left_alone_and_its_ports_are_verified(here: Site, run: Run) -> None:
     assert run.changed("own") == 0
     assert text_of(here, "OWN") == TEXT
-    (checked,) = run.last("own", "port_probe")["results"]
+    (checked,) = [port for port in run.answers() if port["host"] == here.address("OWN")]
     assert (checked["port"], checked["status"]) == (here.port("smtp"), "open")
     audit = here.play.run("audit", "-l", "own")
     assert audit.status == 0, audit.output
-    (line, _totals) = next(entry.result["msg"] for entry in audit.entries if entry.task == "Result per server")
-    assert line.startswith(f"own  ok: note: {BIN}: Proxy Server runs on this server")
+    line, _totals = audit.plan().splitlines()
+    assert line.startswith(f"ok       own  note: {BIN}: Proxy Server runs on this server")
     here.lab.inject("stop_service", "OWN", name="MSExchangeIMC")
     here.host("OWN").until_service("MSExchangeIMC", "stopped")
     broken = here.play.run("publish", "-l", "own")
@@ -138,7 +138,7 @@ def test_a_server_with_proxy_server_is_left_alone_and_its_ports_are_verified(her
 
 def test_without_a_port_check_the_run_says_that_nothing_is_proven(run: Run) -> None:
     for name in ("UNSEEN", "BINDIR"):
-        assert f"{name.lower()}: publish_probe is false" in said(run, name)
+        assert "note publish_probe is false" in said(run, name)
         assert "nothing is proven" in said(run, name)
     assert "nothing is proven" not in said(run, "COPY")
 

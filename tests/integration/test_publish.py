@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.demo.outside import Port, look
-from tests.support.playbook import Run
+from tests.support.playbook import COLLECTION, Run
 from tests.support.site import BIN, COMPUTER, DIRECT, IMC, Site, Wish, site
 
 if t.TYPE_CHECKING:
@@ -77,13 +77,24 @@ def test_check_mode_predicts_file_services_and_ports_and_touches_nothing(fleet: 
     assert restart["outcome"] == "predicted"
     assert restart["roots"] == ["MSExchangeIS"]
     assert set(restart["takes_down"]) == {"MSExchangeES", "MSExchangeIMC"}
-    (probed,) = (entry for entry in run.of("new", "port_probe") if entry.outcome == "ok")
-    assert [(port["attempts"], port["ok"]) for port in probed.result["results"]] == [(1, False)] * 2
+    new = [port for port in run.answers() if port["host"] == fleet.address("NEW")]
+    assert [(port["attempts"], port["ok"]) for port in new] == [(1, False)] * 2
+    asked = [entry.task for entry in run.of("new", "port_probe", outcome="ok")]
+    assert asked == [f"{COLLECTION}.publish : ports | Check the ports once"]
     for line in (
         f"+ServerBindTcpPorts={fleet.port('pop3')},{fleet.port('imap4s')}",
         "MSExchangeIS: running, restarted",
     ):
         assert line in run.output
+    plan = " ".join(run.plan().split())
+    for part in (
+        f"new write {BIN} (new) [STORE] + ServerBindTcpPorts {fleet.port('pop3')},{fleet.port('imap4s')}",
+        "restart MSExchangeIS, because ",
+        f"open {fleet.address('NEW')}: {fleet.port('pop3')} POP3, {fleet.port('imap4s')} IMAP4S (predicted)",
+        "Nothing was changed.",
+    ):
+        assert part in plan
+    assert run.summary() == ""
     assert published(fleet, "NEW", "pop3") == "-"
 
 
@@ -180,7 +191,7 @@ def test_the_task_s_own_check_mode_counts_and_not_the_command_line_s(fleet: Site
     assert run.last("new", "service_restart")["outcome"] == "predicted"
     assert not run.of("new", task="Hook")
     assert f"ProxyBindIp={fleet.port('pop3')}:{fleet.address('NEW')}" in str(run.last("new", "wspcfg", "Write")["diff"])
-    assert "publish_pin: set outside of the inventory" in str(run.last("new", "debug", "did not see"))
+    assert "note publish_pin: set outside of the inventory" in " ".join(run.plan().split())
     assert fleet.host("NEW").file(BIN) is None
     assert fleet.host("NEW").process_ids() == processes
 

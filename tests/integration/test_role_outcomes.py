@@ -377,12 +377,9 @@ def second(here: Site, seen: Seen) -> Run:
 
 
 def told(run: Run, name: str) -> str:
-    """Everything that a server's tasks said."""
-    texts = [run.messages(name.lower())]
-    for entry in run.of(name.lower(), "debug"):
-        rows = entry.result.get("results", [entry.result])
-        texts += [str(row.get("msg", "")) for row in rows]
-    return "\n".join(texts)
+    """Everything that was said of a server: what its tasks failed with, and its part of the plan and of the summary."""
+    entries = [run.server(name.lower(), text) for text in (run.plan(), run.summary())]
+    return "\n".join([run.messages(name.lower()), *entries])
 
 
 @pytest.mark.parametrize("name", CASES)

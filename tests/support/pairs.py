@@ -31,7 +31,11 @@ TARGET: t.Final[Json] = {
     "computer_username": "{{ publish_computer_username | default(omit) }}",
     "computer_password": "{{ publish_computer_password | default(omit) }}",
 }
-RESTARTS_OWED: t.Final = f"(written | {COLLECTION}.wspcfg_owes).restarts | length > 0"
+# A service that does not run stays as it is, but for one that an interrupted restart has left down.
+RESTARTS_OWED: t.Final = (
+    "(written.owed | selectattr('running') | list"
+    " + written.owed | selectattr('unfinished', 'defined') | list) | length > 0"
+)
 
 
 class Pair:

@@ -12,11 +12,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import typing as t
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +36,11 @@ _FOREIGN = (
     "curl_ca_bundle",
     "ssl_cert_file",
 )
+
+
+# The task that asks every port, and the text of a summary up to what Ansible prints next.
+_ASKED = "ports | Check the ports once"
+_SUMMARY = re.compile(r"^((?:Published|Unpublished|Restored) \d+ of .*?)^(?:ok|TASK|PLAY)\b", re.MULTILINE | re.DOTALL)
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
@@ -72,13 +78,17 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Entry:
-    """What one task returned on one host; ``outcome``: ok, failed, ignored, skipped or unreachable."""
+    """What one task returned on one host.
+
+    ``outcome``: ok, failed, ignored, skipped or unreachable; ``once``: whether it ran for all hosts at once.
+    """
 
     outcome: str
     host: str
     task: str
     action: str
     result: Json
+    once: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,6 +130,35 @@ class Run:
         """Hosts that could not be reached."""
         return sorted(host for host, counts in self.stats.items() if counts.get("unreachable"))
 
+    def fleet(self, action: str) -> Json:
+        """Result of the last task of an action that decides for all servers at once, such as ``publish_plan``."""
+        found = [entry for entry in self.entries if entry.action.rpartition(".")[2] == action and entry.outcome == "ok"]
+        if not found:
+            raise AssertionError(f"{action} did not run\n{self.output}")
+        return found[-1].result
+
+    def plan(self) -> str:
+        """The last plan or audit, as it was printed."""
+        text = "\n".join(self.fleet("publish_plan")["lines"])
+        assert f"\n{text}\n" in self.output, f"this was not printed:\n{text}\n{self.output}"
+        return text
+
+    def summary(self) -> str:
+        """The summary, as it was printed; a run prints one at most."""
+        (found,) = _SUMMARY.findall(self.output) or [""]
+        return str(found)
+
+    @staticmethod
+    def server(host: str, text: str) -> str:
+        """What a plan or a summary says of a server, alone or with others alike, unwrapped to one line."""
+        blocks = [block.split() for block in re.split(r"\n\s*\n", text)]
+        return " ".join(word for block in blocks for word in block if _is_about(host, block))
+
+    def answers(self) -> list[Json]:
+        """What the ports answered that the plan was made from."""
+        rows = [row for entry in self.entries if entry.task.endswith(_ASKED) for row in entry.result["results"]]
+        return [port for row in rows for port in row.get("results", ())]
+
     def messages(self, host: str) -> str:
         """Everything that a host's failed or unreachable tasks said."""
         bad = [entry for entry in self.entries if entry.host == host and entry.outcome in ("failed", "unreachable")]
@@ -130,6 +169,11 @@ def _entries(path: Path) -> Iterator[Json]:
     if path.exists():
         for line in path.read_text(encoding="utf-8").splitlines():
             yield json.loads(line)
+
+
+def _is_about(host: str, block: Sequence[str]) -> bool:
+    """Whether an entry is one server's, or that of several alike."""
+    return host in (block if block[1:3] == ["servers", "alike:"] else block[:1])
 
 
 class Playbooks:
@@ -214,7 +258,7 @@ class Started:
         self.record.with_suffix(".log").write_text(output, encoding="utf-8")
         recorded = list(_entries(self.record))
         entries = tuple(
-            Entry(line["outcome"], line["host"], line["task"], line["action"], line["result"])
+            Entry(line["outcome"], line["host"], line["task"], line["action"], line["result"], line["once"])
             for line in recorded
             if line["kind"] == "task"
         )

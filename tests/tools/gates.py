@@ -98,19 +98,28 @@ def in_lane(name: str, what: str, *paths: str, sandbox: bool = False) -> Gate:
     return Gate(f"{name}-{what}", "test", command, tests=True, sandbox=sandbox, setup=set_up(name))
 
 
+def windows(name: str, *options: str) -> Gate:
+    """A gate that runs the target script on a PowerShell, and counts what cannot be proven here as skipped."""
+    report = BUILD / "results" / f"{name}.xml"
+    command = tool("python", "-m", "tests.windows", "--junit", str(report), *options)
+    return Gate(name, "test", command, tests=True, sandbox=True, telling="^(FAIL|    |SKIPPED|Traceback|[A-Za-z]+: )")
+
+
 # What is quick to tell first, then the slow ones before the others, so that two workers end together.
 GATES = (
     Gate("ruff", "lint", tool("ruff", "check", ".")),
     Gate("format", "lint", tool("ruff", "format", "--check", ".")),
     Gate("mypy", "lint", tool("python", "-m", "tests.tools.typecheck")),
     Gate("yamllint", "lint", tool("yamllint", "--strict", ".")),
+    windows("windows-quick", "--quick"),
     suite("integration", "tests/integration", sandbox=True),
+    windows("windows"),
     in_lane("core2.21", "integration", "tests/integration", WITHOUT_ANSIBLE, sandbox=True),
     Gate("sanity", "lint", tool("python", "-m", "tests.tools.sanity"), telling="^(ERROR|FATAL)"),
     suite("unit", "tests/unit/plugins", "tests/unit/tools"),
     in_lane("core2.16", "unit", "tests/unit/plugins"),
     in_lane("core2.21", "unit", "tests/unit/plugins"),
-    suite("conformance", "tests/conformance"),
+    suite("conformance", "tests/conformance", "tests/windows"),
     suite("oracle", "tests/oracle"),
     suite("lab", "tests/unit/lab", sandbox=True),
     Gate("molecule", "test", tool("python", "-m", "tests.tools.molecule"), sandbox=True),

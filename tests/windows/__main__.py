@@ -115,8 +115,9 @@ def _leave(number: int, dummy_frame: object) -> t.NoReturn:
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says."""
     options = _parser().parse_args(arguments)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)  # so that everything that was started is ended
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):  # so that everything that was started is ended
+            signal.signal(getattr(signal, name), _leave)
     return {"run": run, "prepare": prepare, "observe": observe}[options.what](options)
 
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import os
 import queue
@@ -80,6 +79,8 @@ class StageServer:
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
     """Nobody else uses the folder of the prefixes meanwhile; waits for whoever does."""
+    import fcntl  # there is none on Windows
+
     BUILD.mkdir(parents=True, exist_ok=True)
     with (BUILD / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

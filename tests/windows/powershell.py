@@ -71,7 +71,10 @@ def _unpack(source: Path, folder: Path) -> None:
             archive.extractall(folder)
     elif tarfile.is_tarfile(source):
         with tarfile.open(source) as archive:
-            archive.extractall(folder, filter="data")
+            if hasattr(tarfile, "data_filter"):
+                archive.extractall(folder, filter="data")
+            else:
+                archive.extractall(folder)
     else:
         raise Unavailable(f"no PowerShell: {source} is no folder, zip or tar")
 

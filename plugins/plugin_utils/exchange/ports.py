@@ -16,6 +16,9 @@ from .file import FilePlan
 from .section import PORTS, PUBLISHERS, bind_addresses, single_ports
 from .wanted import Wanted
 
+# How a result says whether a process offers a port.
+IN_FORCE, NOT_IN_FORCE = "in force", "not"
+
 
 @dataclass(frozen=True)
 class Port:
@@ -41,7 +44,7 @@ class Port:
         return {"host": self.host, "port": self.port, "protocol": self.protocol}
 
     def as_result(self) -> Json:
-        words = {True: "in force", False: "not"}
+        words = {True: IN_FORCE, False: NOT_IN_FORCE}
         return {**self.as_target(), "now": words[self.now], "will": words[self.will]}
 
 

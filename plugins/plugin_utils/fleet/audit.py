@@ -9,8 +9,9 @@ import difflib
 from dataclasses import dataclass
 
 from ...module_utils.probe.model import TAKEN
+from ..exchange.ports import IN_FORCE
 from ..shapes import JsonObject
-from .rollout import IN_FORCE, service_of
+from .owed import service_of
 from .wording import place, port_name, who_answers, why
 
 # What an audit's line shows of a difference; the whole text is shown by --diff.
@@ -107,7 +108,7 @@ def _port_findings(looked: Looked) -> list[str]:
     That a port is closed which the plan will open is no news.
     """
     probe = looked.checked
-    if probe.get("unreachable") or (probe.get("failed") and "results" not in probe):
+    if probe and not probe.get("results") and not probe.get("ok"):
         return [f"ports not checked, see publish_probe_host: {why(probe)}"]
     expected = {place(port) for port in looked.plan["predicted"] if port["now"] != port["will"]}
     wrong = [

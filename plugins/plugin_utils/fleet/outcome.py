@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, field
 
 from ..shapes import Json, JsonObject
 from .look import Look
+from .owed import Owes, refusals
 from .plan import owed_now, restart_arguments
 from .report import Back, Case, causes_since, report
-from .rollout import Owes, refusals
 from .verdict import Evidence, judge
 from .wording import unprobed, why
 
@@ -246,4 +246,6 @@ def _restarts(restarted: JsonObject) -> Iterator[Json]:
         if begin is None and end is None:
             continue
         down = None if begin is None or end is None else max(end - begin, 0.0)
-        yield {"service": row["name"], "down_s": down, "state": row.get("after")}
+        processes = [(row.get(f"process_{when}") or {}).get("id") for when in ("before", "after")]
+        told = {"service": row["name"], "down_s": down, "state": row.get("after"), "started": begin is None}
+        yield {**told, "steps": steps, "processes": processes}

@@ -16,8 +16,8 @@ from ..shapes import Json, JsonObject
 from .audit import Looked, file_notes, findings_of
 from .conflicts import Claims, Conflict, find_conflicts, is_claimed_by_others
 from .look import Look
+from .owed import Owes, Policy, conflicts_of, refusals, unloaded, what_is_owed, with_withdrawn
 from .report import Case, causes_since, report
-from .rollout import Owes, Policy, conflicts_of, refusals, unloaded, what_is_owed, with_withdrawn
 from .targets import Claimed, targets_of, unclaimed
 from .wishes import accepted_risks, arguments_of
 
@@ -50,11 +50,14 @@ class Answers:
     results: Mapping[Vantage, JsonObject] = field(default_factory=dict)
 
     def of(self, vantage: Vantage, targets: Iterable[JsonObject]) -> JsonObject:
-        """Return the result of ``port_probe`` that one server would have got for its own targets."""
+        """Return the result of ``port_probe`` that one server would have got for its own targets, each once."""
         whole = self.results.get(vantage) or {"failed": True, "msg": "it gave no answer"}
         rows = {_key(row): row for row in whole.get("results") or ()}
-        wanted = [rows[key] for key in dict.fromkeys(map(_key, targets)) if key in rows]
-        return {**whole, "results": wanted, "ok": all(row["ok"] for row in wanted) and not whole.get("failed")}
+        keys = dict.fromkeys(map(_key, targets))
+        wanted = [rows[key] for key in keys if key in rows]
+        # A vantage that could not check anything has no rows; what is missing is not as expected.
+        as_expected = len(wanted) == len(keys) and all(row["ok"] for row in wanted)
+        return {**whole, "results": wanted, "ok": as_expected and not whole.get("failed")}
 
 
 def _key(target: JsonObject) -> tuple[object, ...]:

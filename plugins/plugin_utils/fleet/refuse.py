@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from ..shapes import JsonObject
 from .plan import BROKEN, REFUSED, UNREACHED
 
-NO_PLAN = (
-    "no plan was made for this server, so nothing is done: {why}. The tasks of the role that plan for all servers run "
-    "once per play; in a play of mixed hosts, give the Exchange servers a play of their own with hosts:, not the role "
-    "a when:"
+NO_PLAN = "no plan was made for this server, so nothing is done: {why}"
+NOT_RUN = (
+    "the task that plans for all servers did not run; it runs once per play, so in a play of mixed hosts give the "
+    "Exchange servers a play of their own with hosts:, not the role a when:"
 )
 
 
@@ -39,8 +39,8 @@ def refusal_of(host: str, plan: JsonObject | None) -> Refusal:
     """
     row = ((plan or {}).get("servers") or {}).get(host)
     if row is None:
-        why = str((plan or {}).get("msg") or "the task that plans did not run").strip().removeprefix("Task failed: ")
-        return Refusal(f"{host}: {NO_PLAN.format(why=why.rstrip('.'))}")
+        why = str((plan or {}).get("msg") or NOT_RUN).strip().removeprefix("Task failed: ")
+        return Refusal(f"{host}: {NO_PLAN.format(why=why)}")
     message = "\n".join(row["because"])
     if row["state"] == UNREACHED:
         return Refusal(message, unreachable=True)

@@ -160,12 +160,22 @@ def _port_lines(row: Row) -> Iterator[Line]:
 def lines_of(row: Row) -> list[Line]:
     """Return everything that is said about one server; nothing when it is in order."""
     if row.state in (REFUSED, BROKEN):
-        return [Line("refuse" if row.state == REFUSED else "broken", _without(row.host, text)) for text in row.because]
+        return _reasons("refuse" if row.state == REFUSED else "broken", row)
     if row.state == UNREACHED:
         return [Line("", f"not reached: {_without(row.host, text)}") for text in row.because]
     if row.owes is None or (row.state == IN_ORDER and not row.owes.deferred):
         return []
     return [*(_file_lines(row) if row.owes.writes else ()), *_restart_lines(row), *_port_lines(row)]
+
+
+def _reasons(verb: str, row: Row) -> list[Line]:
+    """Return one line per sentence of each reason."""
+    sentences = [_without(row.host, text).splitlines() for text in row.because]
+    return [
+        Line("" if number else verb, sentence, VERB_WIDTH + 1 if number else 0)
+        for of_reason in sentences
+        for number, sentence in enumerate(of_reason)
+    ]
 
 
 def _without(host: str, text: str) -> str:
@@ -222,17 +232,31 @@ def counted(number: int, one: str, many: str = "") -> str:
 # -- the plan -------------------------------------------------------------------------------------------------------
 
 
-def plan_text(plan: FleetPlan, *, acting: bool, word: str = "Plan") -> list[str]:
+def evidence_of(port: JsonObject) -> Line:
+    """Return what a port said, word for word, and what it took to hear it."""
+    heard = f"said '{port['greeting']}'" if port.get("greeting") else "said nothing that was kept"
+    attempts = counted(int(port.get("attempts") or 0), "attempt")
+    text = f"{port['host']}: {port_title(port)} {port['status']}, {heard}; {attempts}, {port.get('elapsed_ms') or 0} ms"
+    return Line("", text, VERB_WIDTH + 1)
+
+
+def plan_text(
+    plan: FleetPlan, *, acting: bool, meant: int = 0, word: str = "Plan", evidence: bool = False
+) -> list[str]:
     """Return the plan as lines.
 
     Args:
         plan: The plan.
         acting: Whether it is carried out now; else the counts say that nothing was changed.
+        meant: Servers of the whole play, which a batch of ``serial`` is only a part of.
         word: What it is called.
+        evidence: Whether the ports' own words are shown as well, of every server that has an entry.
     """
     rows = plan.rows.values()
-    text = [f"{word} for {counted(len(plan.rows), 'server')}; {_asked(rows)}"]
-    for entry in entries((row.host, lines_of(row)) for row in rows):
+    number = len(plan.rows)
+    servers = f"{number} of the {meant} servers of this play" if meant > number else counted(number, "server")
+    text = [f"{word} for {servers}; {_asked(rows)}"]
+    for entry in entries((row.host, _with_evidence(row) if evidence else lines_of(row)) for row in rows):
         text += ["", *entry]
     notes = list(entries((row.host, [Line("note", note) for note in row.notes]) for row in rows))
     for entry in notes:
@@ -240,6 +264,11 @@ def plan_text(plan: FleetPlan, *, acting: bool, word: str = "Plan") -> list[str]
     for warning in fleet_warnings(plan):
         text += ["", *textwrap.wrap(ascii_text(warning), WIDTH, initial_indent="  ", subsequent_indent="  ")]
     return [*text, "", *_counts(plan, acting=acting, word=word)]
+
+
+def _with_evidence(row: Row) -> list[Line]:
+    lines = lines_of(row)
+    return [*lines, *(evidence_of(port) for port in row.ports)] if lines else []
 
 
 def _asked(rows: Iterable[Row]) -> str:
@@ -257,16 +286,19 @@ def fleet_warnings(plan: FleetPlan) -> list[str]:
 
 def _counts(plan: FleetPlan, *, acting: bool, word: str) -> list[str]:
     owing = [row for row in plan.rows.values() if row.state == OWES and row.owes]
-    files = sum(file["action"] != "none" for row in owing for file in row.plan["files"])
+    actions = [file["action"] for row in owing for file in row.plan["files"]]
+    deleted = actions.count("delete")
+    written = len(actions) - actions.count("none") - deleted
     restarts = sum(len(row.owes.restarts) for row in owing if row.owes)
     down = sum(len(row.owes.restart.get("takes_down") or ()) for row in owing if row.owes and row.owes.restarts)
     waits = sum(len(row.owes.deferred) for row in plan.rows.values() if row.owes and row.state in (OWES, IN_ORDER))
     changes = [port_changes(row) for row in owing]
     opens, closes = sum(len(change.opens) for change in changes), sum(len(change.closes) for change in changes)
     settled = [row for row in plan.rows.values() if row.state == IN_ORDER]
-    answers = sum(port["status"] == "open" for row in settled for port in row.ports)
+    answers = [port for row in settled for port in row.ports if port["status"] == "open"]
     said = [
-        f"{counted(files, 'file')} to write",
+        f"{counted(written, 'file')} to write",
+        *([f"{deleted} to delete"] if deleted else []),
         f"{counted(restarts, 'restart')} now" + (f" ({counted(down, 'more service')} down)" if down else ""),
         *([f"{waits} {'waits' if waits == 1 else 'wait'}"] if waits else []),
         f"{counted(opens, 'port')} to open",
@@ -274,7 +306,8 @@ def _counts(plan: FleetPlan, *, acting: bool, word: str) -> list[str]:
     ]
     order = counted(len(settled), "server") + " in order"
     if answers:
-        order += f" ({counted(answers, 'port')} {'answers' if answers == 1 else 'answer'} as Exchange)"
+        who = " as Exchange" if all(port.get("product") == EXCHANGE for port in answers) else ""
+        order += f" ({counted(len(answers), 'port')} {'answers' if len(answers) == 1 else 'answer'}{who})"
     rest = [
         order,
         *(

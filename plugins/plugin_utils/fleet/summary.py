@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ..shapes import Json, JsonObject
 from .look import Look
 from .plan import IN_ORDER, REFUSED, UNREACHED
-from .show import WIDTH, Line, answer_title, counted, entries, port_title
+from .show import WIDTH, Line, answer_title, counted, entries, evidence_of, port_title
 from .wording import ascii_text, duration
 
 DONE = {"present": "Published", "absent": "Unpublished", "restore": "Restored"}
@@ -65,13 +65,21 @@ class Progress:
         return not self.not_started or self.stops
 
 
-def summary_text(progress: Progress) -> list[str]:
-    """Return the summary as lines; what needs nobody's attention is counted."""
+def summary_text(progress: Progress, *, evidence: bool = False) -> list[str]:
+    """Return the summary as lines; what needs nobody's attention is counted.
+
+    Args:
+        progress: How far the run has come.
+        evidence: Whether the ports' own words and the steps and processes of every restart are shown as well.
+    """
     outcomes = progress.outcomes
     good = sum(bool(outcome["ok"]) for outcome in outcomes.values())
     word = DONE[progress.wish]
     text = [f"{word} {good} of {counted(len(progress.acting), 'server')} in {duration(progress.seconds)}."]
-    rows = [(host, lines_of(host, outcome)) for host, outcome in outcomes.items()]
+    rows = [
+        (host, [*lines_of(host, outcome), *(_evidence(outcome) if evidence else ())])
+        for host, outcome in outcomes.items()
+    ]
     rows += [(host, [Line("failed", "the connection was lost; see the messages above")]) for host in progress.lost]
     for entry in entries(rows):
         text += ["", *entry]
@@ -90,9 +98,9 @@ def lines_of(host: str, outcome: JsonObject) -> list[Line]:
         lines.append(Line(verb, f"{row['path']}{kept}"))
     if told["put_back"]:
         lines.append(Line("put back", "the file of before"))
-    if told["restarted"]:
-        services = ", ".join(_service(row) for row in told["restarted"])
-        lines.append(Line("restart", services))
+    for verb, started in (("restart", False), ("start", True)):
+        services = [_service(row) for row in told["restarted"] if bool(row.get("started")) is started]
+        lines += [Line(verb, ", ".join(services))] if services else []
     lines += _proven(told)
     lines += [Line("wait", f"{entry['service']}: {entry['reason']}; {entry['because']}") for entry in told["waits"]]
     if told["failed"]:
@@ -104,6 +112,20 @@ def lines_of(host: str, outcome: JsonObject) -> list[Line]:
             lines.append(Line("", "the file stays; the playbook restore puts the old one back:", 9))
             lines.append(Line("", f"-e publish_restore=latest --limit {host}", 9))
     return lines
+
+
+def _evidence(outcome: JsonObject) -> Iterator[Line]:
+    told = outcome["summary"]
+    yield from map(evidence_of, told["proven"])
+    for row in told["restarted"]:
+        steps = ", ".join(f"{step} {_clock(at)}" for step, at in (row.get("steps") or {}).items())
+        before, after = (number if number else "unknown" for number in row.get("processes") or (None, None))
+        yield Line("", f"{row['service']}: process {before} -> {after}; {steps}", 9)
+
+
+def _clock(at: float) -> str:
+    minutes, seconds = divmod(int(at) % 86400, 60)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d} UTC"
 
 
 def _service(row: JsonObject) -> str:

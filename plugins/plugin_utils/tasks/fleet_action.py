@@ -12,7 +12,6 @@ import typing as t
 from collections.abc import Mapping, Sequence
 
 from ansible import constants
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -59,19 +58,22 @@ class FleetAction(ActionBase):  # type: ignore[misc]
         super().run(None, task_vars)
         del tmp
         dummy, options = self.validate_argument_spec(argument_spec=self.OPTIONS)
-        if self.FOR_THE_PLAY:
-            self._refuse_other_strategies()
+        hindrance = self._other_strategy() if self.FOR_THE_PLAY else ""
+        if hindrance:
+            # Whoever stops the servers says it, once for each; here it would be said by every task.
+            return {"changed": False, "skipped": True, "msg": hindrance}
         result = self.decide(options, task_vars or {})
         return {"changed": False, **result, "check_mode": bool(self._task.check_mode)}
 
-    def _refuse_other_strategies(self) -> None:
-        """Under free and host_pinned run_once means nothing, and servers would act on parts of a plan."""
+    def _other_strategy(self) -> str:
+        """Say why no plan can be made: under free and host_pinned servers would act on parts of one; else empty."""
         strategy = str(self._task.get_play().strategy)
-        if strategy.rpartition(".")[2] not in _LINEAR:
-            raise AnsibleActionFail(
-                f"strategy {strategy} does not honour run_once, so no plan can be made for all servers; set strategy: "
-                "linear in the play that uses this role"
-            )
+        if strategy.rpartition(".")[2] in _LINEAR:
+            return ""
+        return (
+            f"strategy {strategy} does not honour run_once, so no plan can be made for all servers; set strategy: "
+            "linear in the play that uses this role"
+        )
 
     def show(self, lines: Sequence[str]) -> None:
         """Print text once, in the colours of its verbs; where standard output is for programs, on standard error."""

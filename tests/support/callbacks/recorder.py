@@ -49,6 +49,7 @@ class CallbackModule(CallbackBase):
                 "host": host,
                 "task": task.get_name(),
                 "action": task.action,
+                "once": bool(task.run_once),
                 "result": plain(body),
             }
         )

@@ -16,8 +16,10 @@ from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.pla
     Inventory,
     plan_fleet,
     ports_to_ask,
+    vantage_of,
 )
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.refuse import refusal_of
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.tasks.port_probe import unreached_result
 from tests.support.looks import ADDRESS, answers, look, owed, plan, port, result, wishes
 
 Json = dict[str, t.Any]
@@ -83,6 +85,18 @@ def test_a_vantage_that_answered_nothing_refuses_its_servers_only() -> None:
     rows = plan_fleet(looks, answers(OPEN), Inventory()).rows
     assert (rows["a"].state, rows["b"].state) == ("in order", "refused")
     assert "publish_probe_host 'outside' could not check the ports" in rows["b"].because[0]
+
+
+@pytest.mark.parametrize("files", [["none"], ["replace"]])
+def test_a_vantage_that_could_not_be_reached_is_no_proof(files: list[str]) -> None:
+    """That is what port_probe returns where it must not fail."""
+    seen = look("a", plan(files=files), results=[OPEN])
+    lost = Answers({vantage_of(seen): unreached_result("no route to localhost")})
+    row = plan_fleet([seen], lost, Inventory()).rows["a"]
+    assert row.state == "refused"
+    assert "no route to localhost" in row.because[0]
+    audited = plan_fleet([seen], lost, Inventory(), audit=True).rows["a"]
+    assert "ports not checked, see publish_probe_host: no route to localhost" in audited.drift
 
 
 def test_only_the_servers_in_conflict_are_refused() -> None:

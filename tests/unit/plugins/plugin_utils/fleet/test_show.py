@@ -34,6 +34,12 @@ def drifted(**more: t.Any) -> Json:
     )
 
 
+def test_a_batch_says_of_how_many_servers_it_is() -> None:
+    fleet = plan_fleet([look("a"), look("b")], answers(), Inventory())
+    heads = [plan_text(fleet, acting=True, meant=meant)[0].partition(";")[0] for meant in (0, 2, 5)]
+    assert heads == ["Plan for 2 servers", "Plan for 2 servers", "Plan for 2 of the 5 servers of this play"]
+
+
 def test_the_plan_of_a_fleet() -> None:
     good, new = result(110, "open", **EXCHANGE), result(143, "refused", protocol="imap4")
     looks = [
@@ -120,3 +126,31 @@ def test_keys_that_come_go_and_change() -> None:
         ("+", "STORE", "C", None, "4"),
         ("-", "OLD", "X", "1", None),
     ]
+
+
+def test_a_reason_of_several_sentences_has_a_line_for_each() -> None:
+    stranger = result(110, "foreign", greeting="220 a")
+    seen = look("a", plan(), results=[stranger])
+    fleet = plan_fleet([seen], answers(stranger), Inventory(), insides={"a": {"inside": [], "events": []}})
+    text = plan_text(fleet, acting=True)
+    assert text[2] == "  a           broken   1 of 1 ports are not as expected."
+    assert text[3].startswith(f"{'':<23}192.0.2.1:110 (pop3): ")
+    assert not any("?" in line for line in text)
+
+
+def test_what_only_answers_is_not_called_exchange() -> None:
+    answering = result(389, "open", protocol="ldap")
+    fleet = plan_fleet([look("a", results=[answering])], answers(answering), Inventory())
+    assert "1 server in order (1 port answers). Nothing was changed." in " ".join(
+        " ".join(plan_text(fleet, acting=False)).split()
+    )
+
+
+def test_verbose_shows_what_the_ports_said_of_servers_that_have_an_entry() -> None:
+    said = result(110, "open", greeting="+OK Microsoft Exchange POP3 server ready", attempts=1, elapsed_ms=12)
+    looks = [look("ex1", drifted(), results=[said]), look("ok1", results=[said])]
+    fleet = plan_fleet(looks, answers(said), Inventory())
+    quiet, verbose = (plan_text(fleet, acting=True, evidence=evidence) for evidence in (False, True))
+    told = "192.0.2.1: 110 POP3 open, said '+OK Microsoft Exchange POP3 server ready'; 1 attempt, 12 ms"
+    assert " ".join(" ".join(verbose).split()).count(told) == 1
+    assert "said '" not in "".join(quiet)

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.outcome import Run, Told, outcome_of
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.summary import (
     Progress,
     progress_of,
@@ -17,6 +18,7 @@ from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.sum
     summary_text,
 )
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.wording import duration
+from tests.support.looks import look, result
 
 Json = dict[str, t.Any]
 PATH = "C:\\exchsrvr\\bin\\Wspcfg.ini"
@@ -101,6 +103,17 @@ def test_the_summary_of_a_run_that_stopped() -> None:
     assert summary_result(progress)["not_started"] == ["ex4", "ex5"]
 
 
+def test_a_service_that_was_down_before_was_started_not_restarted() -> None:
+    services = ({"at": 5.0, "step": "running", "service": "MSExchangeIMC"},)
+    restarted = {"services": [{"name": "MSExchangeIMC", "after": "running"}], "timeline": services}
+    told = Told(look("a", results=[result(25, "open")]))
+    told_of_it = outcome_of(told, Run(owed={"restarts": [1]}, restarted=restarted))["summary"]["restarted"]
+    evidence = {"steps": {"running": 5.0}, "processes": [None, None]}
+    assert told_of_it == [{"service": "MSExchangeIMC", "down_s": None, "state": "running", "started": True, **evidence}]
+    progress = Progress(made(), {"a": outcome(restarted=told_of_it)}, ["a"], acting=("a",))
+    assert "  a           start    MSExchangeIMC" in summary_text(progress)
+
+
 @pytest.mark.parametrize(
     ("good", "bad", "lost", "percentage", "left", "last"),
     [
@@ -155,3 +168,15 @@ def test_what_an_earlier_plan_left_counts_for_nothing() -> None:
 )
 def test_time_spans_for_people(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_verbose_shows_steps_and_processes_of_a_restart_and_what_the_ports_said() -> None:
+    restart = {"service": "MSExchangeIS", "down_s": 38.0, "state": "running", "processes": [100, None]}
+    steps = {"stopping": 36061.0, "running": 36099.0}
+    port = {"host": "203.0.113.10", "port": 110, "protocol": "pop3", "status": "open", "greeting": "+OK hello"}
+    done = outcome(restarted=[{**restart, "steps": steps}], proven=[{**port, "attempts": 2, "elapsed_ms": 900}])
+    progress = Progress(made(), {"ex1": done}, ["ex1"], acting=("ex1",))
+    shown = " ".join(" ".join(summary_text(progress, evidence=True)).split())
+    assert "MSExchangeIS: process 100 -> unknown; stopping 10:01:01 UTC, running 10:01:39 UTC" in shown
+    assert "203.0.113.10: 110 POP3 open, said '+OK hello'; 2 attempts, 900 ms" in shown
+    assert "said" not in "\n".join(summary_text(progress))

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the msexchange.winsock_proxy authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the role decides between its tasks: who owes something, and who is refused.
+"""What one server owes, divided into what is done now and what waits, and why nothing may be done.
 
-Everything here is a pure function of what modules returned; the role's tasks only pass results on.
+Everything here is a pure function of what modules returned.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 
 from ...module_utils.listeners import LISTENERS
 from ...module_utils.probe.model import TAKEN
+from ..exchange.debts import debt_row
+from ..exchange.ports import IN_FORCE
 from ..problems.advice import problem_of
 from ..problems.window import REMEDY, WindowError, read_window, wall_time
 from ..shapes import JsonObject
@@ -21,10 +23,8 @@ from .diagnosis import broken_side
 from .verdict import is_blind
 from .wording import place, port_name, role_words, unprobed, who_answers
 
-IN_FORCE = "in force"  # as wspcfg says it in predicted
 
-
-class RolloutError(ValueError):
+class PolicyError(ValueError):
     """An option of the role that cannot be understood; the text names it and the remedy."""
 
 
@@ -106,12 +106,12 @@ def outside_window(text: str, clock: JsonObject) -> str:
         clock: ``now`` (seconds since 1970 UTC), ``utc_offset_minutes`` and ``machine`` of the one that runs the script.
 
     Raises:
-        RolloutError: The window cannot be read.
+        PolicyError: The window cannot be read.
     """
     try:
         window = read_window(text)
     except WindowError as error:
-        raise RolloutError(f"publish_restart_window is '{text}'. {REMEDY}") from error
+        raise PolicyError(f"publish_restart_window is '{text}'. {REMEDY}") from error
     if window is None or window.contains(clock):
         return ""
     machine = clock.get("machine") or "the machine that runs the script"
@@ -162,12 +162,11 @@ def unloaded(results: Iterable[JsonObject], info: JsonObject) -> tuple[JsonObjec
         if not result["ok"] and result["expect"] == "open":
             failed.setdefault(service_of(result["protocol"]), []).append(result)
     return tuple(
-        {
-            "service": service,
-            "topic": f"Restart {service}",
-            "reason": "nothing tells whether it has loaded its file, and its ports answer on the server only",
-            "running": True,
-        }
+        debt_row(
+            str(service),
+            "nothing tells whether it has loaded its file, and its ports answer on the server only",
+            running=True,
+        )
         for service, rows in failed.items()
         if service in undecided and all(_answers_inside_only(row, info) for row in rows)
     )
@@ -177,7 +176,7 @@ def _answers_inside_only(result: JsonObject, info: JsonObject) -> bool:
     return result["status"] == "refused" and broken_side(result, info.get("inside") or ()).side == "proxy"
 
 
-def _debts(plan: JsonObject, policy: Policy, more: Iterable[JsonObject]) -> list[JsonObject]:
+def _all_owed(plan: JsonObject, policy: Policy, more: Iterable[JsonObject]) -> list[JsonObject]:
     """Everything that is owed; what is started to complete an older restart is not owed a start besides."""
     left = plan.get("unfinished") or {}
     older = left.get("owed", ()) if policy.finish == "any" and not left.get("same_boot") else ()
@@ -211,10 +210,10 @@ def what_is_owed(plan: JsonObject, policy: Policy, *, more: Iterable[JsonObject]
         address: The proxy's address for ports of which the plan knows none.
 
     Raises:
-        RolloutError: The window cannot be read.
+        PolicyError: The window cannot be read.
     """
     outside = outside_window(policy.window, plan["clock"])
-    because = [(entry, policy.postpones(entry, outside=outside)) for entry in _debts(plan, policy, more)]
+    because = [(entry, policy.postpones(entry, outside=outside)) for entry in _all_owed(plan, policy, more)]
     now = tuple(entry for entry, reason in because if not reason)
     later = tuple({**entry, "because": reason} for entry, reason in because if reason)
     asked = any(not entry.get("unfinished") for entry in now)

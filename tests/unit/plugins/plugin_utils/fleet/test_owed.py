@@ -10,6 +10,16 @@ import typing as t
 import pytest
 
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.look import Look, read_look
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.owed import (
+    Policy,
+    PolicyError,
+    conflicts_of,
+    outside_window,
+    refusals,
+    unloaded,
+    what_is_owed,
+    with_withdrawn,
+)
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.plan import (
     Answers,
     Inventory,
@@ -22,16 +32,6 @@ from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.rep
     causes_since,
     report,
 )
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.rollout import (
-    Policy,
-    RolloutError,
-    conflicts_of,
-    outside_window,
-    refusals,
-    unloaded,
-    what_is_owed,
-    with_withdrawn,
-)
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.show import audit_rows, audit_text
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.verdict import is_blind
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.wording import role_words, unprobed
@@ -43,7 +43,7 @@ Json = dict[str, t.Any]
 
 @pytest.mark.parametrize("window", ["22-5", "22:00-22:00", "nights"])
 def test_a_window_that_cannot_be_read_is_named_as_the_role_has_it(window: str) -> None:
-    with pytest.raises(RolloutError, match="publish_restart_window") as caught:
+    with pytest.raises(PolicyError, match="publish_restart_window") as caught:
         outside_window(window, at("12:00"))
     assert f"'{window}'" in str(caught.value)
     assert "22:00-05:00" in str(caught.value)
@@ -488,7 +488,11 @@ def test_the_audit_has_one_line_per_server_that_is_not_in_order_and_counts() -> 
         Look("bad", True, ("bad: publish_listeners: no match for pop4",), {}, {}),
         read_look("lost", None),
     ]
-    asked = Answers({**answers(*strangers, *good).results, Vantage("outside", 75.0): {"results": []}})
+    turned = [
+        result(110, "open"),
+        result(143, "refused", protocol="imap4"),
+    ]
+    asked = Answers({**answers(*strangers, *good).results, **answers(*turned, probe_host="outside").results})
     fleet = plan_fleet(looks, asked, Inventory(), audit=True)
     assert audit_text(fleet) == [
         (
@@ -501,7 +505,10 @@ def test_the_audit_has_one_line_per_server_that_is_not_in_order_and_counts() -> 
         "refused  broken   no Exchange here",
         "refused  bad      publish_listeners: no match for pop4",
         "refused  lost     the server was not looked at; the messages above say why",
-        "7 servers: 1 in order, 2 drift, 3 refused, 1 unknown; 1 of 3 ports as wanted; ports asked from localhost",
+        (
+            "7 servers: 1 in order, 2 drift, 3 refused, 1 unknown; 2 of 5 ports as wanted; ports asked from localhost,"
+            " outside"
+        ),
     ]
     assert audit_text(fleet, everything=True)[0] == "ok       in-order"
     states = [row["state"] for row in audit_rows(fleet)]
@@ -551,10 +558,11 @@ LOADED_ANOTHER = {
 
 
 def test_restarts_that_are_never_wanted_are_no_news() -> None:
-    assert audited(plan(files=["none"], **LOADED_ANOTHER), restart="never")["line"] == "ok       a"
-    later = audited(plan(files=["none"], **LOADED_ANOTHER), restart="defer")
+    closed = [result(110, "refused")]
+    assert audited(plan(files=["none"], **LOADED_ANOTHER), closed, restart="never")["line"] == "ok       a"
+    later = audited(plan(files=["none"], **LOADED_ANOTHER), closed, restart="defer")
     assert later["findings"] == ["not in force: 192.0.2.1:110 (pop3)", "MSExchangeIS: its section differs"]
-    differs = audited(plan(files=["replace"], **LOADED_ANOTHER), restart="never")
+    differs = audited(plan(files=["replace"], **LOADED_ANOTHER), closed, restart="never")
     assert differs["findings"] == [f"{PATH} has to be replaced", "not in force: 192.0.2.1:110 (pop3)"]
 
 

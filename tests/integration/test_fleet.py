@@ -1,0 +1,289 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One plan for all servers, whatever the play around it: serial, tags, other roles, several plays, fatal errors."""
+
+from __future__ import annotations
+
+import json
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.support.playbook import COLLECTION, Run
+from tests.support.site import BIN, COMPUTER, DIRECT, Site, Wish, site
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SERVERS = ("ANN", "BEN", "CAT")
+POP: t.Final = {"listeners": ["pop3"]}
+ROLE = f"{COLLECTION}.publish"
+Play = dict[str, t.Any]
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Site]:
+    """Three servers, each with a proxy of its own, and nothing published."""
+    with site(tmp_path, [Wish("ANN", DIRECT, POP), Wish("BEN", COMPUTER, POP), Wish("CAT", DIRECT, POP)]) as here:
+        yield here
+
+
+def play(here: Site, *plays: Play, arguments: t.Sequence[str] = (), **extra: t.Any) -> Run:
+    """Run plays of one's own, each over the group exchange unless it says otherwise."""
+    rows = [
+        {"name": f"Play {number}", "hosts": "exchange", "gather_facts": False} | one for number, one in enumerate(plays)
+    ]
+    return here.play.run(here.play.write("own.yml", yaml.safe_dump(rows, sort_keys=False)), *arguments, extra=extra)
+
+
+def more_hosts(here: Site, *names: str) -> tuple[str, str]:
+    """Arguments for further hosts of the inventory, which are this machine."""
+    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    path = here.play.write("more.yml", yaml.safe_dump({"all": {"hosts": dict.fromkeys(names, local)}}))
+    return "-i", str(path)
+
+
+def written(here: Site) -> list[str]:
+    return [name for name in SERVERS if here.host(name).file(BIN) is not None]
+
+
+def in_force(here: Site, name: str) -> tuple[int, ...]:
+    return here.host(name).in_force().get("STORE", ())
+
+
+def headlines(run: Run, word: str = "Plan for") -> list[str]:
+    return [line for line in run.output.splitlines() if line.startswith(word)]
+
+
+# -- the play around the role ---------------------------------------------------------------------------------------
+def test_under_serial_each_batch_has_its_plan_and_its_summary(fleet: Site) -> None:
+    run = play(fleet, {"roles": [ROLE], "serial": 2})
+    assert run.status == 0, run.output
+    assert headlines(run) == [
+        "Plan for 2 of the 3 servers of this play; ports asked from localhost",
+        "Plan for 1 of the 3 servers of this play; ports asked from localhost",
+    ]
+    assert [line.partition(" in ")[0] for line in headlines(run, "Published")] == [
+        "Published 2 of 2 servers",
+        "Published 1 of 1 server",
+    ]
+    assert written(fleet) == list(SERVERS)
+
+
+def test_the_limit_leaves_servers_out_and_their_claims_in(tmp_path: Path) -> None:
+    wishes = [Wish("ANN", DIRECT, POP), Wish("BEN", COMPUTER, POP, share="ANN"), Wish("CAT", DIRECT, POP)]
+    with site(tmp_path, wishes) as here:
+        run = here.play.run("publish", "-l", "ann,cat")
+        assert (run.status, run.failed()) == (2, ["ann"]), run.output
+        assert headlines(run) == ["Plan for 2 servers; ports asked from localhost"]
+        assert "refuse" in run.server("ann", run.plan())
+        assert "is claimed by ben as well" in run.server("ann", run.plan())
+        assert written(here) == ["CAT"]
+
+
+def test_tags_choose_the_whole_role_or_nothing_of_it(fleet: Site) -> None:
+    tagged: Play = {
+        "roles": [{"role": ROLE, "tags": ["mail"]}],
+        "post_tasks": [{"name": "Else", "ansible.builtin.debug": {"msg": "x"}, "tags": ["other"]}],
+    }
+    without = play(fleet, tagged, arguments=("--tags", "other"))
+    assert (without.status, headlines(without), written(fleet)) == (0, [], []), without.output
+    assert without.of("ann", task="Else")
+    run = play(fleet, tagged, arguments=("--tags", "mail"))
+    assert run.status == 0, run.output
+    assert not run.of("ann", task="Else")
+    assert [in_force(fleet, name) for name in SERVERS] == [(fleet.port("pop3"),)] * 3
+    assert headlines(run, "Published 3 of 3 servers")
+
+
+def test_several_plays_and_the_role_twice_in_one_each_plan_anew(fleet: Site) -> None:
+    both = ["pop3", "imap4"]
+    run = play(
+        fleet,
+        {"roles": [ROLE]},
+        {"roles": [{"role": ROLE, "publish_listeners": both}, {"role": ROLE, "publish_listeners": ["imap4"]}]},
+        {"roles": [{"role": ROLE, "publish_listeners": ["imap4"]}]},
+    )
+    assert run.status == 0, run.output
+    assert [in_force(fleet, name) for name in SERVERS] == [(fleet.port("imap4"),)] * 3
+    assert len(headlines(run, "Published 3 of 3 servers")) == 3
+    assert [line for line in run.output.splitlines() if line.startswith("Plan: ")][-1].startswith(
+        "Plan: 0 files to write, 0 restarts now"
+    )
+    assert len(run.of("ann", "service_restart", outcome="ok")) == 3
+    restarted = [
+        entry.result["names"] for entry in run.of("ann", "service_restart", outcome="ok") if "names" in entry.result
+    ]
+    assert not restarted
+
+
+def test_among_other_tasks_and_roles_of_a_play(fleet: Site) -> None:
+    """A server that failed before is out of the plan; what comes after runs on those that are published."""
+    run = play(
+        fleet,
+        {
+            "pre_tasks": [
+                {"name": "Before", "ansible.builtin.fail": {"msg": "no"}, "when": "inventory_hostname == 'ann'"}
+            ],
+            "roles": [ROLE],
+            "tasks": [{"name": "After", "ansible.builtin.debug": {"msg": "{{ publish_state | default('not set') }}"}}],
+            "handlers": [
+                {"name": "Tell", "ansible.builtin.debug": {"msg": "restarts"}, "listen": "Restart MSExchangeIS"}
+            ],
+        },
+    )
+    assert (run.status, run.failed()) == (2, ["ann"]), run.output
+    assert headlines(run) == ["Plan for 2 of the 3 servers of this play; ports asked from localhost"]
+    assert written(fleet) == ["BEN", "CAT"]
+    for name in ("ben", "cat"):
+        assert run.of(name, task="After", outcome="ok")
+        assert run.of(name, task="Tell", outcome="ok")
+
+
+def test_an_error_that_is_fatal_for_all_comes_after_the_plan_and_before_any_change(fleet: Site) -> None:
+    run = play(fleet, {"roles": [ROLE], "any_errors_fatal": True, "vars": {"publish_restart_window": BROKEN_ON_BEN}})
+    assert run.status == 2, run.output
+    plan = run.plan()
+    assert "publish_restart_window is 'tonight'" in run.server("ben", plan)
+    assert "1 refused" in plan
+    assert written(fleet) == []
+
+
+BROKEN_ON_BEN = "{{ 'tonight' if inventory_hostname == 'ben' else '' }}"
+
+
+# -- where no plan can be made ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize("strategy", ["free", "host_pinned"])
+def test_other_strategies_are_refused_and_nothing_is_written(fleet: Site, strategy: str) -> None:
+    run = play(fleet, {"roles": [ROLE], "strategy": strategy})
+    assert run.status == 2, run.output
+    assert run.failed() == ["ann", "ben", "cat"]
+    for name in SERVERS:
+        (said,) = run.messages(name.lower()).splitlines()
+        assert f"strategy {strategy} does not honour run_once" in said
+        assert "set strategy: linear" in said
+    assert written(fleet) == []
+    assert all(fleet.executions(name) <= 1 for name in SERVERS)
+
+
+def test_a_condition_on_the_role_that_the_first_host_does_not_meet_is_no_silent_success(fleet: Site) -> None:
+    condition = "inventory_hostname in groups['exchange']"
+    mixed: Play = {"hosts": "linux,exchange", "roles": [{"role": ROLE, "when": condition}]}
+    run = play(fleet, mixed, arguments=more_hosts(fleet, "linux"))
+    assert (run.status, run.failed()) == (2, ["ann", "ben", "cat"]), run.output
+    for name in SERVERS:
+        assert "no plan was made for this server" in run.messages(name.lower())
+        assert "give the Exchange servers a play of their own with hosts:" in run.messages(name.lower())
+    assert written(fleet) == []
+
+
+@pytest.mark.parametrize("playbook", ["publish", "unpublish", "restore", "audit", "verify"])
+def test_a_pattern_that_matches_no_server_is_an_error(fleet: Site, playbook: str) -> None:
+    for arguments in ((), ("-l", "ann")):
+        run = fleet.play.run(playbook, *arguments, extra={"publish_hosts": "exchnage", "publish_restore": "latest"})
+        assert run.status == 2, run.output
+        assert "No server of the inventory matches publish_hosts=exchnage" in run.output
+    assert written(fleet) == []
+
+
+# -- who cannot be asked --------------------------------------------------------------------------------------------
+@pytest.fixture
+def lost(tmp_path: Path) -> Iterator[Site]:
+    """Three servers, each out of reach for a reason of its own."""
+    wishes = [
+        Wish("ANN", DIRECT, POP, {"variables": {"ansible_password": "not-the-password"}}),
+        Wish("BEN", COMPUTER, {**POP, "target_deadline": 5}),  # a used-up quota is waited for
+        Wish("CAT", DIRECT, POP),
+    ]
+    with site(tmp_path, wishes) as here:
+        here.lab.inject("quota", here.wire("BEN").machine.name, times=-1)
+        here.lab.inject("network_down", "CAT")
+        yield here
+
+
+WHY: t.Final = {
+    "ann": "Check ansible_user and ansible_password",
+    "ben": "quota",
+    "cat": "cannot be reached",
+}
+
+
+@pytest.mark.parametrize("playbook", ["publish", "audit"])
+def test_a_fleet_that_is_altogether_out_of_reach_has_its_plan_with_every_reason(lost: Site, playbook: str) -> None:
+    run = lost.play.run(playbook)
+    assert (run.status, run.unreachable(), run.failed()) == (4, ["ann", "ben", "cat"], []), run.output
+    plan = " ".join(run.plan().split())
+    for name, reason in WHY.items():
+        assert reason in plan
+        assert reason in run.messages(name)
+    assert ("3 not reached" if playbook == "publish" else "3 servers: 0 in order, 3 unknown") in plan
+    assert run.output.count("not-the-password") == 0
+    assert written(lost) == []
+
+
+def test_each_server_has_its_own_probe_host_and_one_that_is_lost_stops_its_own_only(tmp_path: Path) -> None:
+    wishes = [
+        Wish("ANN", DIRECT, {**POP, "probe_host": "outside1"}),
+        Wish("BEN", COMPUTER, {**POP, "probe_host": "outside2"}),
+        Wish("CAT", DIRECT, {**POP, "probe_host": "outside.invalid"}),
+    ]
+    with site(tmp_path, wishes) as here:
+        ssh = here.play.write("ssh", "#!/bin/sh\necho 'ssh: Could not resolve hostname' >&2\nexit 255\n")
+        ssh.chmod(0o755)
+        extra = {"ansible_ssh_executable": str(ssh), "publish_serial": 3}
+        run = here.play.run("publish", *more_hosts(here, "outside1", "outside2"), extra=extra)
+        assert (run.status, run.failed()) == (2, ["cat"]), run.output
+        assert headlines(run) == ["Plan for 3 servers; ports asked from outside1, outside2"]
+        assert "refuse publish_probe_host 'outside.invalid' could not check the ports" in run.server("cat", run.plan())
+        for name, vantage in (("ann", "outside1"), ("ben", "outside2")):
+            assert f"asked from {vantage}" in run.server(name, run.summary())
+        assert written(here) == ["ANN", "BEN"]
+        nowhere = here.play.run("audit", "-l", "cat", extra=extra)
+        assert (nowhere.status, nowhere.failed()) == (2, ["cat"]), nowhere.output
+        assert "ports not checked, see publish_probe_host" in nowhere.plan()
+
+
+# -- what is said ---------------------------------------------------------------------------------------------------
+def test_a_slice_of_an_inventory_says_that_it_is_one(fleet: Site) -> None:
+    slices = {"awx_workflow_job_name": "Publish mail", "awx_job_template_name": "Publish mail"}
+    for playbook in ("publish", "audit"):
+        run = fleet.play.run(playbook, "--check", extra=slices)
+        text = " ".join(run.plan().split())
+        assert "This job is one slice of 'Publish mail': servers of the other slices are not seen" in text
+        assert "msexchange.winsock_proxy.conflicts" in text
+    workflow = fleet.play.run("publish", "--check", extra={**slices, "awx_workflow_job_name": "Nightly"})
+    assert "slice" not in workflow.plan()
+
+
+def test_a_fleet_in_order_costs_at_most_three_tasks_per_server_and_a_line_of_proof(fleet: Site) -> None:
+    first = fleet.play.run("publish", extra={"publish_serial": 3})
+    assert first.status == 0, first.output
+    summary = first.summary()
+    assert summary.startswith("Published 3 of 3 servers in ")
+    for name in SERVERS:
+        about = first.server(name.lower(), summary)
+        assert f"wrote {BIN}" in about
+        assert "restart MSExchangeIS (down " in about
+        assert f"proven {fleet.port('pop3')} POP3: answers as Exchange 5.5." in about
+    for playbook in ("publish", "audit"):
+        run = fleet.play.run(playbook)
+        assert run.status == 0, run.output
+        for name in SERVERS:
+            tasks = [entry.task for entry in run.of(name.lower()) if not entry.once]
+            assert len(tasks) <= 3, tasks
+    assert headlines(run, "3 servers: 3 in order; 3 of 3 ports as wanted")
+
+
+def test_no_password_is_in_any_result_or_line(fleet: Site) -> None:
+    password = fleet.lab.fleet.password
+    fleet.lab.inject("bind_fails", "BEN", protocol="pop3")
+    impatient = {"publish_probe_deadline": 1.0, "publish_max_fail_percentage": 100, "publish_serial": 3}
+    for playbook in ("publish", "audit", "verify"):
+        run = fleet.play.run(playbook, "-vvv", extra=impatient)
+        assert "ben" in run.failed(), "the server that is looked into"
+        assert password not in run.output
+        assert password not in json.dumps([vars(entry) for entry in run.entries])
