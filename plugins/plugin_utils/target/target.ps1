@@ -1086,7 +1086,9 @@ function Stop-One($Service) {
         if ((Get-StateQuietly $Service.name) -in 'stopped', 'stop_pending') { $native = 0; break }
         Start-Sleep -Milliseconds 500
     }
-    if ($native -notin 0, 1062) {
+    # 1053, and what tells that the connection failed: nobody knows whether the service has it. Looking will tell.
+    $unsure = $native -eq 1053 -or ($native -ge 1700 -and $native -lt 1800) -or $Codes.computer_unreachable -contains $native
+    if ($native -notin 0, 1062 -and -not $unsure) {
         $Service.stop_at = $earlier
         Stop-Run stop_refused @{ service = $Service.name; native = $native }
     }

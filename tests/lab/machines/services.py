@@ -42,8 +42,8 @@ class Behaviour:
     Attributes:
         stop_ms, start_ms: Simulated milliseconds in the pending state.
         stop: ``ok``, ``hang`` (stays StopPending for ever), ``ignore`` (takes the control and goes on running),
-            ``late`` (takes it, begins to stop ``late_ms`` later), ``mute`` (answers it after ``late_ms``: the caller hears
-            1053 when that is too long), ``lost`` (takes it, and the caller hears ``code``) or ``refuse`` (the control
+            ``late`` (takes it, begins to stop ``late_ms`` later), ``mute`` (answers it after ``late_ms``, and the caller
+            hears 1053 when that is too long), ``lost`` (takes it, and the caller hears ``code``) or ``refuse`` (the control
             fails with ``code``).
         start: ``ok``, ``fail`` (back to Stopped), ``refuse`` (the call fails with ``code``), ``hang`` (stays
             StartPending for ever) or ``die`` (Running, and gone after ``die_ms``).
