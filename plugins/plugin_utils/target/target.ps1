@@ -835,6 +835,35 @@ function Invoke-Apply {
 $Finishable = 'stopping', 'stopped', 'starting', 'hung', 'failed'
 $EntryKeys = 'name role ran before after process_before process_after process_source stop_at stop_ms start_ms step error depends_on file file_sha256 loaded'
 
+# One per service, kept between looks: opening one anew may cost a second hop seconds.
+$Controllers = @{}
+
+function Get-Controller([string]$Name) {
+    $Target.At = @{ service = $Name }
+    if (-not $Controllers.ContainsKey($Name)) { $Controllers[$Name] = New-Object ServiceProcess.ServiceController $Name, $Target.Machine }
+    $Controllers[$Name]
+}
+
+# One whose connection has died never recovers.
+function Close-Controller([string]$Name) {
+    if (-not $Controllers.ContainsKey($Name)) { return }
+    $Controllers[$Name].Close()
+    $Controllers.Remove($Name)
+}
+
+function Get-CurrentState([string]$Name) {
+    try {
+        $controller = Get-Controller $Name
+        $controller.Refresh()
+        return [regex]::Replace([string]$controller.get_Status(), '(?<!^)[A-Z]', '_$0').ToLowerInvariant()
+    }
+    catch {
+        if ((Get-Cause $_).native -eq 1060) { return 'missing' }
+        Close-Controller $Name
+        throw
+    }
+}
+
 function Get-Stamp { Get-Time ([datetime]::UtcNow) }
 
 function Test-Own($Journal) { $Journal -and $Journal.PSObject.Properties['run'] -and $Journal.run -eq $Request.run }
@@ -935,11 +964,11 @@ function Add-Previous($Journal, $Old) {
     if (-not $any -and ($told.Count -or -not $fresh)) {
         $of = if ($fresh) { $older } else { $Old }
         $rows = @($told) + @(if (-not $fresh) { $owed })
-        $down = @($rows | ForEach-Object { $_.name } | Where-Object { (Get-State $_) -notin 'running', 'missing' })
+        $down = @($rows | ForEach-Object { $_.name } | Where-Object { (Get-CurrentState $_) -notin 'running', 'missing' })
         $Journal.previous = [pscustomobject]@{ run = $of.run; who = $of.who; began = $of.began; boot = $of.boot; down = $down; services = $rows }
     }
     if (-not $fresh) { return }
-    $Journal.left_alone = @($Old.services | Where-Object { $_.step -eq 'recorded' -and (Test-Ran $_) -and -not (Get-OwedStep $_ $Old.outcome) } | ForEach-Object { $_.name } | Where-Object { (Get-State $_) -eq 'stopped' })
+    $Journal.left_alone = @($Old.services | Where-Object { $_.step -eq 'recorded' -and (Test-Ran $_) -and -not (Get-OwedStep $_ $Old.outcome) } | ForEach-Object { $_.name } | Where-Object { (Get-CurrentState $_) -eq 'stopped' })
     $rows = @()
     foreach ($of in @(if ($any) { $told }) + $owed) {
         # This request knows better which file is right.
@@ -1035,7 +1064,7 @@ function Wait-State([string]$Name, [string[]]$Until, [double]$Seconds) {
     while ($true) {
         $late = $clock.Elapsed.TotalSeconds -ge $Seconds
         try {
-            $state = Get-State $Name
+            $state = Get-CurrentState $Name
             if ($late -or $Until -contains $state) { return $state }
         }
         catch { if ($late) { throw } }
@@ -1043,24 +1072,24 @@ function Wait-State([string]$Name, [string[]]$Until, [double]$Seconds) {
     }
 }
 
-function Get-StateQuietly([string]$Name) { try { return Get-State $Name } catch { return 'unknown' } }
+function Get-StateQuietly([string]$Name) { try { return Get-CurrentState $Name } catch { return 'unknown' } }
 
 # A step's own limit, cut by what is left of the whole run. What comes back has its own limit whole.
 function Get-Limit([double]$Seconds) { [math]::Max(0.0, [math]::Min($Seconds, [double]$Request.deadline - $Work.Clock.Elapsed.TotalSeconds)) }
 
 # 0, or the Win32 code with which the service manager refused.
 function Send-Control([string]$Name, [string]$Control) {
-    $controller = New-Object ServiceProcess.ServiceController $Name, $Target.Machine
+    $controller = Get-Controller $Name
     try {
         if ($Control -eq 'start') { $controller.Start() } else { $controller.Stop() }
         return 0
     }
     catch {
         $native = (Get-Cause $_).native
+        Close-Controller $Name
         if ($null -eq $native) { throw }
         return $native
     }
-    finally { $controller.Close() }
 }
 
 # Which process it is, is no reason to leave a service down.
@@ -1094,7 +1123,7 @@ function Stop-One($Service) {
     }
     $state = Wait-State $Service.name stopped ($limit - $clock.Elapsed.TotalSeconds)
     $Service.stop_ms = [long]$clock.ElapsedMilliseconds
-    if ($state -ne 'stopped') { Stop-Run stop_timeout @{ service = $Service.name; state = $state; waited_ms = $Service.stop_ms } }
+    if ($state -ne 'stopped') { Stop-Run stop_timeout @{ service = $Service.name; state = $state; waited_ms = $Service.stop_ms; native = if ($unsure) { $native } else { $null } } }
     Save-StepQuietly $Service stopped
 }
 
@@ -1205,7 +1234,7 @@ function Complete-Previous {
 }
 
 function Assert-Ready {
-    foreach ($item in $Request.services) { if ((Get-State $item.name) -eq 'missing') { Stop-Run service_missing @{ service = $item.name } } }
+    foreach ($item in $Request.services) { if ((Get-CurrentState $item.name) -eq 'missing') { Stop-Run service_missing @{ service = $item.name } } }
     $asked = @($Request.services | ForEach-Object { $_.name })
     foreach ($service in $Work.Journal.services) {
         # Of an earlier run: it has just been looked at. Where its stop may still come it is told again, if that is asked.
@@ -1236,16 +1265,15 @@ function Assert-Plan {
     foreach ($name in $names) { if (-not $Request.allow_disabled -and (Test-Disabled $name)) { Stop-Run service_disabled @{ service = $name } } }
     foreach ($service in $Work.Stop) {
         if ($service.role -ne 'root' -and $Request.dependents -eq 'fail') { Stop-Run graph_changed @{ service = @($service.depends_on | Where-Object { $names -contains $_ })[0]; dependent = $service.name } }
-        $controller = New-Object ServiceProcess.ServiceController $service.name, $Target.Machine
-        foreach ($dependent in $controller.get_DependentServices()) {
+        foreach ($dependent in (Get-Controller $service.name).get_DependentServices()) {
             $name = $dependent.get_ServiceName()
-            if ($names -notcontains $name -and (Get-State $name) -ne 'stopped') { Stop-Run graph_changed @{ service = $service.name; dependent = $name } }
+            if ($names -notcontains $name -and (Get-CurrentState $name) -ne 'stopped') { Stop-Run graph_changed @{ service = $service.name; dependent = $name } }
         }
     }
     foreach ($service in $touched) {
         foreach ($name in $service.depends_on) {
             if ($names -contains $name) { continue }
-            $state = Get-State $name
+            $state = Get-CurrentState $name
             if ($state -eq 'running') { continue }
             if ($state -eq 'missing' -or -not $Request.start_dependencies) { Stop-Run dependency_down @{ service = $service.name; dependency = $name; state = $state } }
             $names += $name

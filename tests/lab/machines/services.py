@@ -42,9 +42,9 @@ class Behaviour:
     Attributes:
         stop_ms, start_ms: Simulated milliseconds in the pending state.
         stop: ``ok``, ``hang`` (stays StopPending for ever), ``ignore`` (takes the control and goes on running),
-            ``late`` (takes it, begins to stop ``late_ms`` later), ``mute`` (answers it after ``late_ms``, and the caller
-            hears 1053 when that is too long), ``lost`` (takes it, and the caller hears ``code``) or ``refuse`` (the control
-            fails with ``code``).
+            ``late`` (takes it, and begins to stop ``late_ms`` later), ``mute`` (answers it after ``late_ms``: when too
+            late, the caller hears 1053), ``lost`` (takes it, and the caller hears ``code``) or ``refuse`` (the
+            control fails with ``code``).
         start: ``ok``, ``fail`` (back to Stopped), ``refuse`` (the call fails with ``code``), ``hang`` (stays
             StartPending for ever) or ``die`` (Running, and gone after ``die_ms``).
         code: Win32 code of a refusal or failure.
