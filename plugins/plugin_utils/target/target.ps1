@@ -1077,11 +1077,22 @@ function Get-StateQuietly([string]$Name) { try { return Get-CurrentState $Name }
 # A step's own limit, cut by what is left of the whole run. What comes back has its own limit whole.
 function Get-Limit([double]$Seconds) { [math]::Max(0.0, [math]::Min($Seconds, [double]$Request.deadline - $Work.Clock.Elapsed.TotalSeconds)) }
 
+function Get-Dependents([string]$Name) { (Get-Controller $Name).get_DependentServices() }
+
+# A stop of .NET Framework takes running dependents with it, unasked; that of .NET 5 and later can be told not to.
+function Assert-Alone([string]$Name) {
+    foreach ($dependent in Get-Dependents $Name) {
+        if ([string]$dependent.get_Status() -ne 'Stopped') { Stop-Run graph_changed @{ service = $Name; dependent = $dependent.get_ServiceName() } }
+    }
+}
+
 # 0, or the Win32 code with which the service manager refused.
 function Send-Control([string]$Name, [string]$Control) {
     $controller = Get-Controller $Name
     try {
-        if ($Control -eq 'start') { $controller.Start() } else { $controller.Stop() }
+        if ($Control -eq 'start') { $controller.Start() }
+        elseif (@($controller.Stop.OverloadDefinitions).Count -gt 1) { $controller.Stop($false) }
+        else { $controller.Stop() }
         return 0
     }
     catch {
@@ -1103,6 +1114,7 @@ function Find-Process($Service, [string]$State) {
 function Stop-One($Service) {
     $limit = Get-Limit $Request.stop_timeout
     if ($limit -le 0) { Stop-Run stop_timeout @{ service = $Service.name; state = Get-StateQuietly $Service.name; waited_ms = 0 } }
+    Assert-Alone $Service.name
     # From here on, until it is known to be refused, it may have been taken, whatever goes wrong.
     $earlier = $Service.stop_at
     $Service.stop_at = Get-Stamp
@@ -1114,6 +1126,9 @@ function Stop-One($Service) {
         if ($native -notin 1052, 1061 -or $clock.Elapsed.TotalSeconds -ge $limit) { break }
         if ((Get-StateQuietly $Service.name) -in 'stopped', 'stop_pending') { $native = 0; break }
         Start-Sleep -Milliseconds 500
+        $Service.stop_at = $earlier
+        Assert-Alone $Service.name
+        $Service.stop_at = Get-Stamp
     }
     # 1053, and what tells that the connection failed: nobody knows whether the service has it. Looking will tell.
     $unsure = $native -eq 1053 -or ($native -ge 1700 -and $native -lt 1800) -or $Codes.computer_unreachable -contains $native
@@ -1265,7 +1280,7 @@ function Assert-Plan {
     foreach ($name in $names) { if (-not $Request.allow_disabled -and (Test-Disabled $name)) { Stop-Run service_disabled @{ service = $name } } }
     foreach ($service in $Work.Stop) {
         if ($service.role -ne 'root' -and $Request.dependents -eq 'fail') { Stop-Run graph_changed @{ service = @($service.depends_on | Where-Object { $names -contains $_ })[0]; dependent = $service.name } }
-        foreach ($dependent in (Get-Controller $service.name).get_DependentServices()) {
+        foreach ($dependent in Get-Dependents $service.name) {
             $name = $dependent.get_ServiceName()
             if ($names -notcontains $name -and (Get-CurrentState $name) -ne 'stopped') { Stop-Run graph_changed @{ service = $service.name; dependent = $name } }
         }

@@ -23,7 +23,6 @@ from .state import Lock, Store, format_process, process_json, visible_process
 
 LOCK_WAIT_S: t.Final = 30.0
 RETRY_S: t.Final = 0.5
-LOOK_S: t.Final = 0.5
 _BUSY_CODES: t.Final = (SERVICE_CANNOT_ACCEPT_CTRL, INVALID_SERVICE_CONTROL)
 # The caller does not know whether the service has taken the control.
 _UNSURE_CODES: t.Final = (SERVICE_REQUEST_TIMEOUT, *range(1700, 1800))
@@ -225,6 +224,12 @@ class Worker:
             if other.state != "stopped" and other.name.lower() not in stopping:
                 raise _graph_changed(entry["name"], other.name)
 
+    def _refuse_dependents(self, entry: Json) -> None:
+        """Just before the stop: a dependent that does not rest would be stopped with it, or keep it from stopping."""
+        for other in self.manager.closure([self.manager.open(entry["name"])], self.manager.dependents):
+            if other.state != "stopped":
+                raise _graph_changed(entry["name"], other.name)
+
     def _dependency(self, name: str) -> Json:
         nothing: Json = {"depends_on": [], "file": None, "file_sha256": None, "loaded": None}
         entry = new_entry({"name": name, "role": "dependency", **nothing})
@@ -252,6 +257,7 @@ class Worker:
         begun = self.scene.clock.elapsed()
         if begun - self.began >= self.request["deadline"]:
             raise _stop_timeout(service, 0)
+        self._refuse_dependents(entry)
         limit = self._limit(self.request["stop_timeout"])
         earlier, entry["stop_at"] = entry["stop_at"], self.scene.clock.now()
         self.told[entry["name"]] = begun
@@ -392,13 +398,20 @@ class Worker:
                     "deadline": round(now + left, 3),
                 }
                 self.journal.write(**values)
-            await self.scene.clock.sleep(min(LOOK_S, left))
+            await self.manager.changed.until(self.scene.clock, self._any_at_rest, left)
+
+    def _at_rest(self, entry: Json) -> bool:
+        """Whether there is something to do for a late service; not for one that may still stop, and holds nobody up."""
+        waits_alone = self._may_stop(entry) and entry["name"] not in self.failed
+        return self._state(entry["name"]) in _CALM and not waits_alone
+
+    def _any_at_rest(self) -> bool:
+        return any(self._at_rest(entry) for entry in self.late)
 
     async def _look_again(self, entry: Json) -> None:
-        state, waits = self._state(entry["name"]), self._may_stop(entry)
-        if state not in _CALM or (waits and entry["name"] not in self.failed):
+        if not self._at_rest(entry):
             return
-        start = []
+        state, waits, start = self._state(entry["name"]), self._may_stop(entry), []
         if not waits:
             self.late.remove(entry)
         if state == "stopped":
