@@ -69,7 +69,8 @@ options:
     default: 1800
   deadline:
     description:
-      - Seconds that everything together may take.
+      - Seconds that everything together may take. Until then a service that passed its own limit is waited for, and
+        started once it is down; only what comes back may take longer.
     type: int
     default: 3600
   settle:

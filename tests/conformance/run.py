@@ -110,15 +110,26 @@ class PwshExecutor:
         request = dict(step["request"])
         if mode == "computer" and request.get("computer", "") is None:
             request["computer"] = self.computer
-        return self.ask(request)
+        return self.ask(request, case.get("replaced") or {})
 
-    def ask(self, request: Mapping[str, t.Any]) -> Mapping[str, t.Any]:
-        """Run the real script as WinRM does: the loader encoded on the command line, the rest on standard input."""
+    def ask(self, request: Mapping[str, t.Any], replaced: Mapping[str, str]) -> Mapping[str, t.Any]:
+        """Run the real script as WinRM does: the loader encoded on the command line, the rest on standard input.
+
+        Args:
+            request: the whole request.
+            replaced: functions of the script, by name, that are others instead; their bodies.
+        """
         from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target import script
 
         # An operation that does not exist has no script of its own; any will refuse it.
         known = request if request.get("op") in ("inspect", "apply", "restart", "restart_status") else None
         text = script.script_for(known or {**request, "op": "inspect"})
+        known_functions = set(re.findall(r"^function ([\w-]+)", text, re.MULTILINE))
+        if not known_functions >= set(replaced):
+            raise ValueError(f"replaced: the script has no {', '.join(set(replaced) - known_functions)}")
+        main = script.regions()["main"]
+        others = "".join(f"function {name} {body}\n" for name, body in replaced.items())
+        text = text.removesuffix(main) + others + main
         encoded = base64.b64encode(script.loader().encode("utf-16-le")).decode()
         words = ["-NoProfile", "-NonInteractive", "-ExecutionPolicy", "Unrestricted", "-EncodedCommand", encoded]
         printed = self.server.powershell(words, json.dumps({"script": text, "request": request}) + "\n")

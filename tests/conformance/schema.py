@@ -27,7 +27,7 @@ EXECUTORS: t.Final = ("lab", "pwsh")
 LAB_NOW: t.Final = 946_728_000
 _RELATIVE = re.compile(r"@now([+-]\d+)?")
 
-_CASE: t.Final = {"name", "modes", "executors", "requires", "why", "given", "steps", "then"}
+_CASE: t.Final = {"name", "modes", "executors", "requires", "why", "replaced", "given", "steps", "then"}
 _STEP: t.Final = {"before", "fault", "request", "answer", "answer_direct", "answer_computer"}
 _GIVEN: t.Final = {
     "files",
@@ -64,7 +64,7 @@ _SERVICE: t.Final = {
     "type",
     "behaviour",
 }
-_BEHAVIOUR: t.Final = {"stop_ms", "start_ms", "stop", "start", "die_ms", "code"}
+_BEHAVIOUR: t.Final = {"stop_ms", "start_ms", "stop", "start", "die_ms", "late_ms", "code"}
 _THEN: t.Final = {"files", "directories", "services", "registry", "records", "journal", "backups", "locked", "access"}
 _REQUIRES: t.Final = ("real-windows",)
 
@@ -152,6 +152,8 @@ def check(data: t.Any) -> None:
             raise CaseError(f"case.{key}: known are {', '.join(allowed)}")
     if data.get("requires", _REQUIRES[0]) not in _REQUIRES:
         raise CaseError(f"case.requires: known are {', '.join(_REQUIRES)}")
+    if "replaced" in data and data.get("executors") != ["pwsh"]:
+        raise CaseError("case: only the script has functions that can be replaced, so it must say executors: [pwsh]")
     _check_given("given", data.get("given") or {}, _GIVEN)
     for number, step in enumerate(data["steps"], 1):
         _check_step(f"steps[{number}]", step)

@@ -191,12 +191,19 @@ def service(
     start: str = "ok",
     stop_ms: int = -1,
     start_ms: int = -1,
+    late_ms: int = 0,
     code: int = 0,
 ) -> Undo:
-    """Change a service: stop ok|hang|ignore|refuse, start ok|fail|refuse|hang|die, times in milliseconds."""
+    """Change a service; times are milliseconds.
+
+    Args:
+        stop: ok|hang|ignore|late|mute|lost|refuse
+        start: ok|fail|refuse|hang|die
+    """
     behaviour = machine.services.open(name).behaviour
     old = dict(vars(behaviour))
     behaviour.stop, behaviour.start, behaviour.code = stop, start, code or None
+    behaviour.late_ms = late_ms
     behaviour.stop_ms = stop_ms if stop_ms >= 0 else behaviour.stop_ms
     behaviour.start_ms = start_ms if start_ms >= 0 else behaviour.start_ms
     return lambda: vars(behaviour).update(old)

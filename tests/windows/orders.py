@@ -296,6 +296,8 @@ def _made(service: Mapping[str, t.Any], about: About, placed: set[str]) -> Itera
         raise Cannot(f"{name}: a driver cannot be installed for a test")
     if behaviour.get("stop") == "refuse" and about.wine:
         raise Cannot(f"{name}: Wine's service manager drops it when a service refuses a stop")
+    if behaviour.get("stop") == "lost":
+        raise Cannot(f"{name}: a connection cannot be cut in the moment in which the answer comes")
     refuses = behaviour.get("start") == "refuse"
     if refuses and behaviour.get("code", 2) != 2:
         raise Cannot(f"{name}: a start is refused for a missing program (2), not with {behaviour['code']}")

@@ -46,10 +46,22 @@ def _ran(row: Mapping[str, t.Any]) -> bool:
     return bool(row.get("ran", row.get("before") == "running"))
 
 
+def _ours(journal: Mapping[str, t.Any], row: Mapping[str, t.Any]) -> bool:
+    """Tell whether a service that is down now was left so by this run.
+
+    A run without an outcome died before it saw that what it had started stays up. What it never came to may still be
+    on its way down for a run before it (``stop_at``).
+    """
+    step = row.get("step")
+    if step == "running":
+        return journal.get("outcome") is None
+    return step in OURS or (step == "recorded" and row.get("stop_at") is not None)
+
+
 def _left_down(inspection: Inspection, journal: Mapping[str, t.Any]) -> list[str]:
     """Name what this run has left stopped, and what it was to start for a run before it."""
     inherited = (journal.get("previous") or {}).get("services") or []
-    own = [row for row in journal.get("services") or () if _ran(row) and row.get("step") in OURS]
+    own = [row for row in journal.get("services") or () if _ran(row) and _ours(journal, row)]
     rows = (*inherited, *own)
     return [name for name in dict.fromkeys(row["name"] for row in rows) if inspection.service(name).state in DOWN]
 

@@ -833,7 +833,36 @@ function Invoke-Apply {
 #endregion
 #region restart
 $Finishable = 'stopping', 'stopped', 'starting', 'hung', 'failed'
-$EntryKeys = 'name role ran before after process_before process_after process_source stop_ms start_ms step error depends_on file file_sha256 loaded'
+$EntryKeys = 'name role ran before after process_before process_after process_source stop_at stop_ms start_ms step error depends_on file file_sha256 loaded'
+
+# One per service, kept between looks: opening one anew may cost a second hop seconds.
+$Controllers = @{}
+
+function Get-Controller([string]$Name) {
+    $Target.At = @{ service = $Name }
+    if (-not $Controllers.ContainsKey($Name)) { $Controllers[$Name] = New-Object ServiceProcess.ServiceController $Name, $Target.Machine }
+    $Controllers[$Name]
+}
+
+# One whose connection has died never recovers.
+function Close-Controller([string]$Name) {
+    if (-not $Controllers.ContainsKey($Name)) { return }
+    $Controllers[$Name].Close()
+    $Controllers.Remove($Name)
+}
+
+function Get-CurrentState([string]$Name) {
+    try {
+        $controller = Get-Controller $Name
+        $controller.Refresh()
+        return [regex]::Replace([string]$controller.get_Status(), '(?<!^)[A-Z]', '_$0').ToLowerInvariant()
+    }
+    catch {
+        if ((Get-Cause $_).native -eq 1060) { return 'missing' }
+        Close-Controller $Name
+        throw
+    }
+}
 
 function Get-Stamp { Get-Time ([datetime]::UtcNow) }
 
@@ -890,6 +919,9 @@ function Assert-Window($Window) {
     if (-not $inside) { Stop-Run outside_window @{ now = $Answer.clock.now; utc_offset_minutes = $Answer.clock.utc_offset_minutes; window = $Window } }
 }
 
+# $null also for a key that journals of earlier versions did not have.
+function Get-Value($Of, [string]$Name) { if ($Of.PSObject.Properties[$Name]) { return $Of.$Name } else { return $null } }
+
 # Whether it ran before the restart that stopped it, this one or one that this one finishes.
 function Test-Ran($Row) { if ($Row.PSObject.Properties['ran']) { return $Row.ran } else { return $Row.before -eq 'running' } }
 
@@ -911,9 +943,19 @@ function New-Journal($Old) {
     $journal
 }
 
+# The step from which a later run goes on; $null: nothing is owed.
+function Get-OwedStep($Row, $Outcome) {
+    # Told to stop by a run before that, and it may still do so.
+    if ($Row.step -eq 'recorded' -and (Get-Value $Row stop_at)) { return 'stopping' }
+    # A worker that died has not seen that what it started stays up.
+    if ($Row.step -eq 'running' -and -not $Outcome) { return 'starting' }
+    if ($Row.step -in $Finishable) { return $Row.step }
+    return $null
+}
+
 # What earlier runs stopped and nobody saw running again: either this run owes it now, or it is only told.
 function Add-Previous($Journal, $Old) {
-    $owed = @($Old.services | Where-Object { $_.step -in $Finishable -and (Test-Ran $_) })
+    $owed = @($Old.services | Where-Object { (Test-Ran $_) -and (Get-OwedStep $_ $Old.outcome) })
     $older = $Old.previous
     # It was only told then, by a run that came to no end itself.
     $told = @(if ($older -and $older.PSObject.Properties['services']) { $older.services })
@@ -922,18 +964,20 @@ function Add-Previous($Journal, $Old) {
     if (-not $any -and ($told.Count -or -not $fresh)) {
         $of = if ($fresh) { $older } else { $Old }
         $rows = @($told) + @(if (-not $fresh) { $owed })
-        $down = @($rows | ForEach-Object { $_.name } | Where-Object { (Get-State $_) -notin 'running', 'missing' })
+        $down = @($rows | ForEach-Object { $_.name } | Where-Object { (Get-CurrentState $_) -notin 'running', 'missing' })
         $Journal.previous = [pscustomobject]@{ run = $of.run; who = $of.who; began = $of.began; boot = $of.boot; down = $down; services = $rows }
     }
     if (-not $fresh) { return }
-    $Journal.left_alone = @($Old.services | Where-Object { $_.step -eq 'recorded' -and (Test-Ran $_) } | ForEach-Object { $_.name } | Where-Object { (Get-State $_) -eq 'stopped' })
+    $Journal.left_alone = @($Old.services | Where-Object { $_.step -eq 'recorded' -and (Test-Ran $_) -and -not (Get-OwedStep $_ $Old.outcome) } | ForEach-Object { $_.name } | Where-Object { (Get-CurrentState $_) -eq 'stopped' })
     $rows = @()
     foreach ($of in @(if ($any) { $told }) + $owed) {
         # This request knows better which file is right.
         $row = @(@($Journal.services) + $rows | Where-Object { $_.name -eq $of.name })[0]
         if (-not $row) { $row = New-Row $of; $rows += $row }
         $row.ran = $true
-        $row.step = $of.step
+        $row.step = Get-OwedStep $of $Old.outcome
+        $row.stop_at = Get-Value $of stop_at
+        $row.process_before = Get-Value $of process_before
     }
     $Journal.services = @(Get-StartOrder ($rows + $Journal.services))
 }
@@ -1020,7 +1064,7 @@ function Wait-State([string]$Name, [string[]]$Until, [double]$Seconds) {
     while ($true) {
         $late = $clock.Elapsed.TotalSeconds -ge $Seconds
         try {
-            $state = Get-State $Name
+            $state = Get-CurrentState $Name
             if ($late -or $Until -contains $state) { return $state }
         }
         catch { if ($late) { throw } }
@@ -1028,24 +1072,35 @@ function Wait-State([string]$Name, [string[]]$Until, [double]$Seconds) {
     }
 }
 
-function Get-StateQuietly([string]$Name) { try { return Get-State $Name } catch { return 'unknown' } }
+function Get-StateQuietly([string]$Name) { try { return Get-CurrentState $Name } catch { return 'unknown' } }
 
 # A step's own limit, cut by what is left of the whole run. What comes back has its own limit whole.
 function Get-Limit([double]$Seconds) { [math]::Max(0.0, [math]::Min($Seconds, [double]$Request.deadline - $Work.Clock.Elapsed.TotalSeconds)) }
 
+function Get-Dependents([string]$Name) { (Get-Controller $Name).get_DependentServices() }
+
+# A stop of .NET Framework takes running dependents with it, unasked; that of .NET 5 and later can be told not to.
+function Assert-Alone([string]$Name) {
+    foreach ($dependent in Get-Dependents $Name) {
+        if ([string]$dependent.get_Status() -ne 'Stopped') { Stop-Run graph_changed @{ service = $Name; dependent = $dependent.get_ServiceName() } }
+    }
+}
+
 # 0, or the Win32 code with which the service manager refused.
 function Send-Control([string]$Name, [string]$Control) {
-    $controller = New-Object ServiceProcess.ServiceController $Name, $Target.Machine
+    $controller = Get-Controller $Name
     try {
-        if ($Control -eq 'start') { $controller.Start() } else { $controller.Stop() }
+        if ($Control -eq 'start') { $controller.Start() }
+        elseif (@($controller.Stop.OverloadDefinitions).Count -gt 1) { $controller.Stop($false) }
+        else { $controller.Stop() }
         return 0
     }
     catch {
         $native = (Get-Cause $_).native
+        Close-Controller $Name
         if ($null -eq $native) { throw }
         return $native
     }
-    finally { $controller.Close() }
 }
 
 # Which process it is, is no reason to leave a service down.
@@ -1058,20 +1113,32 @@ function Find-Process($Service, [string]$State) {
 
 function Stop-One($Service) {
     $limit = Get-Limit $Request.stop_timeout
-    if ($limit -le 0) { Stop-Run stop_timeout @{ service = $Service.name; state = Get-State $Service.name; waited_ms = 0 } }
-    Save-Step $Service stopping $limit
-    $clock = [Diagnostics.Stopwatch]::StartNew()
+    if ($limit -le 0) { Stop-Run stop_timeout @{ service = $Service.name; state = Get-StateQuietly $Service.name; waited_ms = 0 } }
+    Assert-Alone $Service.name
+    # From here on, until it is known to be refused, it may have been taken, whatever goes wrong.
+    $earlier = $Service.stop_at
+    $Service.stop_at = Get-Stamp
+    try { Save-Step $Service stopping $limit } catch { $Service.stop_at = $earlier; throw }
+    $clock = $Work.Told[$Service.name] = [Diagnostics.Stopwatch]::StartNew()
     while ($true) {
         $native = Send-Control $Service.name stop
         # 1052, 1061: it takes no control now, perhaps in a moment.
         if ($native -notin 1052, 1061 -or $clock.Elapsed.TotalSeconds -ge $limit) { break }
-        if ((Get-State $Service.name) -in 'stopped', 'stop_pending') { $native = 0; break }
+        if ((Get-StateQuietly $Service.name) -in 'stopped', 'stop_pending') { $native = 0; break }
         Start-Sleep -Milliseconds 500
+        $Service.stop_at = $earlier
+        Assert-Alone $Service.name
+        $Service.stop_at = Get-Stamp
     }
-    if ($native -notin 0, 1062) { Stop-Run stop_refused @{ service = $Service.name; native = $native } }
+    # 1053, and what tells that the connection failed: nobody knows whether the service has it. Looking will tell.
+    $unsure = $native -eq 1053 -or ($native -ge 1700 -and $native -lt 1800) -or $Codes.computer_unreachable -contains $native
+    if ($native -notin 0, 1062 -and -not $unsure) {
+        $Service.stop_at = $earlier
+        Stop-Run stop_refused @{ service = $Service.name; native = $native }
+    }
     $state = Wait-State $Service.name stopped ($limit - $clock.Elapsed.TotalSeconds)
     $Service.stop_ms = [long]$clock.ElapsedMilliseconds
-    if ($state -ne 'stopped') { Stop-Run stop_timeout @{ service = $Service.name; state = $state; waited_ms = $Service.stop_ms } }
+    if ($state -ne 'stopped') { Stop-Run stop_timeout @{ service = $Service.name; state = $state; waited_ms = $Service.stop_ms; native = if ($unsure) { $native } else { $null } } }
     Save-StepQuietly $Service stopped
 }
 
@@ -1101,7 +1168,9 @@ function Set-Loaded($Service, [string]$Before) {
 
 function Start-One($Service) {
     $limit = [double]$Request.start_timeout
-    $before = Get-SectionHash $Service
+    # One that is looked at a second time has read its file long ago.
+    $first = $Work.Begun[$Service.name]
+    if (-not $first) { $first = $Work.Begun[$Service.name] = @{ was = Get-SectionHash $Service; clock = [Diagnostics.Stopwatch]::StartNew() } }
     Save-StepQuietly $Service starting $limit
     $clock = [Diagnostics.Stopwatch]::StartNew()
     while ($true) {
@@ -1113,11 +1182,11 @@ function Start-One($Service) {
     }
     if ($native -notin 0, 1056) { Stop-Run start_failed @{ service = $Service.name; native = $native } }
     $state = Wait-State $Service.name 'running', 'stopped' ($limit - $clock.Elapsed.TotalSeconds)
-    $Service.start_ms = [long]$clock.ElapsedMilliseconds
+    $Service.start_ms = [long]$first.clock.ElapsedMilliseconds
     if ($state -eq 'stopped') { Stop-Run start_failed @{ service = $Service.name } }
     if ($state -ne 'running') { Stop-Run start_timeout @{ service = $Service.name; state = $state; waited_ms = $Service.start_ms } }
     $Service.process_after = Find-Process $Service $state
-    try { Set-Loaded $Service $before } catch { Set-Failure $null (Get-Failure $_) '' }
+    try { Set-Loaded $Service $first.was } catch { Set-Failure $null (Get-Failure $_) '' }
     Save-StepQuietly $Service running
 }
 
@@ -1137,7 +1206,11 @@ function Start-All($List) {
         catch {
             $failure = Get-Failure $_
             $Work.Failed += $service.name
-            $step = if ($failure.code -eq 'start_timeout') { 'hung' } else { 'failed' }
+            $step = 'failed'
+            if ($failure.code -eq 'start_timeout') {
+                $step = 'hung'
+                $Work.Late += $service
+            }
             Set-Failure $service $failure $step
         }
     }
@@ -1148,16 +1221,24 @@ function Complete-Previous {
     $journal = $Work.Journal
     $asked = @($Request.services | ForEach-Object { $_.name })
     $start = @()
+    $Work.Earlier = @($journal.services | Where-Object { $_.ran } | ForEach-Object { $_.name })
     foreach ($service in $journal.services) {
         if (-not $service.ran) { continue }
-        # One that was told to stop may still be on its way down; what depends on it waits for the next run then.
+        # One that was told to stop may still be on its way down.
         $state = Wait-State $service.name 'running', 'stopped', 'missing' (Get-Limit $Request.stop_timeout)
+        if (Test-Told $service $state) {
+            $service.before = $service.after = $state
+            $service.process_source = 'unknowable'
+            continue
+        }
+        $service.stop_at = $service.process_before = $null
         # Somebody else has ended that.
         if ($state -in 'running', 'missing') { $service.ran = $false; $service.step = $null; continue }
         $service.before = $service.after = $state
         $service.process_source = 'unknowable'
         if ($state -eq 'stopped') { if (-not (Test-StaysDown $service.name)) { $start += $service }; continue }
         $Work.Failed += $service.name
+        $Work.Late += $service
         try { Stop-Run service_pending @{ service = $service.name; state = $state } } catch { $service.error = Get-Failure $_ }
         Set-Failure $null $service.error ''
     }
@@ -1168,13 +1249,14 @@ function Complete-Previous {
 }
 
 function Assert-Ready {
-    foreach ($item in $Request.services) { if ((Get-State $item.name) -eq 'missing') { Stop-Run service_missing @{ service = $item.name } } }
+    foreach ($item in $Request.services) { if ((Get-CurrentState $item.name) -eq 'missing') { Stop-Run service_missing @{ service = $item.name } } }
+    $asked = @($Request.services | ForEach-Object { $_.name })
     foreach ($service in $Work.Journal.services) {
-        # Of an earlier run: it has just been looked at.
-        if ($service.ran) { continue }
+        # Of an earlier run: it has just been looked at. Where its stop may still come it is told again, if that is asked.
+        if ($service.ran -and ($service.before -ne 'running' -or $asked -notcontains $service.name)) { continue }
         $service.before = $service.after = Wait-State $service.name 'running', 'stopped' (Get-Limit $Request.stop_timeout)
         if ($service.before -notin 'running', 'stopped') { Stop-Run service_pending @{ service = $service.name; state = $service.before } }
-        $service.ran = $service.before -eq 'running'
+        $service.ran = $service.ran -or $service.before -eq 'running'
         $service.process_before = Find-Process $service $service.before
     }
 }
@@ -1183,7 +1265,8 @@ function Assert-Ready {
 function Set-Plan {
     $list = $Work.Journal.services
     $new = @($Work.Journal.finished)
-    $up = @($list | Where-Object { $_.before -eq 'running' -or $new -contains $_.name })
+    $asked = @($Request.services | ForEach-Object { $_.name })
+    $up = @($list | Where-Object { ($_.before -eq 'running' -and $asked -contains $_.name) -or $new -contains $_.name })
     # A root that was started a moment ago, to finish an earlier run, has read its file.
     $reached = @($up | Where-Object { $_.role -eq 'root' -and $new -notcontains $_.name } | ForEach-Object { $_.name })
     foreach ($service in $list) { if ($reached -notcontains $service.name -and @($service.depends_on | Where-Object { $reached -contains $_ }).Count) { $reached += $service.name } }
@@ -1197,16 +1280,15 @@ function Assert-Plan {
     foreach ($name in $names) { if (-not $Request.allow_disabled -and (Test-Disabled $name)) { Stop-Run service_disabled @{ service = $name } } }
     foreach ($service in $Work.Stop) {
         if ($service.role -ne 'root' -and $Request.dependents -eq 'fail') { Stop-Run graph_changed @{ service = @($service.depends_on | Where-Object { $names -contains $_ })[0]; dependent = $service.name } }
-        $controller = New-Object ServiceProcess.ServiceController $service.name, $Target.Machine
-        foreach ($dependent in $controller.get_DependentServices()) {
+        foreach ($dependent in Get-Dependents $service.name) {
             $name = $dependent.get_ServiceName()
-            if ($names -notcontains $name -and (Get-State $name) -ne 'stopped') { Stop-Run graph_changed @{ service = $service.name; dependent = $name } }
+            if ($names -notcontains $name -and (Get-CurrentState $name) -ne 'stopped') { Stop-Run graph_changed @{ service = $service.name; dependent = $name } }
         }
     }
     foreach ($service in $touched) {
         foreach ($name in $service.depends_on) {
             if ($names -contains $name) { continue }
-            $state = Get-State $name
+            $state = Get-CurrentState $name
             if ($state -eq 'running') { continue }
             if ($state -eq 'missing' -or -not $Request.start_dependencies) { Stop-Run dependency_down @{ service = $service.name; dependency = $name; state = $state } }
             $names += $name
@@ -1236,10 +1318,11 @@ function Stop-All {
         catch {
             $failure = Get-Failure $_
             $step = 'failed'
-            # One that does not stop but runs is no loss for what depends on it.
-            if ($failure.code -eq 'stop_timeout' -and $failure.detail.state -ne 'running') {
+            if ($null -ne $service.stop_at) {
                 $step = 'stopping'
-                $Work.Failed += $service.name
+                $Work.Late += $service
+                # One that does not stop but runs is no loss for what depends on it.
+                if ((Get-StateQuietly $service.name) -ne 'running') { $Work.Failed += $service.name }
             }
             Set-Failure $service $failure $step
             return
@@ -1258,6 +1341,77 @@ function Get-Returning {
     }
 }
 
+# A stop that was taken may come late, as long as it is the process that was told; after a day nobody waits for it.
+function Test-Told($Service, [string]$State) {
+    $at = Get-Value $Service stop_at
+    if ($State -ne 'running' -or (Get-OwedStep $Service $true) -ne 'stopping' -or $null -eq $at -or [math]::Abs((Get-Stamp) - $at) -ge 86400) { return $false }
+    try { return -not (Test-Other (Get-ServiceProcess (Get-Image $Service.name) $State) $Service.process_before) } catch { return $true }
+}
+
+# What was told to stop or to start, and had not done so when its limit passed, is this run's until the deadline: once
+# it has come to rest it is started, and what had to wait for it.
+function Complete-Late {
+    foreach ($service in $Work.Journal.services) {
+        # One that an earlier run told to stop does so only now.
+        $late = $service.ran -and (Get-OwedStep $service $true) -eq 'stopping' -and @($Work.Late | ForEach-Object { $_.name }) -notcontains $service.name
+        if ($late -and (Get-StateQuietly $service.name) -notin 'running', 'unknown') { $Work.Late += $service }
+    }
+    $told = $null
+    while ($Work.Late) {
+        $left = Get-Limit $Request.deadline
+        foreach ($service in $Work.Late) {
+            $state = Get-StateQuietly $service.name
+            $waits = Test-Told $service $state
+            if ($state -notin 'running', 'stopped', 'missing' -or ($waits -and $Work.Failed -notcontains $service.name)) { continue }
+            if (-not $waits) { $Work.Late = @($Work.Late | Where-Object { $_.name -ne $service.name }) }
+            Start-Late $service $state $waits
+            $told = $null
+        }
+        if ($left -le 0 -or -not $Work.Late) { return }
+        if (-not $told) {
+            $told = @($Work.Late)[0]
+            Save-Waiting $told $left
+        }
+        Start-Sleep -Milliseconds 500
+    }
+}
+
+# For those who poll.
+function Save-Waiting($Service, [double]$Seconds) {
+    $journal = $Work.Journal
+    $journal.service = $Service.name
+    $journal.step = $Service.step
+    $journal.since = Get-Stamp
+    $journal.deadline = $journal.since + $Seconds
+    try { Save-Journal } catch { return }
+}
+
+function Start-Late($Service, [string]$State, [bool]$Waits) {
+    $start = @()
+    if ($State -eq 'stopped') {
+        $Work.Begun.Remove($Service.name)
+        if ($Service.step -eq 'stopping' -and $Work.Told.ContainsKey($Service.name)) {
+            $Service.stop_ms = [long]$Work.Told[$Service.name].ElapsedMilliseconds
+            Save-StepQuietly $Service stopped
+        }
+        if (-not (Test-StaysDown $Service.name)) { $start += $Service }
+    }
+    elseif ($State -eq 'running' -and $Service.step -eq 'hung') { $start += $Service }
+    # Somebody else has restarted it, or started what an earlier run had stopped.
+    elseif ($State -eq 'running' -and -not $Waits) { $Service.step = 'failed' }
+    $Work.Failed = @($Work.Failed | Where-Object { $_ -ne $Service.name })
+    foreach ($other in $Work.Journal.services) {
+        if (-not $other.error -or $other.error.code -ne 'dependency_failed' -or @($other.depends_on | Where-Object { $Work.Failed -contains $_ }).Count) { continue }
+        $Work.Failed = @($Work.Failed | Where-Object { $_ -ne $other.name })
+        $other.error = $null
+        $start += $other
+    }
+    try { Set-Phase starting } catch { $Work.Journal.phase = 'starting' }
+    Start-All $start
+    $names = @($start | Where-Object { $_.step -eq 'running' -and $Work.Earlier -contains $_.name } | ForEach-Object { $_.name })
+    $Work.Journal.finished = @($Work.Journal.finished) + $names
+}
+
 function Assert-Settled {
     $running = @($Work.Journal.services | Where-Object { $_.step -eq 'running' -and $null -ne $_.start_ms })
     if (-not $running.Count) { return }
@@ -1274,12 +1428,13 @@ function Assert-Settled {
     }
 }
 
+# Where only one of the two is known nothing can be told from them.
+function Test-Other($Process, $Known) { [bool]($Process -and $Known -and (Format-Process $Process) -ne (Format-Process $Known)) }
+
 function Assert-Same($Service) {
     $state = Wait-State $Service.name 'running', 'stopped', 'missing' 5
     $process = Get-ServiceProcess (Get-Image $Service.name) $state
-    # Where only one of the two is known nothing can be told from them.
-    $other = $process -and $Service.process_after -and (Format-Process $process) -ne (Format-Process $Service.process_after)
-    if ($state -ne 'running' -or $other) { Stop-Run died @{ service = $Service.name; state = $state } }
+    if ($state -ne 'running' -or (Test-Other $process $Service.process_after)) { Stop-Run died @{ service = $Service.name; state = $state } }
 }
 
 function Invoke-Work {
@@ -1313,8 +1468,12 @@ function Complete-Journal {
     foreach ($service in $journal.services) {
         if ($null -ne $service.before) { $service.after = Get-StateQuietly $service.name }
         if ($null -ne $service.stop_ms -or $null -ne $service.start_ms) { $changed = $true }
+        # It has died since it was looked at, or nobody could look.
+        if ($service.step -eq 'running' -and $service.after -ne 'running') { $service.step = 'failed' }
     }
-    $owed = @($journal.services | Where-Object { $_.ran -and $_.step -in $Finishable -and $_.after -notin 'running', 'missing' -and -not (Test-StaysDown $_.name) })
+    $owed = @($journal.services | Where-Object {
+            $_.ran -and (Get-OwedStep $_ $true) -and -not (Test-StaysDown $_.name) -and ($_.after -notin 'running', 'missing' -or (Test-Told $_ $_.after))
+        })
     if (-not $owed.Count) { $journal.phase = 'done' }
     $journal.service = $journal.step = $journal.deadline = $null
     $journal.outcome = if ($journal.error) { 'failed' } elseif ($changed) { 'restarted' } else { 'nothing' }
@@ -1331,6 +1490,7 @@ function Invoke-Worker {
     if (-not (Test-Launching $journal)) { return }
     $Work.Journal = $journal
     try { Invoke-Work } catch { Set-Failure $null (Get-Failure $_) '' }
+    Complete-Late
     # After a failure as well: what was started has to stay up.
     Assert-Settled
     Complete-Journal
@@ -1420,7 +1580,7 @@ function Assert-Restart {
 
 function Invoke-Restart {
     Assert-Restart
-    $Work = @{ Journal = $null; Clock = [Diagnostics.Stopwatch]::StartNew(); Failed = @(); Stop = @(); Start = @(); Need = @() }
+    $Work = @{ Journal = $null; Clock = [Diagnostics.Stopwatch]::StartNew(); Failed = @(); Stop = @(); Start = @(); Need = @(); Late = @(); Earlier = @(); Told = @{}; Begun = @{} }
     # Only the one who was asked has the text; it starts the worker, which has not.
     if (-not $Text) { Invoke-Worker; return }
     Enter-Lock $Request.lock_wait

@@ -32,7 +32,7 @@ _SECONDS = ("stop_timeout", "start_timeout", "deadline", "settle")
 WAIT_S = int(NOTIFY_EVERY_S)
 PREDICTED = "predicted"
 # Parts of the journal's rows that say nothing to people about what happened.
-REQUEST_KEYS = frozenset({"depends_on", "file", "file_sha256", "loaded", "ran"})
+REQUEST_KEYS = frozenset({"depends_on", "file", "file_sha256", "loaded", "ran", "stop_at"})
 # What a result tells of an earlier restart; the rest of it is for the target script.
 PREVIOUS_KEYS = ("run", "who", "began", "down")
 # A service that was started in vain.

@@ -56,7 +56,7 @@ def test_a_dependent_that_was_stopped_stays_stopped(servers: Servers) -> None:
 def test_a_dependent_that_hangs_stopping_leaves_the_root_alone_and_brings_back_the_others(servers: Servers) -> None:
     pair = servers()
     pair.inject("service", name="MSExchangeIMC", stop="hang")
-    run = pair.play(*plain(restart={"stop_timeout": 60}))
+    run = pair.play(*plain(restart={"stop_timeout": 60, "deadline": 120}))
     for server in pair:
         result = failure(run, server)
         assert (result["changed"], result["error"]["code"]) == (True, "stop_timeout")
@@ -111,7 +111,7 @@ def test_a_root_that_hangs_past_the_deadline_is_not_killed_and_is_started_once_i
         assert hung["stop_ms"] < 120_000
         assert server.process_id("MSExchangeIS") == pair.before(server)["MSExchangeIS"]
         assert "Q241152" in " ".join(result["advice"])
-    again = pair.play(*plain(restart={"stop_timeout": 30}))
+    again = pair.play(*plain(restart={"stop_timeout": 30, "deadline": 60}))
     for server in pair:
         result = failure(again, server)
         assert (result["changed"], result["outcome"], result["error"]["code"]) == (False, "failed", "service_pending")

@@ -25,6 +25,7 @@ SERVICE_CANNOT_ACCEPT_CTRL: t.Final = 1061
 SERVICE_NOT_ACTIVE: t.Final = 1062
 SERVICE_DEPENDENCY_FAIL: t.Final = 1068
 LOGON_FAILURE: t.Final = 1326
+RPC_CALL_FAILED: t.Final = 1726
 
 MESSAGES: t.Final[t.Mapping[int, str]] = {
     FILE_NOT_FOUND: "The system cannot find the file specified.",
@@ -45,6 +46,7 @@ MESSAGES: t.Final[t.Mapping[int, str]] = {
     SERVICE_NOT_ACTIVE: "The service has not been started.",
     SERVICE_DEPENDENCY_FAIL: "The dependency service or group failed to start.",
     LOGON_FAILURE: "Logon failure: unknown user name or bad password.",
+    RPC_CALL_FAILED: "The remote procedure call failed.",
 }
 
 

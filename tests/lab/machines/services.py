@@ -13,6 +13,7 @@ from .clock import Clock, Signal, Timer
 from .errors import (
     DEPENDENT_SERVICES_RUNNING,
     INVALID_SERVICE_CONTROL,
+    RPC_CALL_FAILED,
     SERVICE_ALREADY_RUNNING,
     SERVICE_CANNOT_ACCEPT_CTRL,
     SERVICE_DEPENDENCY_FAIL,
@@ -30,6 +31,8 @@ StartType = t.Literal["boot", "system", "auto", "manual", "disabled"]
 DRIVER_TYPES: t.Final = frozenset({1, 2, 4, 8})
 FIRST_PROCESS_ID: t.Final = 204
 DIES_AFTER_MS: t.Final = 500
+# The service manager waits so long for a service's answer to a control.
+CONTROL_LIMIT_MS: t.Final = 30_000
 
 
 @dataclass
@@ -38,8 +41,10 @@ class Behaviour:
 
     Attributes:
         stop_ms, start_ms: Simulated milliseconds in the pending state.
-        stop: ``ok``, ``hang`` (stays StopPending for ever), ``ignore`` (takes the control and goes on running) or
-            ``refuse`` (the control fails with ``code``).
+        stop: ``ok``, ``hang`` (stays StopPending for ever), ``ignore`` (takes the control and goes on running),
+            ``late`` (takes it, and begins to stop ``late_ms`` later), ``mute`` (answers it after ``late_ms``: when too
+            late, the caller hears 1053), ``lost`` (takes it, and the caller hears ``code``) or ``refuse`` (the
+            control fails with ``code``).
         start: ``ok``, ``fail`` (back to Stopped), ``refuse`` (the call fails with ``code``), ``hang`` (stays
             StartPending for ever) or ``die`` (Running, and gone after ``die_ms``).
         code: Win32 code of a refusal or failure.
@@ -50,6 +55,7 @@ class Behaviour:
     stop: str = "ok"
     start: str = "ok"
     die_ms: int = DIES_AFTER_MS
+    late_ms: int = 0
     code: int | None = None
 
 
@@ -176,14 +182,20 @@ class ServiceManager:
         return found
 
     def stop(self, name: str) -> None:
-        """Send the stop control; the service is StopPending when this returns."""
+        """Send the stop control; a service that behaves is StopPending when this returns."""
         service = self.open(name)
         self._check_stop(service)
-        if service.behaviour.stop == "ignore":
+        behaviour = service.behaviour
+        if behaviour.stop == "ignore":
             return
-        self._enter(service, "stop_pending")
-        if service.behaviour.stop != "hang":
-            self._later(service, service.behaviour.stop_ms, lambda: self._gone(service))
+        if behaviour.stop in ("late", "mute"):
+            self._later(service, behaviour.late_ms, lambda: self._stopping(service))
+        else:
+            self._stopping(service)
+        if behaviour.stop == "mute" and behaviour.late_ms > CONTROL_LIMIT_MS:
+            raise WindowsFailure(SERVICE_REQUEST_TIMEOUT, name)
+        if behaviour.stop == "lost":
+            raise WindowsFailure(behaviour.code or RPC_CALL_FAILED, name)
 
     def start(self, name: str) -> None:
         """Ask for a start; what it depends on is started before it, as Windows does."""
@@ -238,6 +250,11 @@ class ServiceManager:
             raise WindowsFailure(service.behaviour.code or SERVICE_CANNOT_ACCEPT_CTRL, service.name)
         if any(other.state != "stopped" for other in self.dependents(service)):
             raise WindowsFailure(DEPENDENT_SERVICES_RUNNING, service.name)
+
+    def _stopping(self, service: Service) -> None:
+        self._enter(service, "stop_pending")
+        if service.behaviour.stop != "hang":
+            self._later(service, service.behaviour.stop_ms, lambda: self._gone(service))
 
     def _start_dependency(self, service: Service) -> None:
         if service.state == "stopped":

@@ -15,6 +15,8 @@ from .state import KEY, Store
 STALE_S: t.Final = 24 * 3600
 # Steps after which a service may be down through this run.
 FINISHABLE: t.Final = ("stopping", "stopped", "starting", "hung", "failed")
+# A stop that was taken so long ago does not come any more.
+TOLD_S: t.Final = 24 * 3600
 _ROW_KEYS: t.Final = ("name", "role", "depends_on", "file", "file_sha256", "loaded")
 _SHAPE: t.Final[t.Mapping[str, type | tuple[type, ...]]] = {
     "version": int,
@@ -30,7 +32,7 @@ _SHAPE: t.Final[t.Mapping[str, type | tuple[type, ...]]] = {
 
 def new_entry(item: Json) -> Json:
     """A service's entry before anything is known of it."""
-    seen = ("before", "after", "process_before", "process_after", "process_source", "stop_ms", "start_ms")
+    seen = ("before", "after", "process_before", "process_after", "process_source", "stop_at", "stop_ms", "start_ms")
     asked = {key: item[key] for key in _ROW_KEYS}
     return {**asked, "ran": False, **dict.fromkeys((*seen, "step", "error"))}
 
@@ -38,6 +40,20 @@ def new_entry(item: Json) -> Json:
 def ran(entry: Json) -> bool:
     """Whether a service ran before the restart that stopped it: this one, or one that this one finishes."""
     return bool(entry.get("ran", entry.get("before") == "running"))
+
+
+def owed_step(entry: Json, *, ended: bool) -> str | None:
+    """The step from which a later run goes on with a service, None when it owes nothing.
+
+    Args:
+        ended: Whether the run came to an end of its own: then what runs was seen to stay up.
+    """
+    step = entry["step"]
+    if step == "recorded" and entry.get("stop_at") is not None:
+        return "stopping"
+    if step == "running" and not ended:
+        return "starting"
+    return step if step in FINISHABLE else None
 
 
 def new_journal(scene: Scene, boot: str, services: list[Json]) -> Json:
@@ -91,7 +107,9 @@ class Inheritance:
         if self.old["phase"] == "done":
             return
         up = [row for row in self.old["services"] if ran(row)]
-        owed = [row for row in up if row["step"] in FINISHABLE]
+        ended = self.old["outcome"] is not None
+        owed = [{**row, "step": step} for row in up if (step := owed_step(row, ended=ended)) is not None]
+        names = {row["name"] for row in owed}
         told = (self.old.get("previous") or {}).get("services") or []
         fresh = self._fresh(journal)
         if not self.any and (told or not fresh):
@@ -99,8 +117,8 @@ class Inheritance:
                 self.old["previous"] if fresh else self.old, told + ([] if fresh else owed)
             )
         if fresh:
-            stopped = [row["name"] for row in up if row["step"] == "recorded" and self._state(row) == "stopped"]
-            journal["left_alone"] = stopped
+            others = [row for row in up if row["step"] == "recorded" and row["name"] not in names]
+            journal["left_alone"] = [row["name"] for row in others if self._state(row) == "stopped"]
             journal["services"] = _merged((told if self.any else []) + owed, journal["services"])
 
     def _fresh(self, journal: Json) -> bool:
@@ -127,6 +145,7 @@ def _merged(owed: list[Json], asked: list[Json]) -> list[Json]:
             rows[key] = new_entry(row)
         # What the request says of its file is newer than what the journal says.
         rows[key].update(ran=True, step=row["step"])
+        rows[key].update({name: row.get(name) for name in ("stop_at", "process_before")})
     waiting = earlier + [row["name"].lower() for row in asked]
     order: list[Json] = []
     while waiting:

@@ -12,17 +12,20 @@ from ..machines.errors import (
     SERVICE_ALREADY_RUNNING,
     SERVICE_CANNOT_ACCEPT_CTRL,
     SERVICE_NOT_ACTIVE,
+    SERVICE_REQUEST_TIMEOUT,
     WindowsFailure,
 )
 from ..machines.services import Service, State
 from .failures import Json, TargetFailure, denied, windows_failure
-from .journal import FINISHABLE, Journal, new_entry, ran
+from .journal import TOLD_S, Journal, new_entry, owed_step, ran
 from .scene import Scene, sha256
 from .state import Lock, Store, format_process, process_json, visible_process
 
 LOCK_WAIT_S: t.Final = 30.0
 RETRY_S: t.Final = 0.5
 _BUSY_CODES: t.Final = (SERVICE_CANNOT_ACCEPT_CTRL, INVALID_SERVICE_CONTROL)
+# The caller does not know whether the service has taken the control.
+_UNSURE_CODES: t.Final = (SERVICE_REQUEST_TIMEOUT, *range(1700, 1800))
 _CALM: t.Final = ("running", "stopped", "missing")
 Names: t.TypeAlias = set[str]
 
@@ -42,6 +45,11 @@ class Worker:
         self.store = Store(scene.server)
         self.began = scene.clock.elapsed()
         self.failed: Names = set()
+        self.late: list[Json] = []
+        self.earlier: Names = set()
+        # When a service was first told to stop and to start, and what its file was then.
+        self.told: dict[str, float] = {}
+        self.begun: dict[str, tuple[float, bytes | None]] = {}
 
     async def run(self) -> None:
         lock = Lock(self.scene)
@@ -52,6 +60,7 @@ class Worker:
             if current is None or current["run"] != self.scene.run or current["phase"] != "launching":
                 return
             await self._guarded(self._work())
+            await self._guarded(self._wait_for_late())
             # After a failure as well: what was started has to stay up.
             await self._guarded(self._settle())
             self._complete()
@@ -98,6 +107,7 @@ class Worker:
     async def _finish_previous(self) -> None:
         """Start what an earlier run has left down; nothing is stopped for it."""
         owed = [entry for entry in self.journal.services if entry["ran"]]
+        self.earlier = {entry["name"] for entry in owed}
         rising = [entry for entry in [await self._met(entry) for entry in owed] if entry is not None]
         asked = {item["name"].lower() for item in self.request["services"]}
         self.journal.data["services"] = [
@@ -111,6 +121,10 @@ class Worker:
         """How a service of an earlier run is found once it has come to rest; returned when it is to be started."""
         await self._until_calm(entry["name"])
         state = self._state(entry["name"])
+        if self._may_stop(entry):
+            entry.update(before=state, after=state, process_source="unknowable")
+            return None
+        entry.update(stop_at=None, process_before=None)
         if state in ("running", "missing"):
             # Somebody else has ended that.
             entry.update(ran=False, step=None)
@@ -120,6 +134,7 @@ class Worker:
             return None if self._disabled(entry["name"]) else entry
         # What depends on a service that did not come to rest is not tried.
         self.failed.add(entry["name"])
+        self.late.append(entry)
         failure = TargetFailure("service_pending", f"the service stays {state}", service=entry["name"], state=state)
         entry["error"] = failure.as_json()
         self.journal.fail(None, "", failure)
@@ -137,7 +152,7 @@ class Worker:
             if self.manager.find(item["name"]) is None:
                 raise TargetFailure("service_missing", "there is no such service", service=item["name"])
         for entry in entries:
-            if not entry["ran"]:
+            if not entry["ran"] or (entry["before"] == "running" and self._asked(entry)):
                 await self._look(entry)
         stop = self._affected(entries)
         asked = {name.lower() for name in self.request["start"]}
@@ -154,7 +169,7 @@ class Worker:
         service = self.manager.open(entry["name"])
         await self._until_calm(service.name)
         entry["before"] = entry["after"] = service.state
-        entry["ran"] = service.state == "running"
+        entry["ran"] = entry["ran"] or service.state == "running"
         if service.state not in ("running", "stopped"):
             raise TargetFailure(
                 "service_pending", f"the service stays {service.state}", service=service.name, state=service.state
@@ -174,7 +189,11 @@ class Worker:
         return [entry for entry in up if entry["name"].lower() in names]
 
     def _up(self, entry: Json) -> bool:
-        return bool(entry["before"] == "running" or entry["name"] in self.journal.data["finished"])
+        runs = entry["before"] == "running" and self._asked(entry)
+        return bool(runs or entry["name"] in self.journal.data["finished"])
+
+    def _asked(self, entry: Json) -> bool:
+        return any(item["name"].lower() == entry["name"].lower() for item in self.request["services"])
 
     def _needed(self, touched: list[Json], rising: Names) -> list[str]:
         names = [name for entry in touched for name in entry["depends_on"]]
@@ -205,6 +224,12 @@ class Worker:
             if other.state != "stopped" and other.name.lower() not in stopping:
                 raise _graph_changed(entry["name"], other.name)
 
+    def _refuse_dependents(self, entry: Json) -> None:
+        """Just before the stop: a dependent that does not rest would be stopped with it, or keep it from stopping."""
+        for other in self.manager.closure([self.manager.open(entry["name"])], self.manager.dependents):
+            if other.state != "stopped":
+                raise _graph_changed(entry["name"], other.name)
+
     def _dependency(self, name: str) -> Json:
         nothing: Json = {"depends_on": [], "file": None, "file_sha256": None, "loaded": None}
         entry = new_entry({"name": name, "role": "dependency", **nothing})
@@ -219,10 +244,12 @@ class Worker:
             try:
                 await self._stop(entry)
             except TargetFailure as failure:
-                hung = failure.code == "stop_timeout" and failure.detail["state"] != "running"
-                if hung:
-                    self.failed.add(entry["name"])
-                self.journal.fail(entry, "stopping" if hung else "failed", failure)
+                told = entry["stop_at"] is not None
+                if told:
+                    self.late.append(entry)
+                    if self._state(entry["name"]) != "running":
+                        self.failed.add(entry["name"])
+                self.journal.fail(entry, "stopping" if told else "failed", failure)
                 return
 
     async def _stop(self, entry: Json) -> None:
@@ -230,10 +257,17 @@ class Worker:
         begun = self.scene.clock.elapsed()
         if begun - self.began >= self.request["deadline"]:
             raise _stop_timeout(service, 0)
+        self._refuse_dependents(entry)
         limit = self._limit(self.request["stop_timeout"])
+        earlier, entry["stop_at"] = entry["stop_at"], self.scene.clock.now()
+        self.told[entry["name"]] = begun
         self.journal.step(entry, "stopping", limit_s=limit)
         await self.scene.point("stopping", service=service.name)
-        await self._send_stop(service, begun + limit)
+        try:
+            await self._send_stop(service, begun + limit)
+        except TargetFailure:
+            entry["stop_at"] = earlier
+            raise
         await self.scene.point("stop_sent", service=service.name)
         await self.manager.reach(service, "stopped", max(begun + limit - self.scene.clock.elapsed(), 0.0))
         entry["stop_ms"] = self._since(begun)
@@ -248,7 +282,7 @@ class Worker:
                 self.manager.stop(service.name)
                 return
             except WindowsFailure as failure:
-                if failure.native == SERVICE_NOT_ACTIVE or service.state == "stop_pending":
+                if failure.native in (SERVICE_NOT_ACTIVE, *_UNSURE_CODES) or service.state == "stop_pending":
                     return
                 if failure.native not in _BUSY_CODES or self.scene.clock.elapsed() >= deadline:
                     raise windows_failure("stop_refused", failure, service=service.name) from failure
@@ -277,19 +311,23 @@ class Worker:
                 await self._start(entry)
             except TargetFailure as failure:
                 self.failed.add(entry["name"])
-                self.journal.fail(entry, "hung" if failure.code == "start_timeout" else "failed", failure)
+                hung = failure.code == "start_timeout"
+                if hung:
+                    self.late.append(entry)
+                self.journal.fail(entry, "hung" if hung else "failed", failure)
 
     async def _start(self, entry: Json) -> None:
         service = self.manager.open(entry["name"])
         limit = float(self.request["start_timeout"])
-        before = self._file(entry)
+        # One that is looked at a second time has read its file long ago.
+        first, before = self.begun.setdefault(entry["name"], (self.scene.clock.elapsed(), self._file(entry)))
         self.journal.step(entry, "starting", limit_s=limit)
         begun = self.scene.clock.elapsed()
         await self.scene.point("starting", service=service.name)
         await self._send_start(service, begun + limit)
         await self.scene.point("start_sent", service=service.name)
         await self._until_settled(service, begun + limit)
-        entry["start_ms"] = self._since(begun)
+        entry["start_ms"] = self._since(first)
         if service.state == "stopped":
             failure = WindowsFailure(service.last_error or 0)
             raise windows_failure("start_failed", failure, service=service.name)
@@ -324,6 +362,86 @@ class Worker:
     async def _until_settled(self, service: Service, deadline: float) -> None:
         remaining = max(deadline - self.scene.clock.elapsed(), 0.0)
         await self.manager.changed.until(self.scene.clock, lambda: service.state in ("running", "stopped"), remaining)
+
+    # what is late
+    def _may_stop(self, entry: Json) -> bool:
+        """Whether a stop that a service has taken may still come: it runs, in the process that was told."""
+        service = self.manager.find(entry["name"])
+        at = entry["stop_at"]
+        if service is None or service.state != "running" or owed_step(entry, ended=True) != "stopping" or at is None:
+            return False
+        if abs(self.scene.clock.now() - at) >= TOLD_S:
+            return False
+        process = process_json(visible_process(self.scene, service))
+        return process is None or entry["process_before"] is None or process == entry["process_before"]
+
+    async def _wait_for_late(self) -> None:
+        """Until the deadline, see what comes of services that passed a limit on their way down or up."""
+        for entry in self.journal.services:
+            # One that an earlier run told to stop does so only now.
+            late = entry["ran"] and owed_step(entry, ended=True) == "stopping" and entry not in self.late
+            if late and self._state(entry["name"]) != "running":
+                self.late.append(entry)
+        while self.late:
+            for entry in list(self.late):
+                await self._look_again(entry)
+            left = self.request["deadline"] - (self.scene.clock.elapsed() - self.began)
+            if not self.late or left <= 0:
+                return
+            first = self.late[0]
+            if (self.journal.data["service"], self.journal.data["step"]) != (first["name"], first["step"]):
+                now = self.scene.clock.now()
+                values = {
+                    "service": first["name"],
+                    "step": first["step"],
+                    "since": now,
+                    "deadline": round(now + left, 3),
+                }
+                self.journal.write(**values)
+            await self.manager.changed.until(self.scene.clock, self._any_at_rest, left)
+
+    def _at_rest(self, entry: Json) -> bool:
+        """Whether there is something to do for a late service; not for one that may still stop, and holds nobody up."""
+        waits_alone = self._may_stop(entry) and entry["name"] not in self.failed
+        return self._state(entry["name"]) in _CALM and not waits_alone
+
+    def _any_at_rest(self) -> bool:
+        return any(self._at_rest(entry) for entry in self.late)
+
+    async def _look_again(self, entry: Json) -> None:
+        if not self._at_rest(entry):
+            return
+        state, waits, start = self._state(entry["name"]), self._may_stop(entry), []
+        if not waits:
+            self.late.remove(entry)
+        if state == "stopped":
+            self.begun.pop(entry["name"], None)
+            if entry["step"] == "stopping" and entry["name"] in self.told:
+                entry["stop_ms"] = self._since(self.told[entry["name"]])
+                self.journal.step(entry, "stopped")
+            start = [] if self._disabled(entry["name"]) else [entry]
+        elif state == "running" and entry["step"] == "hung":
+            start = [entry]
+        elif state == "running" and not waits:
+            entry["step"] = "failed"
+        self.failed.discard(entry["name"])
+        self.journal.write(phase="starting")
+        await self._start_all(start + self._released())
+        finished = self.journal.data["finished"]
+        for other in self.journal.services:
+            if other["name"] in self.earlier - set(finished) and other["step"] == "running":
+                finished.append(other["name"])
+
+    def _released(self) -> list[Json]:
+        """What was not started because of a service that is no obstacle any more."""
+        found = []
+        for entry in self.journal.services:
+            waited = (entry["error"] or {}).get("code") == "dependency_failed"
+            if waited and not self.failed & set(entry["depends_on"]):
+                self.failed.discard(entry["name"])
+                entry["error"] = None
+                found.append(entry)
+        return found
 
     # records
     def _file(self, entry: Json) -> bytes | None:
@@ -384,6 +502,8 @@ class Worker:
         for entry in data["services"]:
             if entry["before"] is not None:
                 entry["after"] = self._state(entry["name"])
+            if entry["step"] == "running" and entry["after"] != "running":
+                entry["step"] = "failed"
         if not any(self._owed(entry) for entry in data["services"]):
             data["phase"] = "done"
         times = [entry[key] for entry in data["services"] for key in ("stop_ms", "start_ms")]
@@ -392,8 +512,9 @@ class Worker:
         self.journal.write(outcome="failed" if data["error"] is not None else good, service=None, step=None)
 
     def _owed(self, entry: Json) -> bool:
-        down = self._state(entry["name"]) not in ("running", "missing") and not self._disabled(entry["name"])
-        return ran(entry) and entry["step"] in FINISHABLE and down
+        if not ran(entry) or owed_step(entry, ended=True) is None or self._disabled(entry["name"]):
+            return False
+        return self._state(entry["name"]) not in ("running", "missing") or self._may_stop(entry)
 
     async def _until_calm(self, name: str, limit: float | None = None) -> None:
         """Wait while a service is on its way down or up."""

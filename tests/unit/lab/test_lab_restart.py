@@ -71,7 +71,7 @@ def test_cut_after_each_step_then_a_second_run(point: str, service: str, mode: M
 def test_a_root_that_hangs_leaves_the_journal_unfinished_and_the_next_run_finishes() -> None:
     run = run_steps(
         {"services": services(IS={"stop": "hang"})},
-        restart("MSExchangeIS", stop_timeout=60, wait=300),
+        restart("MSExchangeIS", stop_timeout=60, deadline=120, wait=300),
         {"fault": {"name": "end_hang", "arguments": {"name": "MSExchangeIS"}}, "before": {"seconds": 5}},
         {"request": restart("MSExchangeIS", run="00000002-bbbb", wait=300)},
     )
@@ -85,10 +85,41 @@ def test_a_root_that_hangs_leaves_the_journal_unfinished_and_the_next_run_finish
 
 
 def test_a_dependent_that_hangs_leaves_the_root_alone_and_starts_the_others_again() -> None:
-    run = run_steps({"services": services(IMC={"stop": "hang"})}, restart("MSExchangeIS", stop_timeout=30, wait=300))
+    request = restart("MSExchangeIS", stop_timeout=30, deadline=120, wait=300)
+    run = run_steps({"services": services(IMC={"stop": "hang"})}, request)
     (answer,) = run.answers
     assert answer["error"]["detail"]["service"] == "MSExchangeIMC"
     assert run.observed["services"] == {**RUNNING, "MSExchangeIMC": "stop_pending"}
+
+
+@pytest.mark.parametrize("seconds", [5, 70])
+@pytest.mark.parametrize("late_ms", [2_000, 30_000, 100_000])
+def test_a_stop_that_comes_late_is_undone_although_the_worker_was_cut(late_ms: int, seconds: int) -> None:
+    cut = {"name": "cut_worker", "at": "worker.stop_sent", "service": "MSExchangeIS"}
+    run = run_steps(
+        {"services": services(IS={"stop": "late", "late_ms": late_ms})},
+        {"fault": cut, "request": restart("MSExchangeIS")},
+        {"before": {"seconds": seconds}},
+        {"request": restart("MSExchangeMTA", run="00000002-bbbb", wait=900)},
+        {"before": {"seconds": 120}},
+        {"request": restart(run="00000003-cccc", wait=900)},
+        {"request": restart(run="00000004-dddd", wait=900)},
+    )
+    assert run.observed["services"] == RUNNING
+    assert (run.answers[-1]["outcome"], run.answers[-1]["services"]) == ("nothing", [])
+    assert run.observed["journal"]["phase"] == "done"
+
+
+def test_the_poll_says_until_when_a_late_service_is_waited_for() -> None:
+    run = run_steps(
+        {"services": services(IS={"stop": "hang"})},
+        restart("MSExchangeIS", stop_timeout=60, deadline=600, wait=100),
+        status("00000001-aaaa", wait=1000),
+    )
+    first, second = run.answers
+    assert (first["done"], first["service"], first["step"]) == (False, "MSExchangeIS", "stopping")
+    assert first["deadline"] - first["since"] == pytest.approx(540, abs=2)
+    assert (second["outcome"], second["error"]["code"]) == ("failed", "stop_timeout")
 
 
 def test_a_start_that_fails_spares_what_does_not_depend_on_it() -> None:

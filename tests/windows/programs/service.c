@@ -2,7 +2,7 @@
  * GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
- * A Windows service that behaves as a conformance case says: slow, hanging, refusing, dying.
+ * A Windows service that behaves as a conformance case says: slow, late, mute, hanging, refusing, dying.
  *
  * A copy of this program lies at the path of each service of a case. How it behaves stands in the registry, below
  * BEHAVIOUR in a key of the service's own name. Whoever prepares a case starts it with an argument, "prepared": it runs
@@ -218,7 +218,9 @@ static DWORD WINAPI control(DWORD code, DWORD type, void *data, void *context) {
     if (code != SERVICE_CONTROL_STOP) return ERROR_CALL_NOT_IMPLEMENTED;
     if (says(L"stop", L"refuse")) return number(L"code");
     if (says(L"stop", L"ignore")) return NO_ERROR;
-    report(SERVICE_STOP_PENDING, NO_ERROR);
+    /* The service manager waits for the answer, and gives up before it comes if that takes long enough. */
+    if (says(L"stop", L"mute")) Sleep(number(L"late_ms"));
+    if (!says(L"stop", L"late")) report(SERVICE_STOP_PENDING, NO_ERROR);
     SetEvent(stopping);
     return NO_ERROR;
 }
@@ -247,6 +249,7 @@ static void WINAPI run(DWORD count, wchar_t **words) {
         return;
     }
     close_ports();
+    if (says(L"stop", L"late")) Sleep(number(L"late_ms"));
     if (says(L"stop", L"hang")) stay(SERVICE_STOP_PENDING);
     pending_for(SERVICE_STOP_PENDING, number(L"stop_ms"));
     report(SERVICE_STOPPED, NO_ERROR);

@@ -40,9 +40,18 @@ def server(step: str, state: str = "stopped", **changes: t.Any) -> Inspection:
 @pytest.mark.parametrize("state", ["running", "stopped", "stop_pending"])
 def test_only_what_we_stopped_and_is_still_down_is_owed(step: str, state: str) -> None:
     owed = owed_by_journal(server(step, state))
-    ours = step in ("stopping", "stopped", "starting", "hung", "failed")
+    ours = step != "recorded"
     assert bool(owed) == (ours and state in ("stopped", "stop_pending"))
     assert all(row["unfinished"] and row["topic"] == "Restart MSExchangeIS" for row in owed)
+
+
+def test_what_a_run_saw_staying_up_was_stopped_by_somebody_else() -> None:
+    assert owed_by_journal(server("running", outcome="failed")) == []
+
+
+def test_a_service_that_an_earlier_run_told_to_stop_is_owed_before_its_own_turn() -> None:
+    row = {"name": "MSExchangeIS", "role": "root", "before": "running", "step": "recorded", "stop_at": NOW - 100}
+    assert len(owed_by_journal(server("recorded", services=[row]))) == 1
 
 
 @pytest.mark.parametrize(

@@ -292,7 +292,7 @@ def _top_level_names(text: str) -> set[str]:
 def test_every_function_sets_what_it_reads() -> None:
     text = text_of("target.ps1")
     head = text[: text.index("\nfunction ")]
-    constants = {_variable(node) for node in nodes(head, "variable")} | {"$finishable", "$entrykeys"}
+    constants = {_variable(node) for node in nodes(head, "variable")} | {"$finishable", "$entrykeys", "$controllers"}
     automatic = {name.lower() for group in ALLOWED["variables"].values() for name in group}
     for name, function in functions(text).items():
         read = {_variable(node) for node in walk(function) if node.type in ("variable", "braced_variable")}
@@ -315,7 +315,7 @@ def test_no_function_hides_what_the_whole_script_uses() -> None:
     """A local variable is seen by every function that is called below it, and names have no case: $own hides $Own."""
     text = text_of("target.ps1")
     head = text[: text.index("\nfunction ")]
-    shared = {_variable(node) for node in nodes(head, "variable")} | {"$finishable", "$entrykeys"} | DYNAMIC
+    shared = {_variable(node) for node in nodes(head, "variable")} | {"$finishable", "$entrykeys", "$controllers"} | DYNAMIC
     assert shared >= {"$own", "$text", "$request", "$target", "$answer", "$work"}
     hidden = {name: _assigned(function) & shared for name, function in functions(text).items()}
     assert {name: found for name, found in hidden.items() if found} == {"Invoke-Restart": {"$work"}}
