@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         with lane.servers(count, seconds=options.seconds) as servers:
             ready = time.monotonic() - began
-            some = list({case.id: case for case, _ in pairs if "requires" not in case.data}.values())
+            some = list({case.id: case for case, dummy in pairs if "requires" not in case.data}.values())
 
             def cases() -> None:
                 among = servers[1:] if wants_role else servers

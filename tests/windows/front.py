@@ -159,11 +159,11 @@ def _install(stage: Stage, proxy: str, ports: Mapping[str, int]) -> None:
             "depends_on": list(needs),
             "behaviour": {"stop_ms": SLOW_MS, "start_ms": SLOW_MS // 2},
         }
-        for name, program, needs, _, _ in _SERVICES
+        for name, program, needs, *dummy in _SERVICES
     ]
     stage.prepare({"services": services, "registry": {SETUP_KEY: {"Services": ROOT}}}, change=False)
     settings: list[Order] = []
-    for name, _, _, section, protocols in _SERVICES:
+    for name, dummy, dummy, section, protocols in _SERVICES:
         if section:
             values = {"section": section, "lan": "127.0.0.1", "proxy": proxy}
             key = f"{BEHAVIOUR}\\{name}"

@@ -263,7 +263,8 @@ def check_all(some: Sequence[Case], among: Sequence[StageServer], tell: Tell) ->
 
     @contextlib.contextmanager
     def checker(server: StageServer) -> Iterator[Callable[[Case], Result]]:
-        with selftest.looking(server) as eyes:
+        with contextlib.ExitStack() as looking:
+            eyes = looking.enter_context(selftest.looking(server))
             yield lambda case: _result(lambda: selftest.check(case, server, eyes), case.id, selftest.MODE, server)
 
     return _share([with_free_ports(case) for case in some], among, checker, tell)
@@ -339,7 +340,8 @@ def servers(count: int, *, seconds: float) -> Iterator[list[StageServer]]:
         Unavailable: there is no Windows here.
     """
     everything = orders.named(load_all())
-    with machines(count) as (found, pwsh):
+    with contextlib.ExitStack() as running:
+        found, pwsh = running.enter_context(machines(count))
         stages: list[StageServer] = []
 
         def make(machine: Machine) -> None:

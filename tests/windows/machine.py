@@ -175,7 +175,7 @@ class Prefix:
     def unseal(self, directories: Sequence[str]) -> None:
         for directory in directories:
             top = self.folder / f"drive_{directory[0].lower()}" / directory[3:].replace("\\", "/")
-            for folder, _, names in os.walk(top):
+            for folder, dummy, names in os.walk(top):
                 for path in (Path(folder, name) for name in names):
                     if not path.is_symlink() and not path.stat().st_mode & 0o600:
                         path.chmod(0o644)

@@ -133,8 +133,8 @@ class Wanted:
         """Return the question to the eyes."""
         ports = (self.given.get("ports") or {}).items()
         return {
-            "files": [path for path, _ in self._files()],
-            "values": [{"key": key, "name": name} for key, name, _, _ in self._values()],
+            "files": [path for path, dummy in self._files()],
+            "values": [{"key": key, "name": name} for key, name, *dummy in self._values()],
             "volatile": [f"{OWN}\\boot"] if "boot" in self.given else [],
             "services": [service["name"] for service in self.given.get("services") or ()],
             "ports": [
@@ -271,6 +271,8 @@ def _file_differences(path: str, item: Mapping[str, t.Any] | None, look: Mapping
 @contextlib.contextmanager
 def looking(server: StageServer) -> Iterator[Eyes]:
     """Eyes on a server, and afterwards a machine without anything of a case."""
-    with Eyes(server) as eyes:
-        yield eyes
-    server.stage.clear()
+    try:
+        with Eyes(server) as eyes:
+            yield eyes
+    finally:
+        server.stage.clear()

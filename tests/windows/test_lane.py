@@ -198,7 +198,7 @@ signal.pause()
 
 def _wait_for_the_end(pid: int) -> None:
     """Until the system has let go of a process that was killed."""
-    for _ in range(500):
+    for dummy in range(500):
         os.kill(pid, 0)
         if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
             raise ProcessLookupError

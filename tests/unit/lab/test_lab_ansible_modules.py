@@ -32,8 +32,8 @@ def manifest(script: str, /, **params: t.Any) -> bytes:
     return BOOTSTRAP + SEPARATOR + json.dumps({"scripts": {}, "actions": actions}).encode()
 
 
-def module(name: str, /, **arguments: t.Any) -> bytes:
-    value = {"_ansible_module_name": name, **arguments}
+def module(module_name: str, /, **arguments: t.Any) -> bytes:
+    value = {"_ansible_module_name": module_name, **arguments}
     return manifest("module_wrapper.ps1", Variables=[{"Name": "complex_args", "Value": value, "Scope": "Global"}])
 
 

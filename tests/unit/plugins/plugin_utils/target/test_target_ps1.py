@@ -315,7 +315,8 @@ def test_no_function_hides_what_the_whole_script_uses() -> None:
     """A local variable is seen by every function that is called below it, and names have no case: $own hides $Own."""
     text = text_of("target.ps1")
     head = text[: text.index("\nfunction ")]
-    shared = {_variable(node) for node in nodes(head, "variable")} | {"$finishable", "$entrykeys", "$controllers"} | DYNAMIC
+    of_the_script = {"$finishable", "$entrykeys", "$controllers"}
+    shared = {_variable(node) for node in nodes(head, "variable")} | of_the_script | DYNAMIC
     assert shared >= {"$own", "$text", "$request", "$target", "$answer", "$work"}
     hidden = {name: _assigned(function) & shared for name, function in functions(text).items()}
     assert {name: found for name, found in hidden.items() if found} == {"Invoke-Restart": {"$work"}}
