@@ -163,7 +163,7 @@ def _install(stage: Stage, proxy: str, ports: Mapping[str, int]) -> None:
     ]
     stage.prepare({"services": services, "registry": {SETUP_KEY: {"Services": ROOT}}}, change=False)
     settings: list[Order] = []
-    for name, dummy, dummy, section, protocols in _SERVICES:
+    for name, *dummy, section, protocols in _SERVICES:
         if section:
             values = {"section": section, "lan": "127.0.0.1", "proxy": proxy}
             key = f"{BEHAVIOUR}\\{name}"
