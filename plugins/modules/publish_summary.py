@@ -50,7 +50,7 @@ good:
   returned: always
   type: list
   elements: str
-failed:
+bad:
   description: Servers that failed.
   returned: always
   type: list

@@ -61,6 +61,8 @@ def test_servers_change_one_by_one_until_one_fails_unless_the_group_says_otherwi
     assert summary.startswith("Published 0 of 4 servers in ")
     assert "not started, because ann failed (publish_max_fail_percentage 0): ben cat dan; run again" in summary
     assert "disk" in careful.server("ann", careful.summary())
+    assert careful.fleet("publish_summary")["bad"] == ["ann"]
+    assert [entry.task for entry in careful.entries if entry.outcome == "ignored"] == []
 
     group_variables(fleet, publish_serial=3, publish_max_fail_percentage=50)
     in_groups = fleet.play.run("publish", "--forks", "8")

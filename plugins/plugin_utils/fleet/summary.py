@@ -183,7 +183,7 @@ def summary_result(progress: Progress) -> Json:
         "last": progress.is_last,
         "seconds": round(progress.seconds, 1),
         "good": [host for host, outcome in outcomes.items() if outcome["ok"]],
-        "failed": [host for host, outcome in outcomes.items() if not outcome["ok"]] + list(progress.lost),
+        "bad": [host for host, outcome in outcomes.items() if not outcome["ok"]] + list(progress.lost),
         "not_started": progress.not_started if progress.is_last else [],
         "servers": {host: dict(outcome["summary"]) for host, outcome in outcomes.items()},
     }

@@ -100,7 +100,9 @@ def test_the_summary_of_a_run_that_stopped() -> None:
         "  waits: ex7 MSExchangeIS: outside publish_restart_window",
         "  refused: ex9   not reached: ex12   in order: 2",
     ]
-    assert summary_result(progress)["not_started"] == ["ex4", "ex5"]
+    told = summary_result(progress)
+    assert (told["good"], told["bad"], told["not_started"]) == (["ex1"], ["ex3"], ["ex4", "ex5"])
+    assert "failed" not in told, "Ansible would take it for a failure of the summary's own task"
 
 
 def test_a_service_that_was_down_before_was_started_not_restarted() -> None:
