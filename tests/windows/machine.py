@@ -37,6 +37,10 @@ class Unavailable(Exception):
     """There is no Windows here; the text says what is missing."""
 
 
+class Closed(BaseException):
+    """The lane is ending: no program is started any more, and no case is to take this for its own failure."""
+
+
 class Machine(t.Protocol):
     """A Windows that programs run on."""
 
@@ -162,7 +166,7 @@ class Prefix:
     def run(self, words: Sequence[str], stdin: bytes, *, seconds: float, **variables: str) -> Done:
         with self._guard:
             if not self._open:
-                raise Unavailable("the prefix is closed")
+                raise Closed
             self._running += 1
         try:
             environment = {**self.environment, **variables}
