@@ -18,4 +18,7 @@ class ActionModule(FleetAction):
         del options
         fleet = FleetVariables(variables["hostvars"])
         looks = looks_of(fleet, variables["ansible_play_batch"])
-        return {"asked": ports_to_ask(looks, inventory_of(fleet, looks, variables))}
+        asked = ports_to_ask(looks, inventory_of(fleet, looks, variables))
+        # They are asked in a loop. ansible-core 2.21 reaches a host whose variables name no connection by that of the
+        # item before, so that such hosts come first: else the controller would answer for them.
+        return {"asked": sorted(asked, key=lambda row: "ansible_connection" in fleet.raw(row["probe_host"]))}
