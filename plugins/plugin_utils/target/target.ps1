@@ -1357,7 +1357,7 @@ function Complete-Late {
         if ($late -and (Get-StateQuietly $service.name) -notin 'running', 'unknown') { $Work.Late += $service }
     }
     $told = $null
-    while ($Work.Late) {
+    while ($Work.Late -and -not (Test-TakenOver)) {
         $left = Get-Limit $Request.deadline
         foreach ($service in $Work.Late) {
             $state = Get-StateQuietly $service.name
@@ -1374,6 +1374,12 @@ function Complete-Late {
         }
         Start-Sleep -Milliseconds 500
     }
+}
+
+# Without its connection, and so without its lock, a worker is followed by another run, which owns all that is left.
+function Test-TakenOver {
+    try { $journal = Read-Journal } catch { return $false }
+    return $journal -and -not (Test-Own $journal)
 }
 
 # For those who poll.

@@ -13,6 +13,7 @@ from ..machines.errors import (
     SERVICE_CANNOT_ACCEPT_CTRL,
     SERVICE_NOT_ACTIVE,
     SERVICE_REQUEST_TIMEOUT,
+    RegistryFailure,
     WindowsFailure,
 )
 from ..machines.services import Service, State
@@ -61,6 +62,8 @@ class Worker:
                 return
             await self._guarded(self._work())
             await self._guarded(self._wait_for_late())
+            if self._taken_over():
+                return
             # After a failure as well: what was started has to stay up.
             await self._guarded(self._settle())
             self._complete()
@@ -383,6 +386,8 @@ class Worker:
             if late and self._state(entry["name"]) != "running":
                 self.late.append(entry)
         while self.late:
+            if self._taken_over():
+                return
             for entry in list(self.late):
                 await self._look_again(entry)
             left = self.request["deadline"] - (self.scene.clock.elapsed() - self.began)
@@ -399,6 +404,14 @@ class Worker:
                 }
                 self.journal.write(**values)
             await self.manager.changed.until(self.scene.clock, self._any_at_rest, left)
+
+    def _taken_over(self) -> bool:
+        """Whether another run owns what is left; it has the lock then, which this one lost with its connection."""
+        try:
+            current = self.store.journal()
+        except RegistryFailure:
+            return False
+        return current is not None and current["run"] != self.scene.run
 
     def _at_rest(self, entry: Json) -> bool:
         """Whether there is something to do for a late service; not for one that may still stop, and holds nobody up."""
