@@ -1,5 +1,5 @@
 #region common
-param($Request, $Text)
+param($Request, $Text, $Nonce, $Secret)
 Set-StrictMode -Version 2
 $ErrorActionPreference = 'Stop'
 # Under a Turkish culture 'FILE' is not like 'file'.
@@ -47,7 +47,7 @@ function Get-Failure($Record) {
         $more = $Target.At
         $code = 'internal'
         foreach ($item in $Codes.GetEnumerator()) { if ($item.Value -contains $of.native) { $code = $item.Key } }
-        if ($code -eq 'internal') { $detail += @{ type = $of.cause.GetType().FullName; line = $Record.InvocationInfo.ScriptLineNumber } }
+        if ($code -eq 'internal') { $detail += @{ type = $of.cause.GetType().FullName; line = if ($Record.InvocationInfo) { $Record.InvocationInfo.ScriptLineNumber } } }
     }
     foreach ($item in $more.GetEnumerator()) { $detail[$item.Key] = $item.Value }
     @{ code = $code; message = $of.cause.Message; detail = $detail }
@@ -225,9 +225,11 @@ function Connect-Target {
 #endregion
 #region credential
 function Open-Session([string]$Computer, $Given) {
-    Assert-Shape $Given 'username:s password:s'
+    Assert-Shape $Given 'username:s'
+    if (-not $Secret) { Stop-Run bad_request @{ key = 'password' } }
+    # What a cmdlet gets as a parameter is in the log where Module Logging is on: the password is never one.
     $password = New-Object Security.SecureString
-    foreach ($letter in $Given.password.ToCharArray()) { $password.AppendChar($letter) }
+    foreach ($letter in [Text.Encoding]::UTF8.GetString([Convert]::FromBase64String($Secret)).ToCharArray()) { $password.AppendChar($letter) }
     # The SMB session of this drive is what authenticates registry and service manager as well.
     New-PSDrive -Name wsp -PSProvider FileSystem -Root "\\$Computer\ADMIN$" -Credential (New-Object Management.Automation.PSCredential $Given.username, $password) -Scope Global | Out-Null
     $Target.Session = $true
@@ -952,7 +954,7 @@ function Get-StartOrder($Rows) {
 # Ansible's own way out of WinRM's job, which ends with the connection.
 function Start-Worker([string]$File) {
     $shell = @('powershell.exe', 'pwsh.exe' | ForEach-Object { [IO.Path]::Combine($PSHOME, $_) } | Where-Object { [IO.File]::Exists($_) })[0]
-    $run = '$ErrorActionPreference=''Stop'';$f=''{0}'';$t=[IO.File]::ReadAllText($f);try{{[IO.File]::Delete($f)}}catch{{}};$j=ConvertFrom-Json $t;&([scriptblock]::Create($j.script)) $j.request' -f $File.Replace("'", "''")
+    $run = '$ErrorActionPreference=''Stop'';$r=New-Object IO.StreamReader ([IO.File]::Open(''{0}'',''Open'',''Read'',''ReadWrite, Delete''));$n,$t,$s=$r.ReadToEnd().Split([char]10);$r.Close();$j=ConvertFrom-Json $t;&([scriptblock]::Create($j.script)) $j.request $null $n $s' -f $File.Replace("'", "''")
     $options = '-NoProfile -NonInteractive -ExecutionPolicy Bypass -EncodedCommand ' + [Convert]::ToBase64String([Text.Encoding]::Unicode.GetBytes($run))
     try { $made = Invoke-CimMethod -ClassName Win32_Process -MethodName Create -Arguments @{ CommandLine = '"{0}" {1}' -f $shell, $options } }
     catch {
@@ -976,7 +978,16 @@ function Protect-Directory([string]$Directory) {
     catch { if ($Request.credential) { throw } }
 }
 
-# A request may hold a password. It stays where launcher and worker both died, and no worker takes it that late.
+# What the worker is to do, and the password: gone with the launcher, however that ends, and soon after the worker has read it.
+function Open-Handover([string]$File) {
+    $stream = New-Object IO.FileStream $File, ([IO.FileMode]::Create), ([IO.FileAccess]::Write), ([IO.FileShare]'Read, Delete'), 4096, ([IO.FileOptions]::DeleteOnClose)
+    $bytes = [Text.Encoding]::ASCII.GetBytes("$Nonce`n$Text`n$Secret")
+    $stream.Write($bytes, 0, $bytes.Length)
+    $stream.Flush()
+    $stream
+}
+
+# A hand-over stays only where the machine itself went down; no worker takes it that late.
 function Remove-Abandoned([string]$Directory) {
     foreach ($file in [IO.Directory]::GetFiles($Directory, '*.json')) {
         $age = (Get-Stamp) - (Get-Time ([IO.File]::GetLastWriteTimeUtc($file)))
@@ -989,18 +1000,23 @@ function Test-Launching($Journal) { (Test-Own $Journal) -and $Journal.phase -eq 
 function Invoke-Launch($Before) {
     $directory = $env:SystemRoot + '\msexchange.winsock_proxy\run'
     $file = "$directory\$($Request.run).json"
-    $failure = $null
+    $stream = $failure = $null
     try {
-        Protect-Directory $directory
-        Remove-Abandoned $directory
-        [IO.File]::WriteAllText($file, $Text)
-        Start-Worker $file
+        try {
+            Protect-Directory $directory
+            Remove-Abandoned $directory
+            $stream = Open-Handover $file
+            Start-Worker $file
+        }
+        catch { $failure = Get-Failure $_ }
+        Exit-Lock
+        $clock = [Diagnostics.Stopwatch]::StartNew()
+        while (-not $failure -and (Test-Launching (Read-Journal)) -and $clock.Elapsed.TotalSeconds -lt 30) { Start-Sleep -Milliseconds 200 }
     }
-    catch { $failure = Get-Failure $_ }
-    Exit-Lock
-    $clock = [Diagnostics.Stopwatch]::StartNew()
-    while (-not $failure -and (Test-Launching (Read-Journal)) -and $clock.Elapsed.TotalSeconds -lt 30) { Start-Sleep -Milliseconds 200 }
-    Remove-Quietly $file
+    finally {
+        if ($stream) { $stream.Close() }
+        Remove-Quietly $file
+    }
     if (-not (Test-Launching (Read-Journal))) { return }
     # With the lock in hand the journal can be taken back: a worker that comes late finds another one and leaves.
     try { Enter-Lock 5 } catch { return }
@@ -1458,7 +1474,7 @@ finally {
     if ($Target.Lock) { $Target.Lock.Close() }
     if ($Target.Session) { Close-Session }
 }
-'---msexchange.winsock_proxy begin---'
+"---msexchange.winsock_proxy begin $Nonce---"
 ConvertTo-Ascii $Answer
-'---msexchange.winsock_proxy end---'
+"---msexchange.winsock_proxy end $Nonce---"
 #endregion
