@@ -110,11 +110,7 @@ class Dispatcher:
 
 
 def _too_old(found: str) -> dict[str, t.Any]:
-    return {
-        "code": "powershell_too_old",
-        "message": "PowerShell 3.0 or later is needed",
-        "detail": {"hresult": None, "native": None, "found": found},
-    }
+    return {"code": "powershell_too_old", "detail": {"found": found}}
 
 
 def _say(emit: Emit, output: tuple[int, str, str]) -> int:

@@ -22,6 +22,9 @@ LONGEST_OUTPUT = 64 * 1024 * 1024
 _DIRECTORY = Path(__file__).parent
 _REGION = re.compile(r"^#region (\w+)\n(.*?)^#endregion\n", re.MULTILINE | re.DOTALL)
 #: Blanks between two tokens that PowerShell tells apart without them; applied in this order, outside of strings.
+_OPERATOR = (
+    "-(?:eq|ne|lt|gt|le|ge|not|and|or|is|isnot|(?:not)?in|c?(?:not)?match|c?(?:not)?contains|like|join|replace|band|f)"
+)
 _AIR = (
     (re.compile(r"([{;,]) +"), r"\1"),
     (re.compile(r" +}"), "}"),
@@ -30,9 +33,15 @@ _AIR = (
     (re.compile(r"\b(if|elseif|foreach|while|for|catch) \("), r"\1("),
     (re.compile(r"\b(else|try|catch|finally) \{"), r"\1{"),
     (re.compile(r"\} (else|elseif|catch|finally)\b"), r"}\1"),
+    # An operator's name ends by itself before a variable, a bracket or, at the end of a piece, a string.
+    (re.compile(rf"(?<![\w-])({_OPERATOR}) (?=[$(@\[]|$)"), r"\1"),
+    (re.compile(rf"(?<=[)\]]) (?={_OPERATOR}\b)"), ""),
 )
 #: Line ends that mean nothing: inside of braces, and before what belongs to the block above.
 _LINE_END = re.compile(r"(?<=\{)\n|\n(?=\})|(?<=\})\n(?=(?:else|elseif|catch|finally)\b)")
+#: Line ends between statements are longer than their other mark in JSON. One stays before each function, so that the line
+#: of an error tells where it happened.
+_STATEMENT_END = re.compile(r"\n(?!function |$)")
 _STRING = re.compile(r"""('[^'\n]*'|"[^"\n]*")""")
 
 
@@ -69,7 +78,8 @@ def wire_form(text: str) -> str:
         text: lines of the target script.
     """
     lines = (line.strip() for line in text.splitlines())
-    return _LINE_END.sub("", "".join(_tight(line) + "\n" for line in lines if line and not line.startswith("#")))
+    text = "".join(_tight(line) + "\n" for line in lines if line and not line.startswith("#"))
+    return _STATEMENT_END.sub(";", _LINE_END.sub("", text))
 
 
 def _tight(line: str) -> str:

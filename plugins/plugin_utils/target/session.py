@@ -244,7 +244,7 @@ class Session:
             return TargetError("wrong_answer", f"an error without code and detail: {str(found)[:200]}", answer=answer)
         secret = self.identity.credential
         mine = {"computer": self.identity.computer, "username": None if secret is None else secret.username}
-        return TargetError(code, str(found.get("message") or ""), {**mine, **detail}, answer)
+        return TargetError(code, str(found.get("message") or code), {**mine, **detail}, answer)
 
     def _execute(self, stdin: str) -> Execution:
         """Run the loader once; a used-up quota is waited for, since nothing ran then."""

@@ -80,12 +80,19 @@ function ConvertTo-Ascii($Value) {
 
 function Open-Key([string]$Name) {
     $Target.At = @{ key = $Name }
-    return (Get-Hive).OpenSubKey($Name)
+    $key = $Target.Hive.OpenSubKey($Name)
+    if (-not $key -and (Test-Reopened)) { $key = $Target.Hive.OpenSubKey($Name) }
+    return $key
 }
 
 # $null also for an empty text.
 function Get-Text($Key, [string]$Name) {
-    if ($Key) { $read = [string]$Key.GetValue($Name, $null, 'DoNotExpandEnvironmentNames'); if ($read) { return $read } }
+    if ($Key) {
+        $read = [string]$Key.GetValue($Name, $null, 'DoNotExpandEnvironmentNames')
+        if ($read) { return $read }
+        # Raises where the handle is dead.
+        $Key.get_ValueCount() | Out-Null
+    }
     return $null
 }
 
@@ -165,7 +172,7 @@ function Get-LockHolder {
 }
 #endregion
 #region direct
-function Get-Hive { [Microsoft.Win32.Registry]::LocalMachine }
+function Test-Reopened { }
 
 function Get-RealPath([string]$Path) {
     if ($Path -notmatch '^[a-z]:\\') { Stop-Run bad_name @{ path = $Path } }
@@ -186,10 +193,17 @@ function Get-ServiceProcess([string]$Image, [string]$State) {
     return $null
 }
 
-function Connect-Target { }
+function Connect-Target { $Target.Hive = [Microsoft.Win32.Registry]::LocalMachine }
 #endregion
 #region computer
-function Get-Hive { $Target.Hive }
+# Through a handle whose other end has died everything looks as if it were not there: only a getter tells.
+function Test-Reopened {
+    try { $Target.Hive.get_SubKeyCount() | Out-Null }
+    catch {
+        $Target.Hive = [Microsoft.Win32.RegistryKey]::OpenRemoteBaseKey('LocalMachine', $Target.Machine)
+        $true
+    }
+}
 
 # The path by which this machine reaches a path of the server.
 function Get-RealPath([string]$Path) {
@@ -211,10 +225,13 @@ function Connect-Target {
     $computer = $Request.computer
     if ($computer -notmatch '^[^\\/:*?"<>|\s]+$') { Stop-Run bad_request @{ key = 'computer' } }
     $Target.Machine = $computer
+    # Of a dead handle.
+    $Codes.computer_unreachable += 6
     try {
         if ($Request.credential) { Open-Session $computer $Request.credential }
-        $Target.Hive = [Microsoft.Win32.RegistryKey]::OpenRemoteBaseKey('LocalMachine', $computer)
+        Test-Reopened | Out-Null
         $Target.Root = Get-Text (Open-Key 'SOFTWARE\Microsoft\Windows NT\CurrentVersion') SystemRoot
+        if (-not $Target.Root) { Stop-Run access_denied $Target.At }
     }
     catch {
         $failure = Get-Failure $_
@@ -227,15 +244,17 @@ function Connect-Target {
 function Open-Session([string]$Computer, $Given) {
     Assert-Shape $Given 'username:s'
     if (-not $Secret) { Stop-Run bad_request @{ key = 'password' } }
+    # A run whose worker may live has left its own open: it is used, and stays, for closing it would cut the worker's lock.
+    if (Get-PSDrive | Where-Object { $_.Root -eq "\\$Computer\ADMIN$" }) { return }
     # What a cmdlet gets as a parameter is in the log where Module Logging is on: the password is never one.
     $password = New-Object Security.SecureString
     foreach ($letter in [Text.Encoding]::UTF8.GetString([Convert]::FromBase64String($Secret)).ToCharArray()) { $password.AppendChar($letter) }
     # The SMB session of this drive is what authenticates registry and service manager as well.
-    New-PSDrive -Name wsp -PSProvider FileSystem -Root "\\$Computer\ADMIN$" -Credential (New-Object Management.Automation.PSCredential $Given.username, $password) -Scope Global | Out-Null
+    New-PSDrive -Name "wsp$Nonce" -PSProvider FileSystem -Root "\\$Computer\ADMIN$" -Credential (New-Object Management.Automation.PSCredential $Given.username, $password) -Scope Global | Out-Null
     $Target.Session = $true
 }
 
-function Close-Session { Remove-PSDrive -Name wsp -Scope Global -Force -ErrorAction SilentlyContinue }
+function Close-Session { try { Remove-PSDrive -Name "wsp$Nonce" -Scope Global } catch { return } }
 #endregion
 #region inspect
 function Get-RegistryItem($Item) {
@@ -260,7 +279,7 @@ function Get-Graph {
         # A key that administrators may not read is no service of ours.
         try { $key = $root.OpenSubKey($name) } catch { if ((Get-Cause $_).native -ne 5) { throw }; continue }
         $services = @(Get-List $key DependOnService)
-        $all[$name] = @{ name = $name; key = $key; services = $services; groups = @(Get-List $key DependOnGroup); group = Get-Text $key Group; needs = $services }
+        $all[$name] = @{ name = $name; key = $key; services = $services; groups = @(Get-List $key DependOnGroup); group = Get-List $key Group; needs = $services }
     }
     foreach ($entry in $all.psbase.Values) {
         if ($entry.groups) { foreach ($member in $all.psbase.Values) { if ($member.group -and $entry.groups -contains $member.group) { $entry.needs += $member.name } } }
@@ -295,7 +314,7 @@ function Get-ServiceEntry([string]$Name, $Entry, [bool]$Named) {
     $out.image = Get-Image $Name
     $out.depends_on = $Entry.services
     $out.depends_on_groups = $Entry.groups
-    $out.group = $Entry.group
+    if ($Entry.group) { $out.group = $Entry.group }
     $out.process = Get-ServiceProcess $out.image $state
     $out.process_source = if ($out.process) { 'path' } else { 'unknowable' }
     $out
@@ -403,6 +422,7 @@ function Get-Backups {
 
 function Invoke-Inspect {
     Assert-Shape $Request 'registry:l services:l files:l state:b backup:s? events:o? ports:l'
+    $hive = $Target.Hive
     foreach ($key in 'journal', 'boot', 'lock', 'backup', 'events', 'events_error') { $Answer[$key] = $null }
     $Answer.machine = [ordered]@{ name = [Environment]::MachineName; powershell = [string]$PSVersionTable.PSVersion; os = [Environment]::OSVersion.VersionString; system_root = $Target.Root }
     $Answer.registry = @(foreach ($item in $Request.registry) { Get-RegistryItem $item })
@@ -423,6 +443,8 @@ function Invoke-Inspect {
     }
     if ($Request.events) { $Answer.events = @(Get-Events $Request.events) }
     if ($Request.ports) { $Answer.ports = @(foreach ($item in $Request.ports) { Get-Port $item }) }
+    # What was read through a handle that has died meanwhile may not be true.
+    if ((Test-Reopened) -or $hive -ne $Target.Hive) { Stop-Run computer_unreachable @{ computer = $Answer.computer } }
 }
 #endregion
 #region outlook
@@ -484,7 +506,9 @@ function Get-Port($Item) {
 #region change
 function Get-OwnKey([string]$Name) {
     $Target.At = @{ key = "$Own\$Name" }
-    return (Get-Hive).CreateSubKey("$Own\$Name".TrimEnd('\'))
+    $path = "$Own\$Name".TrimEnd('\')
+    try { return $Target.Hive.CreateSubKey($path) } catch { if (-not (Test-Reopened)) { throw } }
+    return $Target.Hive.CreateSubKey($path)
 }
 
 function Enter-Lock([double]$Wait) {
@@ -528,7 +552,7 @@ function Stop-Busy($Holder) {
 function Get-BootToken {
     # Its parent must not become volatile with it.
     Get-OwnKey '' | Out-Null
-    $key = (Get-Hive).CreateSubKey("$Own\boot", [Microsoft.Win32.RegistryKeyPermissionCheck]::Default, [Microsoft.Win32.RegistryOptions]::Volatile)
+    $key = $Target.Hive.CreateSubKey("$Own\boot", [Microsoft.Win32.RegistryKeyPermissionCheck]::Default, [Microsoft.Win32.RegistryOptions]::Volatile)
     $token = Get-Text $key token
     if (-not $token) {
         $token = [guid]::NewGuid().ToString()
@@ -1001,6 +1025,8 @@ function Invoke-Launch($Before) {
     $directory = $env:SystemRoot + '\msexchange.winsock_proxy\run'
     $file = "$directory\$($Request.run).json"
     $stream = $failure = $null
+    # From here on a worker may live, and share its connection to the server, which closing this one would cut.
+    $Target.Session = $false
     try {
         try {
             Protect-Directory $directory
@@ -1356,8 +1382,6 @@ function Set-Outcome($Journal, $Outcome) {
     foreach ($key in 'services', 'timeline', 'left_alone', 'finished') { $Answer[$key] = @($Journal.$key) }
     $Answer.done = $null -ne $Outcome
     if (-not $Answer.done) {
-        # A worker may share its connection to the server, which closing this one would cut.
-        $Target.Session = $false
         foreach ($key in 'service', 'step', 'since', 'deadline') { $Answer[$key] = $Journal.$key }
         return
     }
@@ -1408,7 +1432,7 @@ function Wait-Outcome($Run, [double]$Seconds, $Known) {
             elseif ($free.Elapsed.TotalSeconds -ge $patience) { Set-Outcome $journal interrupted; return }
         }
         catch {
-            if ((Get-Failure $_).code -eq 'journal_corrupt' -or ($late -and -not $Known)) { $Target.Session = $false; throw }
+            if ((Get-Failure $_).code -eq 'journal_corrupt' -or ($late -and -not $Known)) { throw }
             $free = [Diagnostics.Stopwatch]::StartNew()
         }
         if ($late) { Set-Outcome $Known $null; return }
@@ -1418,6 +1442,8 @@ function Wait-Outcome($Run, [double]$Seconds, $Known) {
 
 function Invoke-Restart_Status {
     Assert-Shape $Request 'of:s? wait:n'
+    # Another session's worker may live.
+    $Target.Session = $false
     Wait-Outcome $Request.of $Request.wait $null
 }
 

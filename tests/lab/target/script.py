@@ -21,6 +21,10 @@ SOURCE: t.Final = Path(__file__).resolve().parents[3] / "plugins" / "plugin_util
 # Ansible's psrp connection appends this line to every script that it runs.
 PSRP_SUFFIX: t.Final = "exit $LASTEXITCODE"
 _REGION = re.compile(r"^#region (\w+)\n(.*?)^#endregion\n", re.MULTILINE | re.DOTALL)
+_OPERATOR = re.compile(
+    "-(?:eq|ne|lt|gt|le|ge|not|and|or|is|isnot|in|notin|match|notmatch|cmatch|cnotmatch|contains|notcontains"
+    "|ccontains|cnotcontains|like|join|replace|band|f)"
+)
 _QUOTED = re.compile(r"""'[^'\n]*'|"[^"\n]*"|[^'"\n]+|.""")
 
 
@@ -44,7 +48,20 @@ def _without_air(piece: str) -> str:
     piece = re.sub(r" +}", "}", re.sub(r"([{;,]) +", r"\1", piece))
     piece = re.sub(r" (\+?=|\|) ", r"\1", piece).replace(") {", "){")
     piece = re.sub(r"(?<=}) (?=(?:else|elseif|catch|finally)\b)", "", piece)
-    return re.sub(r"\b(?:(if|elseif|foreach|while|for|catch) (?=\()|(else|try|catch|finally) (?={))", r"\1\2", piece)
+    piece = re.sub(r"\b(?:(if|elseif|foreach|while|for|catch) (?=\()|(else|try|catch|finally) (?={))", r"\1\2", piece)
+    words = piece.split(" ")
+    # Word by word: an operator needs no blank after ``)`` and ``]``, and none before what begins with a mark or a string.
+    text = words[0]
+    for before, word in zip(words, words[1:], strict=False):
+        after_bracket = text[-1:] in (")", "]") and _operator_in(word)
+        before_mark = _OPERATOR.fullmatch(re.split(r"[(!{;,=|]", before)[-1]) and (word == "" or word[0] in "$(@[")
+        text += word if after_bracket or before_mark else " " + word
+    return text
+
+
+def _operator_in(word: str) -> bool:
+    found = re.match(r"-\w+", word)
+    return found is not None and _OPERATOR.fullmatch(found[0]) is not None
 
 
 def _region_names(request: Json) -> list[str]:
@@ -68,14 +85,17 @@ def _regions(text: str) -> dict[str, str]:
 
 
 def _joined(lines: t.Iterable[str]) -> str:
-    """Lines as they travel: no line end after ``{``, before ``}``, and between ``}`` and what goes on with it."""
+    """Lines as they travel: a line end before each function, a semicolon between statements.
+
+    There is nothing after ``{``, before ``}``, and between ``}`` and what goes on with it.
+    """
     text = ""
     for line in lines:
-        goes_on = re.match(r"(?:else|elseif|catch|finally)\b", line) and text.endswith("}\n")
-        if text.endswith("{\n") or line[0] == "}" or goes_on:
-            text = text[:-1]
-        text += line + "\n"
-    return text
+        goes_on = re.match(r"(?:else|elseif|catch|finally)\b", line) and text.endswith("}")
+        if text and not (text.endswith("{") or line[0] == "}" or goes_on):
+            text += "\n" if line.startswith("function ") else ";"
+        text += line
+    return text + "\n"
 
 
 def _script(request: Json) -> str:

@@ -43,8 +43,8 @@ ALLOWED: t.Final[Mapping[str, t.Any]] = yaml.safe_load(
 )
 PROTOCOL = (ROOT / "docs" / "target_protocol.md").read_text(encoding="utf-8")
 # A drift check may send 40,000 bytes over HTTP with NTLM (tests/integration/test_publish.py counts them): everything
-# else takes 15,900, standard input 4/3 of its size.
-BUDGET_BYTES = 18_050
+# else takes 15,750, standard input 4/3 of its size.
+BUDGET_BYTES = 18_180
 # Of the 8,191 that cmd takes, after UTF-16 and base64.
 COMMAND_LINE_CHARACTERS = 3_000
 
@@ -472,7 +472,7 @@ def test_the_loader_answers_an_old_powershell_in_the_protocol_s_own_way() -> Non
     said = "".join(re.findall(r"'([^']*)'", said)).replace('"found":""', '"found":"2.0"')
     answer = parse_answer(f"{BEGIN}\n{said}\n{END}", NONCE)
     assert answer["error"]["code"] == "powershell_too_old"
-    assert answer["error"]["detail"] == {"hresult": None, "native": None, "found": "2.0"}
+    assert answer["error"]["detail"] == {"found": "2.0"}
 
 
 def test_the_payload_is_one_line_of_ascii() -> None:
@@ -556,7 +556,7 @@ def test_what_is_wrong_with_an_answer_is_said(monkeypatch: pytest.MonkeyPatch) -
         with pytest.raises(NoAnswer, match=reason):
             parse_answer(f"{BEGIN}\n{text}\n{END}", NONCE)
     monkeypatch.setattr(script, "LONGEST_OUTPUT", 100)
-    with pytest.raises(NoAnswer, match="too long: 1[0-9]+ characters"):
+    with pytest.raises(NoAnswer, match=r"too long: 1\d+ characters"):
         parse_answer(f"{BEGIN}\n{ANSWER}\n{END}", NONCE)
 
 
