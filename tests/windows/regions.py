@@ -142,7 +142,7 @@ CHECKS: t.Final = (
         "a drive that is there already is used and stays",
         {**_ACCOUNT, "op": "inspect"},
         _DRIVES
-        + "function Get-PSDrive { [pscustomobject]@{ Root = 'C:\\' }, [pscustomobject]@{ Root = '\\\\exch1\\ADMIN$' } }",
+        + "function Get-PSDrive { 'C:\\', '\\\\exch1\\ADMIN$' | ForEach-Object { [pscustomobject]@{ Root = $_ } } }",
         {"opened": None, "closed": None},
     ),
     Check(
@@ -167,7 +167,8 @@ CHECKS: t.Final = (
         {"op": "inspect"},
         """
         function Connect-Target {
-            $bare = New-Object Management.Automation.ErrorRecord (New-Object Exception 'bare'), 'id', 'NotSpecified', $null
+            $cause = New-Object Exception 'bare'
+            $bare = New-Object Management.Automation.ErrorRecord $cause, 'id', 'NotSpecified', $null
             $Answer.told = Get-Failure $bare
         }
         """,

@@ -30,6 +30,7 @@ _AIR = (
     (re.compile(r" +}"), "}"),
     (re.compile(r" (=|\+=|\|) "), r"\1"),
     (re.compile(r"\) \{"), "){"),
+    (re.compile(r"^(function \S+) \{"), r"\1{"),
     (re.compile(r"\b(if|elseif|foreach|while|for|catch) \("), r"\1("),
     (re.compile(r"\b(else|try|catch|finally) \{"), r"\1{"),
     (re.compile(r"\} (else|elseif|catch|finally)\b"), r"}\1"),
@@ -39,8 +40,8 @@ _AIR = (
 )
 #: Line ends that mean nothing: inside of braces, and before what belongs to the block above.
 _LINE_END = re.compile(r"(?<=\{)\n|\n(?=\})|(?<=\})\n(?=(?:else|elseif|catch|finally)\b)")
-#: Line ends between statements are longer than their other mark in JSON. One stays before each function, so that the line
-#: of an error tells where it happened.
+#: Line ends between statements are longer in JSON than their other mark. One stays before each function, so that the
+#: line of an error tells where it happened.
 _STATEMENT_END = re.compile(r"\n(?!function |$)")
 _STRING = re.compile(r"""('[^'\n]*'|"[^"\n]*")""")
 

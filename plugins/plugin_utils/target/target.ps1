@@ -10,10 +10,10 @@ $Target = @{ Machine = '.'; Root = $env:SystemRoot; Hive = $null; Lock = $null; 
 $Answer = [ordered]@{ version = 1; op = $null; run = $null; computer = $null; clock = $null }
 $Shapes = @{ s = [string]; b = [bool]; l = [array]; o = [Management.Automation.PSCustomObject]; n = [ValueType] }
 $Digest = '^[0-9a-f]{64}$'
-# 1175, 1176: ReplaceFile could not rename, and both files are what they were. 1224: somebody has mapped the file.
+# 67: there is no such share. 1224: somebody has mapped the file.
 $Codes = @{
-    not_found = 2; parent_missing = 3, 15, 21; access_denied = 5, 19; locked = 32, 33, 1175, 1176, 1224; disk_full = 39, 112; changed = 80, 183; bad_name = 87, 123, 161, 206
-    computer_unreachable = 51, 53, 59, 64, 67, 121, 1231, 1707, 1722, 1726, 1727
+    not_found = 2; parent_missing = 3, 15, 21, 67; access_denied = 5, 19; locked = 32, 33, 1224; bad_name = 87, 123, 161, 206
+    computer_unreachable = 51, 53, 54, 55, 58, 59, 64, 71, 121, 240, 1222, 1225, 1231, 1232, 1236, 1707, 1722, 1723, 1726, 1727, 1753
 }
 
 function Stop-Run([string]$Code, [hashtable]$Detail = @{}, [string]$Message = $Code) {
@@ -82,7 +82,7 @@ function Open-Key([string]$Name) {
     $Target.At = @{ key = $Name }
     $key = $Target.Hive.OpenSubKey($Name)
     if (-not $key -and (Test-Reopened)) { $key = $Target.Hive.OpenSubKey($Name) }
-    return $key
+    $key
 }
 
 # $null also for an empty text.
@@ -245,12 +245,14 @@ function Open-Session([string]$Computer, $Given) {
     Assert-Shape $Given 'username:s'
     if (-not $Secret) { Stop-Run bad_request @{ key = 'password' } }
     # A run whose worker may live has left its own open: it is used, and stays, for closing it would cut the worker's lock.
-    if (Get-PSDrive | Where-Object { $_.Root -eq "\\$Computer\ADMIN$" }) { return }
+    $root = "\\$Computer\ADMIN$"
+    $Target.At = @{ path = $root }
+    if (Get-PSDrive | Where-Object { $_.Root -eq $root }) { return }
     # What a cmdlet gets as a parameter is in the log where Module Logging is on: the password is never one.
     $password = New-Object Security.SecureString
     foreach ($letter in [Text.Encoding]::UTF8.GetString([Convert]::FromBase64String($Secret)).ToCharArray()) { $password.AppendChar($letter) }
     # The SMB session of this drive is what authenticates registry and service manager as well.
-    New-PSDrive -Name "wsp$Nonce" -PSProvider FileSystem -Root "\\$Computer\ADMIN$" -Credential (New-Object Management.Automation.PSCredential $Given.username, $password) -Scope Global | Out-Null
+    New-PSDrive -Name "wsp$Nonce" -PSProvider FileSystem -Root $root -Credential (New-Object Management.Automation.PSCredential $Given.username, $password) -Scope Global | Out-Null
     $Target.Session = $true
 }
 
@@ -504,6 +506,10 @@ function Get-Port($Item) {
 }
 #endregion
 #region change
+# 1175, 1176: ReplaceFile could not rename, and both files are what they were.
+$Codes.locked += 1175, 1176
+$Codes += @{ disk_full = 39, 112; changed = 80, 183 }
+
 function Get-OwnKey([string]$Name) {
     $Target.At = @{ key = "$Own\$Name" }
     $path = "$Own\$Name".TrimEnd('\')
@@ -1148,8 +1154,8 @@ function Start-One($Service) {
     $clock = [Diagnostics.Stopwatch]::StartNew()
     while ($true) {
         $native = Send-Control $Service.name start
-        # 1056: somebody else starts it, or it has not finished stopping.
-        if (($native -ne 1056 -and $Codes.computer_unreachable -notcontains $native) -or $clock.Elapsed.TotalSeconds -ge $limit) { break }
+        # 1056: somebody else starts it, or it has not finished stopping. 1055: the service manager's data is locked for a moment.
+        if (($native -notin 1055, 1056 -and $Codes.computer_unreachable -notcontains $native) -or $clock.Elapsed.TotalSeconds -ge $limit) { break }
         if ((Wait-State $Service.name 'running', 'start_pending', 'stopped' ($limit - $clock.Elapsed.TotalSeconds)) -ne 'stopped') { $native = 0; break }
         Start-Sleep -Milliseconds 200
     }

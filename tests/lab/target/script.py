@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import itertools
 import json
 import re
 import typing as t
@@ -47,12 +48,13 @@ def _tight(line: str) -> str:
 def _without_air(piece: str) -> str:
     piece = re.sub(r" +}", "}", re.sub(r"([{;,]) +", r"\1", piece))
     piece = re.sub(r" (\+?=|\|) ", r"\1", piece).replace(") {", "){")
+    piece = re.sub(r"(?<=^function )(\S+) {", r"\1{", piece)
     piece = re.sub(r"(?<=}) (?=(?:else|elseif|catch|finally)\b)", "", piece)
     piece = re.sub(r"\b(?:(if|elseif|foreach|while|for|catch) (?=\()|(else|try|catch|finally) (?={))", r"\1\2", piece)
     words = piece.split(" ")
-    # Word by word: an operator needs no blank after ``)`` and ``]``, and none before what begins with a mark or a string.
+    # Word by word: an operator needs no blank after ``)`` and ``]``, and none before a mark or a string.
     text = words[0]
-    for before, word in zip(words, words[1:], strict=False):
+    for before, word in itertools.pairwise(words):
         after_bracket = text[-1:] in (")", "]") and _operator_in(word)
         before_mark = _OPERATOR.fullmatch(re.split(r"[(!{;,=|]", before)[-1]) and (word == "" or word[0] in "$(@[")
         text += word if after_bracket or before_mark else " " + word
