@@ -15,6 +15,7 @@ import importlib
 import json
 import os
 import re
+import secrets
 import shlex
 import sys
 import time
@@ -132,9 +133,10 @@ class PwshExecutor:
         text = text.removesuffix(main) + others + main
         encoded = base64.b64encode(script.loader().encode("utf-16-le")).decode()
         words = ["-NoProfile", "-NonInteractive", "-ExecutionPolicy", "Unrestricted", "-EncodedCommand", encoded]
-        printed = self.server.powershell(words, json.dumps({"script": text, "request": request}) + "\n")
+        nonce = secrets.token_hex(8)
+        printed = self.server.powershell(words, script.lines(text, request, nonce))
         try:
-            return t.cast("Mapping[str, t.Any]", script.parse_answer(printed))
+            return t.cast("Mapping[str, t.Any]", script.parse_answer(printed, nonce))
         except script.NoAnswer as error:
             raise RuntimeError(f"{error}; printed at last: {printed.strip()[-6000:] or 'nothing'}") from error
 

@@ -24,14 +24,16 @@ PWSH = """
 import base64, json, sys
 words = sys.argv[1:]
 command = base64.b64decode(words[words.index("-EncodedCommand") + 1]).decode("utf-16-le")
+nonce = sys.stdin.readline().strip()
 sent = json.loads(sys.stdin.readline())
-assert "[scriptblock]::Create" in command and sent["script"].startswith("param($Request,$Text)")
+assert "[scriptblock]::Create" in command and sent["script"].startswith("param($Request,$Text,$Nonce,$Secret)")
 answer = {**sent["request"], "clock": {"now": 1.5, "utc_offset_minutes": 0}, "machine": {
     "name": "M", "powershell": "7", "os": "x", "system_root": "C:\\\\Windows"}}
 with open("requests.jsonl", "a") as log:
     print(json.dumps(sent["request"]), file=log)
 print("a profile's greeting")
-print("---msexchange.winsock_proxy begin---", json.dumps(answer), "---msexchange.winsock_proxy end---", sep="\\n")
+begin, end = (f"---msexchange.winsock_proxy {word} {nonce}---" for word in ("begin", "end"))
+print(begin, json.dumps(answer), end, sep="\\n")
 """
 PREPARE = """
 import json, sys

@@ -14,7 +14,7 @@ from .cmd import not_recognized, run_line
 from .machines.machine import Machine, Network
 from .target import ansible_modules
 from .target.operations import answer_request
-from .target.script import PSRP_SUFFIX, envelope, is_loader, request_of
+from .target.script import PSRP_SUFFIX, envelope, is_loader, nonce_of, request_of
 from .wire.api import Call, Emit
 
 OLDEST_POWERSHELL: t.Final = 3
@@ -105,16 +105,12 @@ class Dispatcher:
             delegated = call.authentication in DELEGATED
             answer = await answer_request(self.network, machine, request, delegated=delegated)
         if not conduct.silent:
-            emit.stdout(conduct.before + envelope(answer) + conduct.after)
+            emit.stdout(conduct.before + envelope(answer, nonce_of(call.stdin)) + conduct.after)
         return 0
 
 
 def _too_old(found: str) -> dict[str, t.Any]:
-    return {
-        "code": "powershell_too_old",
-        "message": "PowerShell 3.0 or later is needed",
-        "detail": {"hresult": None, "native": None, "found": found},
-    }
+    return {"code": "powershell_too_old", "detail": {"found": found}}
 
 
 def _say(emit: Emit, output: tuple[int, str, str]) -> int:

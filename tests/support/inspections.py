@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target import session as target
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target.script import BEGIN, END
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target.script import begin_marker, end_marker
 
 Json = dict[str, t.Any]
 
@@ -264,9 +264,15 @@ def error(code: str, message: str = "", /, **detail: t.Any) -> Json:
     return _error(code, detail, message)
 
 
-def spoken(answer: Json) -> target.Execution:
+def sent_in(stdin: str) -> tuple[str, Json]:
+    """Return what arrived on standard input: nonce, and the request as the session had it, without a password."""
+    nonce, line, *dummy = stdin.split("\n")
+    return nonce, json.loads(line)["request"]
+
+
+def spoken(answer: Json, nonce: str) -> target.Execution:
     """Return an answer as it comes back, with the noise that Windows adds."""
-    stdout = f"Welcome\r\n{BEGIN}\r\n{json.dumps(answer)}\r\n{END}\r\n"
+    stdout = f"Welcome\r\n{begin_marker(nonce)}\r\n{json.dumps(answer)}\r\n{end_marker(nonce)}\r\n"
     return target.Execution(0, stdout, "#< CLIXML")
 
 
@@ -293,7 +299,7 @@ class Replay:
 
     def execute(self, command: str, stdin: str) -> target.Execution:
         self.commands.append(command)
-        request = json.loads(stdin)["request"]
+        nonce, request = sent_in(stdin)
         self.requests.append(request)
         when, accident = self.accidents.get(len(self.requests), ("never", None))
         if when == "before" and accident is not None:
@@ -301,7 +307,7 @@ class Replay:
         answer = self._answer(request)
         if when == "after" and accident is not None:
             raise accident
-        return spoken(answer)
+        return spoken(answer, nonce)
 
     def _answer(self, request: Json) -> Json:
         steps = self.steps.get(request["op"])

@@ -24,7 +24,7 @@ from tests.lab.fleet import BIN_FILE, HostSpec
 from tests.lab.machines.machine import Machine
 from tests.lab.machines.services import State
 from tests.lab.target.operations import answer_request
-from tests.lab.target.script import envelope, is_loader, request_of
+from tests.lab.target.script import envelope, is_loader, nonce_of, request_of
 from tests.lab.target.state import Store
 from tests.lab.target.worker import Cut
 from tests.support.options import options_of
@@ -125,7 +125,7 @@ class Server:
         if request is None:
             raise AssertionError("this is not the repository's script")
         answer = self.run_async(self._answered(request))
-        return session.Execution(0, envelope(answer).decode("ascii"), "")
+        return session.Execution(0, envelope(answer, nonce_of(stdin.encode("ascii"))).decode("ascii"), "")
 
     def reset(self) -> None:
         """There is no connection."""

@@ -59,8 +59,9 @@ ADVICE: t.Mapping[str, Advice] = {
     ),
     "not_found": Advice("{path} does not exist", "Check the path."),
     "parent_missing": Advice(
-        "the directory of {path} does not exist",
-        "Check the path, or make the directory first (ansible.windows.win_file).",
+        "the directory of {path} does not exist, or the share by which it is reached",
+        "Check the path, or make the directory first (ansible.windows.win_file). Through a management host the server "
+        "must have its administrative shares (ADMIN$, C$, D$: net share).",
     ),
     "is_directory": Advice("{path} is a directory", "Remove or rename the directory."),
     "read_only": Advice("{path} has the read-only attribute", "Clear it with: attrib -r {path}"),

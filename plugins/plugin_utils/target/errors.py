@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from ..problems.advice import problem_of
 from ..problems.problem import Problem
+from .script import printable
 
 
 class TargetError(Exception):
@@ -31,10 +32,10 @@ class TargetError(Exception):
         answer: Mapping[str, t.Any] | None = None,
     ) -> None:
         self.code = code
-        self.text = text
+        self.text = printable(text)
         self.detail = dict(detail or {})
         self.answer = dict(answer or {})
-        super().__init__(f"{code}: {text}")
+        super().__init__(f"{code}: {self.text}")
 
     @property
     def problem(self) -> Problem:
@@ -66,7 +67,7 @@ def unreached(text: str, detail: Mapping[str, t.Any] | None = None, *, quota: bo
         quota: Whether the account's WinRM quota is used up.
     """
     codes = (code for pattern, code in _CONNECTION_TEXTS if re.search(pattern, text, re.IGNORECASE))
-    return problem_of("quota_reached" if quota else next(codes, "host_unreachable"), detail, text=text)
+    return problem_of("quota_reached" if quota else next(codes, "host_unreachable"), detail, text=printable(text))
 
 
 def explain(error: TargetError, host: str) -> str:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import secrets
 import typing as t
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..shapes import Json
 from .errors import TargetError
-from .script import PROTOCOL_VERSION, NoAnswer, loader, parse_answer, payload
+from .script import PROTOCOL_VERSION, NoAnswer, loader, parse_answer, payload, printable
 
 RECONNECT_FIRST_S = 1.0
 RECONNECT_LONGEST_S = 30.0
@@ -137,8 +138,16 @@ class Session:
         self.identity = identity
         self.clock = clock
         self.deadline = deadline
-        self.say = say
+        self._listener = say
         self.executions = 0
+
+    def say(self, line: str) -> None:
+        """Tell the person who waits; what machines said in it is no order for the terminal.
+
+        Args:
+            line: What happens.
+        """
+        self._listener(printable(line))
 
     # -- operations ---------------------------------------------------------------------------------------------
 
@@ -214,19 +223,28 @@ class Session:
             ConnectionLost: Whatever was lost, nothing is tried again.
         """
         request = self._request(op, keys)
-        execution = self._execute(payload(request))
+        nonce = secrets.token_hex(8)
+        execution = self._execute(payload(request, nonce))
         try:
-            answer = parse_answer(execution.stdout)
+            answer = parse_answer(execution.stdout, nonce)
         except NoAnswer as error:
-            detail = {"rc": execution.rc, "stdout": execution.stdout[-500:], "stderr": execution.stderr[-500:]}
-            raise TargetError("no_answer", _first_line(execution) or str(error), detail) from error
-        error_object = answer.get("error")
-        if error_object:
-            secret = self.identity.credential
-            mine = {"computer": self.identity.computer, "username": None if secret is None else secret.username}
-            detail = {**mine, **(error_object.get("detail") or {})}
-            raise TargetError(error_object["code"], error_object.get("message") or "", detail, answer)
+            heard = {"stdout": printable(execution.stdout[-500:]), "stderr": printable(execution.stderr[-500:])}
+            text = f"{error}; {_first_line(execution)}"
+            raise TargetError("no_answer", text, {"rc": execution.rc, **heard}) from error
+        if answer.get("error"):
+            raise self._error_in(answer)
         return answer
+
+    def _error_in(self, answer: Json) -> TargetError:
+        """Return what an answer with an error means; whoever wrote it may have written anything."""
+        found = answer["error"]
+        code = found.get("code") if isinstance(found, dict) else None
+        detail = (found.get("detail") or {}) if isinstance(found, dict) else None
+        if not isinstance(code, str) or not isinstance(detail, dict):
+            return TargetError("wrong_answer", f"an error without code and detail: {str(found)[:200]}", answer=answer)
+        secret = self.identity.credential
+        mine = {"computer": self.identity.computer, "username": None if secret is None else secret.username}
+        return TargetError(code, str(found.get("message") or code), {**mine, **detail}, answer)
 
     def _execute(self, stdin: str) -> Execution:
         """Run the loader once; a used-up quota is waited for, since nothing ran then."""
@@ -318,7 +336,7 @@ def _first_line(execution: Execution) -> str:
     for text in (execution.stderr, execution.stdout):
         for line in text.splitlines():
             if line.strip() and not line.startswith("#< CLIXML"):
-                return line.strip()[:200]
+                return printable(line.strip()[:200])
     return f"exit code {execution.rc}, no output"
 
 

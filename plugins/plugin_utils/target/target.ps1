@@ -1,5 +1,5 @@
 #region common
-param($Request, $Text)
+param($Request, $Text, $Nonce, $Secret)
 Set-StrictMode -Version 2
 $ErrorActionPreference = 'Stop'
 # Under a Turkish culture 'FILE' is not like 'file'.
@@ -10,10 +10,10 @@ $Target = @{ Machine = '.'; Root = $env:SystemRoot; Hive = $null; Lock = $null; 
 $Answer = [ordered]@{ version = 1; op = $null; run = $null; computer = $null; clock = $null }
 $Shapes = @{ s = [string]; b = [bool]; l = [array]; o = [Management.Automation.PSCustomObject]; n = [ValueType] }
 $Digest = '^[0-9a-f]{64}$'
-# 1175, 1176: ReplaceFile could not rename, and both files are what they were. 1224: somebody has mapped the file.
+# 67: there is no such share. 1224: somebody has mapped the file.
 $Codes = @{
-    not_found = 2; parent_missing = 3, 15, 21; access_denied = 5, 19; locked = 32, 33, 1175, 1176, 1224; disk_full = 39, 112; changed = 80, 183; bad_name = 87, 123, 161, 206
-    computer_unreachable = 51, 53, 59, 64, 67, 121, 1231, 1707, 1722, 1726, 1727
+    not_found = 2; parent_missing = 3, 15, 21, 67; access_denied = 5, 19; locked = 32, 33, 1224; bad_name = 87, 123, 161, 206
+    computer_unreachable = 51, 53, 54, 55, 58, 59, 64, 71, 121, 240, 1222, 1225, 1231, 1232, 1236, 1707, 1722, 1723, 1726, 1727, 1753
 }
 
 function Stop-Run([string]$Code, [hashtable]$Detail = @{}, [string]$Message = $Code) {
@@ -47,7 +47,7 @@ function Get-Failure($Record) {
         $more = $Target.At
         $code = 'internal'
         foreach ($item in $Codes.GetEnumerator()) { if ($item.Value -contains $of.native) { $code = $item.Key } }
-        if ($code -eq 'internal') { $detail += @{ type = $of.cause.GetType().FullName; line = $Record.InvocationInfo.ScriptLineNumber } }
+        if ($code -eq 'internal') { $detail += @{ type = $of.cause.GetType().FullName; line = if ($Record.InvocationInfo) { $Record.InvocationInfo.ScriptLineNumber } } }
     }
     foreach ($item in $more.GetEnumerator()) { $detail[$item.Key] = $item.Value }
     @{ code = $code; message = $of.cause.Message; detail = $detail }
@@ -80,12 +80,19 @@ function ConvertTo-Ascii($Value) {
 
 function Open-Key([string]$Name) {
     $Target.At = @{ key = $Name }
-    return (Get-Hive).OpenSubKey($Name)
+    $key = $Target.Hive.OpenSubKey($Name)
+    if (-not $key -and (Test-Reopened)) { $key = $Target.Hive.OpenSubKey($Name) }
+    $key
 }
 
 # $null also for an empty text.
 function Get-Text($Key, [string]$Name) {
-    if ($Key) { $read = [string]$Key.GetValue($Name, $null, 'DoNotExpandEnvironmentNames'); if ($read) { return $read } }
+    if ($Key) {
+        $read = [string]$Key.GetValue($Name, $null, 'DoNotExpandEnvironmentNames')
+        if ($read) { return $read }
+        # Raises where the handle is dead.
+        $Key.get_ValueCount() | Out-Null
+    }
     return $null
 }
 
@@ -165,7 +172,7 @@ function Get-LockHolder {
 }
 #endregion
 #region direct
-function Get-Hive { [Microsoft.Win32.Registry]::LocalMachine }
+function Test-Reopened { }
 
 function Get-RealPath([string]$Path) {
     if ($Path -notmatch '^[a-z]:\\') { Stop-Run bad_name @{ path = $Path } }
@@ -186,10 +193,17 @@ function Get-ServiceProcess([string]$Image, [string]$State) {
     return $null
 }
 
-function Connect-Target { }
+function Connect-Target { $Target.Hive = [Microsoft.Win32.Registry]::LocalMachine }
 #endregion
 #region computer
-function Get-Hive { $Target.Hive }
+# Through a handle whose other end has died everything looks as if it were not there: only a getter tells.
+function Test-Reopened {
+    try { $Target.Hive.get_SubKeyCount() | Out-Null }
+    catch {
+        $Target.Hive = [Microsoft.Win32.RegistryKey]::OpenRemoteBaseKey('LocalMachine', $Target.Machine)
+        $true
+    }
+}
 
 # The path by which this machine reaches a path of the server.
 function Get-RealPath([string]$Path) {
@@ -211,10 +225,13 @@ function Connect-Target {
     $computer = $Request.computer
     if ($computer -notmatch '^[^\\/:*?"<>|\s]+$') { Stop-Run bad_request @{ key = 'computer' } }
     $Target.Machine = $computer
+    # Of a dead handle.
+    $Codes.computer_unreachable += 6
     try {
         if ($Request.credential) { Open-Session $computer $Request.credential }
-        $Target.Hive = [Microsoft.Win32.RegistryKey]::OpenRemoteBaseKey('LocalMachine', $computer)
+        Test-Reopened | Out-Null
         $Target.Root = Get-Text (Open-Key 'SOFTWARE\Microsoft\Windows NT\CurrentVersion') SystemRoot
+        if (-not $Target.Root) { Stop-Run access_denied $Target.At }
     }
     catch {
         $failure = Get-Failure $_
@@ -225,15 +242,21 @@ function Connect-Target {
 #endregion
 #region credential
 function Open-Session([string]$Computer, $Given) {
-    Assert-Shape $Given 'username:s password:s'
+    Assert-Shape $Given 'username:s'
+    if (-not $Secret) { Stop-Run bad_request @{ key = 'password' } }
+    # A run whose worker may live has left its own open: it is used, and stays, for closing it would cut the worker's lock.
+    $root = "\\$Computer\ADMIN$"
+    $Target.At = @{ path = $root }
+    if (Get-PSDrive | Where-Object { $_.Root -eq $root }) { return }
+    # What a cmdlet gets as a parameter is in the log where Module Logging is on: the password is never one.
     $password = New-Object Security.SecureString
-    foreach ($letter in $Given.password.ToCharArray()) { $password.AppendChar($letter) }
+    foreach ($letter in [Text.Encoding]::UTF8.GetString([Convert]::FromBase64String($Secret)).ToCharArray()) { $password.AppendChar($letter) }
     # The SMB session of this drive is what authenticates registry and service manager as well.
-    New-PSDrive -Name wsp -PSProvider FileSystem -Root "\\$Computer\ADMIN$" -Credential (New-Object Management.Automation.PSCredential $Given.username, $password) -Scope Global | Out-Null
+    New-PSDrive -Name "wsp$Nonce" -PSProvider FileSystem -Root $root -Credential (New-Object Management.Automation.PSCredential $Given.username, $password) -Scope Global | Out-Null
     $Target.Session = $true
 }
 
-function Close-Session { Remove-PSDrive -Name wsp -Scope Global -Force -ErrorAction SilentlyContinue }
+function Close-Session { try { Remove-PSDrive -Name "wsp$Nonce" -Scope Global } catch { return } }
 #endregion
 #region inspect
 function Get-RegistryItem($Item) {
@@ -258,7 +281,7 @@ function Get-Graph {
         # A key that administrators may not read is no service of ours.
         try { $key = $root.OpenSubKey($name) } catch { if ((Get-Cause $_).native -ne 5) { throw }; continue }
         $services = @(Get-List $key DependOnService)
-        $all[$name] = @{ name = $name; key = $key; services = $services; groups = @(Get-List $key DependOnGroup); group = Get-Text $key Group; needs = $services }
+        $all[$name] = @{ name = $name; key = $key; services = $services; groups = @(Get-List $key DependOnGroup); group = Get-List $key Group; needs = $services }
     }
     foreach ($entry in $all.psbase.Values) {
         if ($entry.groups) { foreach ($member in $all.psbase.Values) { if ($member.group -and $entry.groups -contains $member.group) { $entry.needs += $member.name } } }
@@ -293,7 +316,7 @@ function Get-ServiceEntry([string]$Name, $Entry, [bool]$Named) {
     $out.image = Get-Image $Name
     $out.depends_on = $Entry.services
     $out.depends_on_groups = $Entry.groups
-    $out.group = $Entry.group
+    if ($Entry.group) { $out.group = $Entry.group }
     $out.process = Get-ServiceProcess $out.image $state
     $out.process_source = if ($out.process) { 'path' } else { 'unknowable' }
     $out
@@ -401,6 +424,7 @@ function Get-Backups {
 
 function Invoke-Inspect {
     Assert-Shape $Request 'registry:l services:l files:l state:b backup:s? events:o? ports:l'
+    $hive = $Target.Hive
     foreach ($key in 'journal', 'boot', 'lock', 'backup', 'events', 'events_error') { $Answer[$key] = $null }
     $Answer.machine = [ordered]@{ name = [Environment]::MachineName; powershell = [string]$PSVersionTable.PSVersion; os = [Environment]::OSVersion.VersionString; system_root = $Target.Root }
     $Answer.registry = @(foreach ($item in $Request.registry) { Get-RegistryItem $item })
@@ -421,6 +445,8 @@ function Invoke-Inspect {
     }
     if ($Request.events) { $Answer.events = @(Get-Events $Request.events) }
     if ($Request.ports) { $Answer.ports = @(foreach ($item in $Request.ports) { Get-Port $item }) }
+    # What was read through a handle that has died meanwhile may not be true.
+    if ((Test-Reopened) -or $hive -ne $Target.Hive) { Stop-Run computer_unreachable @{ computer = $Answer.computer } }
 }
 #endregion
 #region outlook
@@ -480,9 +506,15 @@ function Get-Port($Item) {
 }
 #endregion
 #region change
+# 1175, 1176: ReplaceFile could not rename, and both files are what they were.
+$Codes.locked += 1175, 1176
+$Codes += @{ disk_full = 39, 112; changed = 80, 183 }
+
 function Get-OwnKey([string]$Name) {
     $Target.At = @{ key = "$Own\$Name" }
-    return (Get-Hive).CreateSubKey("$Own\$Name".TrimEnd('\'))
+    $path = "$Own\$Name".TrimEnd('\')
+    try { return $Target.Hive.CreateSubKey($path) } catch { if (-not (Test-Reopened)) { throw } }
+    return $Target.Hive.CreateSubKey($path)
 }
 
 function Enter-Lock([double]$Wait) {
@@ -526,7 +558,7 @@ function Stop-Busy($Holder) {
 function Get-BootToken {
     # Its parent must not become volatile with it.
     Get-OwnKey '' | Out-Null
-    $key = (Get-Hive).CreateSubKey("$Own\boot", [Microsoft.Win32.RegistryKeyPermissionCheck]::Default, [Microsoft.Win32.RegistryOptions]::Volatile)
+    $key = $Target.Hive.CreateSubKey("$Own\boot", [Microsoft.Win32.RegistryKeyPermissionCheck]::Default, [Microsoft.Win32.RegistryOptions]::Volatile)
     $token = Get-Text $key token
     if (-not $token) {
         $token = [guid]::NewGuid().ToString()
@@ -996,7 +1028,7 @@ function Get-StartOrder($Rows) {
 # Ansible's own way out of WinRM's job, which ends with the connection.
 function Start-Worker([string]$File) {
     $shell = @('powershell.exe', 'pwsh.exe' | ForEach-Object { [IO.Path]::Combine($PSHOME, $_) } | Where-Object { [IO.File]::Exists($_) })[0]
-    $run = '$ErrorActionPreference=''Stop'';$f=''{0}'';$t=[IO.File]::ReadAllText($f);try{{[IO.File]::Delete($f)}}catch{{}};$j=ConvertFrom-Json $t;&([scriptblock]::Create($j.script)) $j.request' -f $File.Replace("'", "''")
+    $run = '$ErrorActionPreference=''Stop'';$r=New-Object IO.StreamReader ([IO.File]::Open(''{0}'',''Open'',''Read'',''ReadWrite, Delete''));$n,$t,$s=$r.ReadToEnd().Split([char]10);$r.Close();$j=ConvertFrom-Json $t;&([scriptblock]::Create($j.script)) $j.request $null $n $s' -f $File.Replace("'", "''")
     $options = '-NoProfile -NonInteractive -ExecutionPolicy Bypass -EncodedCommand ' + [Convert]::ToBase64String([Text.Encoding]::Unicode.GetBytes($run))
     try { $made = Invoke-CimMethod -ClassName Win32_Process -MethodName Create -Arguments @{ CommandLine = '"{0}" {1}' -f $shell, $options } }
     catch {
@@ -1020,7 +1052,16 @@ function Protect-Directory([string]$Directory) {
     catch { if ($Request.credential) { throw } }
 }
 
-# A request may hold a password. It stays where launcher and worker both died, and no worker takes it that late.
+# What the worker is to do, and the password: gone with the launcher, however that ends, and soon after the worker has read it.
+function Open-Handover([string]$File) {
+    $stream = New-Object IO.FileStream $File, ([IO.FileMode]::Create), ([IO.FileAccess]::Write), ([IO.FileShare]'Read, Delete'), 4096, ([IO.FileOptions]::DeleteOnClose)
+    $bytes = [Text.Encoding]::ASCII.GetBytes("$Nonce`n$Text`n$Secret")
+    $stream.Write($bytes, 0, $bytes.Length)
+    $stream.Flush()
+    $stream
+}
+
+# A hand-over stays only where the machine itself went down; no worker takes it that late.
 function Remove-Abandoned([string]$Directory) {
     foreach ($file in [IO.Directory]::GetFiles($Directory, '*.json')) {
         $age = (Get-Stamp) - (Get-Time ([IO.File]::GetLastWriteTimeUtc($file)))
@@ -1033,18 +1074,25 @@ function Test-Launching($Journal) { (Test-Own $Journal) -and $Journal.phase -eq 
 function Invoke-Launch($Before) {
     $directory = $env:SystemRoot + '\msexchange.winsock_proxy\run'
     $file = "$directory\$($Request.run).json"
-    $failure = $null
+    $stream = $failure = $null
+    # From here on a worker may live, and share its connection to the server, which closing this one would cut.
+    $Target.Session = $false
     try {
-        Protect-Directory $directory
-        Remove-Abandoned $directory
-        [IO.File]::WriteAllText($file, $Text)
-        Start-Worker $file
+        try {
+            Protect-Directory $directory
+            Remove-Abandoned $directory
+            $stream = Open-Handover $file
+            Start-Worker $file
+        }
+        catch { $failure = Get-Failure $_ }
+        Exit-Lock
+        $clock = [Diagnostics.Stopwatch]::StartNew()
+        while (-not $failure -and (Test-Launching (Read-Journal)) -and $clock.Elapsed.TotalSeconds -lt 30) { Start-Sleep -Milliseconds 200 }
     }
-    catch { $failure = Get-Failure $_ }
-    Exit-Lock
-    $clock = [Diagnostics.Stopwatch]::StartNew()
-    while (-not $failure -and (Test-Launching (Read-Journal)) -and $clock.Elapsed.TotalSeconds -lt 30) { Start-Sleep -Milliseconds 200 }
-    Remove-Quietly $file
+    finally {
+        if ($stream) { $stream.Close() }
+        Remove-Quietly $file
+    }
     if (-not (Test-Launching (Read-Journal))) { return }
     # With the lock in hand the journal can be taken back: a worker that comes late finds another one and leaves.
     try { Enter-Lock 5 } catch { return }
@@ -1175,8 +1223,8 @@ function Start-One($Service) {
     $clock = [Diagnostics.Stopwatch]::StartNew()
     while ($true) {
         $native = Send-Control $Service.name start
-        # 1056: somebody else starts it, or it has not finished stopping.
-        if (($native -ne 1056 -and $Codes.computer_unreachable -notcontains $native) -or $clock.Elapsed.TotalSeconds -ge $limit) { break }
+        # 1056: somebody else starts it, or it has not finished stopping. 1055: the service manager's data is locked for a moment.
+        if (($native -notin 1055, 1056 -and $Codes.computer_unreachable -notcontains $native) -or $clock.Elapsed.TotalSeconds -ge $limit) { break }
         if ((Wait-State $Service.name 'running', 'start_pending', 'stopped' ($limit - $clock.Elapsed.TotalSeconds)) -ne 'stopped') { $native = 0; break }
         Start-Sleep -Milliseconds 200
     }
@@ -1506,8 +1554,6 @@ function Set-Outcome($Journal, $Outcome) {
     foreach ($key in 'services', 'timeline', 'left_alone', 'finished') { $Answer[$key] = @($Journal.$key) }
     $Answer.done = $null -ne $Outcome
     if (-not $Answer.done) {
-        # A worker may share its connection to the server, which closing this one would cut.
-        $Target.Session = $false
         foreach ($key in 'service', 'step', 'since', 'deadline') { $Answer[$key] = $Journal.$key }
         return
     }
@@ -1558,7 +1604,7 @@ function Wait-Outcome($Run, [double]$Seconds, $Known) {
             elseif ($free.Elapsed.TotalSeconds -ge $patience) { Set-Outcome $journal interrupted; return }
         }
         catch {
-            if ((Get-Failure $_).code -eq 'journal_corrupt' -or ($late -and -not $Known)) { $Target.Session = $false; throw }
+            if ((Get-Failure $_).code -eq 'journal_corrupt' -or ($late -and -not $Known)) { throw }
             $free = [Diagnostics.Stopwatch]::StartNew()
         }
         if ($late) { Set-Outcome $Known $null; return }
@@ -1568,6 +1614,8 @@ function Wait-Outcome($Run, [double]$Seconds, $Known) {
 
 function Invoke-Restart_Status {
     Assert-Shape $Request 'of:s? wait:n'
+    # Another session's worker may live.
+    $Target.Session = $false
     Wait-Outcome $Request.of $Request.wait $null
 }
 
@@ -1624,7 +1672,7 @@ finally {
     if ($Target.Lock) { $Target.Lock.Close() }
     if ($Target.Session) { Close-Session }
 }
-'---msexchange.winsock_proxy begin---'
+"---msexchange.winsock_proxy begin $Nonce---"
 ConvertTo-Ascii $Answer
-'---msexchange.winsock_proxy end---'
+"---msexchange.winsock_proxy end $Nonce---"
 #endregion

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 
@@ -13,6 +12,7 @@ import pytest
 
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target import session
 from tests.lab.api import HostView, PauseView
+from tests.support.inspections import sent_in
 from tests.support.pairs import BIN, LOADED, Pair, failure, name, plain, restart_task, running, states, told_truly
 from tests.support.playbook import Started
 from tests.support.unwired import ControllerGone, Server
@@ -229,7 +229,7 @@ class Unlucky(Server):
     accidents: tuple[str, ...] = ()
 
     def execute(self, command: str, stdin: str) -> session.Execution:
-        if not self.accidents or json.loads(stdin)["request"]["op"] != "restart":
+        if not self.accidents or sent_in(stdin)[1]["op"] != "restart":
             return super().execute(command, stdin)
         accident, *rest = self.accidents
         self.accidents = tuple(rest)

@@ -34,7 +34,7 @@ _FILE_CODES: t.Final[t.Mapping[int, str]] = {
     NETWORK_PATH_NOT_FOUND: "computer_unreachable",
     51: "computer_unreachable",
     64: "computer_unreachable",
-    67: "computer_unreachable",
+    67: "parent_missing",
 }
 
 

@@ -148,7 +148,7 @@ def check_request(request: t.Any) -> None:
     _check(request, _COMMON)
     credential = request["credential"]
     if credential is not None:
-        _check(credential, {"username": _text, "password": _text})
+        _check(credential, {"username": _text, "password": lambda value: _text(value) and value != ""})
     op = request["op"]
     _check(request, _BY_OP[op])
     for (owner, key), rules in _ITEMS.items():

@@ -8,7 +8,9 @@ The lab executes no PowerShell. It compares the text, and then answers with code
 
 from __future__ import annotations
 
+import base64
 import functools
+import itertools
 import json
 import re
 import typing as t
@@ -16,12 +18,14 @@ from pathlib import Path
 
 from .failures import Json
 
-BEGIN: t.Final = "---msexchange.winsock_proxy begin---"
-END: t.Final = "---msexchange.winsock_proxy end---"
 SOURCE: t.Final = Path(__file__).resolve().parents[3] / "plugins" / "plugin_utils" / "target"
 # Ansible's psrp connection appends this line to every script that it runs.
 PSRP_SUFFIX: t.Final = "exit $LASTEXITCODE"
 _REGION = re.compile(r"^#region (\w+)\n(.*?)^#endregion\n", re.MULTILINE | re.DOTALL)
+_OPERATOR = re.compile(
+    "-(?:eq|ne|lt|gt|le|ge|not|and|or|is|isnot|in|notin|match|notmatch|cmatch|cnotmatch|contains|notcontains"
+    "|ccontains|cnotcontains|like|join|replace|band|f)"
+)
 _QUOTED = re.compile(r"""'[^'\n]*'|"[^"\n]*"|[^'"\n]+|.""")
 
 
@@ -44,8 +48,22 @@ def _tight(line: str) -> str:
 def _without_air(piece: str) -> str:
     piece = re.sub(r" +}", "}", re.sub(r"([{;,]) +", r"\1", piece))
     piece = re.sub(r" (\+?=|\|) ", r"\1", piece).replace(") {", "){")
+    piece = re.sub(r"(?<=^function )(\S+) {", r"\1{", piece)
     piece = re.sub(r"(?<=}) (?=(?:else|elseif|catch|finally)\b)", "", piece)
-    return re.sub(r"\b(?:(if|elseif|foreach|while|for|catch) (?=\()|(else|try|catch|finally) (?={))", r"\1\2", piece)
+    piece = re.sub(r"\b(?:(if|elseif|foreach|while|for|catch) (?=\()|(else|try|catch|finally) (?={))", r"\1\2", piece)
+    words = piece.split(" ")
+    # Word by word: an operator needs no blank after ``)`` and ``]``, and none before a mark or a string.
+    text = words[0]
+    for before, word in itertools.pairwise(words):
+        after_bracket = text[-1:] in (")", "]") and _operator_in(word)
+        before_mark = _OPERATOR.fullmatch(re.split(r"[(!{;,=|]", before)[-1]) and (word == "" or word[0] in "$(@[")
+        text += word if after_bracket or before_mark else " " + word
+    return text
+
+
+def _operator_in(word: str) -> bool:
+    found = re.match(r"-\w+", word)
+    return found is not None and _OPERATOR.fullmatch(found[0]) is not None
 
 
 def _region_names(request: Json) -> list[str]:
@@ -63,11 +81,23 @@ def _region_names(request: Json) -> list[str]:
 def _regions(text: str) -> dict[str, str]:
     found = _REGION.findall(text)
     return {
-        name: "".join(
-            _tight(line.strip()) + "\n" for line in body.splitlines() if line.strip() and line.strip()[0] != "#"
-        )
+        name: _joined(_tight(line.strip()) for line in body.splitlines() if line.strip() and line.strip()[0] != "#")
         for name, body in found
     }
+
+
+def _joined(lines: t.Iterable[str]) -> str:
+    """Lines as they travel: a line end before each function, a semicolon between statements.
+
+    There is nothing after ``{``, before ``}``, and between ``}`` and what goes on with it.
+    """
+    text = ""
+    for line in lines:
+        goes_on = re.match(r"(?:else|elseif|catch|finally)\b", line) and text.endswith("}")
+        if text and not (text.endswith("{") or line[0] == "}" or goes_on):
+            text += "\n" if line.startswith("function ") else ";"
+        text += line
+    return text + "\n"
 
 
 def _script(request: Json) -> str:
@@ -82,21 +112,40 @@ def is_loader(text: str | None) -> bool:
     return text.rstrip().removesuffix(PSRP_SUFFIX).rstrip() == _source("loader.ps1").rstrip()
 
 
+def nonce_of(stdin: bytes) -> str:
+    """What marks the answer: the first line of standard input."""
+    return stdin.decode("ascii", "replace").partition("\n")[0]
+
+
 def request_of(stdin: bytes) -> t.Any:
     """The request in an envelope whose script is the repository's; None when anything differs.
 
     Args:
-        stdin: what the client sent: one line ``{"script", "request"}``.
+        stdin: what the client sent: a nonce, one line ``{"script", "request"}``, and the password in base64 if any.
     """
     try:
-        envelope = json.loads(stdin.decode("ascii"))
+        dummy, line, secret = (stdin.decode("ascii").rstrip("\n") + "\n").split("\n", 2)
+        envelope = json.loads(line)
         request = envelope["request"]
         known = envelope["script"] == _script(request)
+        if secret and "password" not in request["credential"]:
+            request["credential"]["password"] = base64.b64decode(secret.strip(), validate=True).decode()
     except (ValueError, KeyError, TypeError):
         return None
     return request if known and set(envelope) == {"script", "request"} else None
 
 
-def envelope(answer: Json) -> bytes:
-    """The answer as the script prints it: one line of ASCII JSON between the marker lines."""
-    return f"{BEGIN}\r\n{json.dumps(answer, separators=(',', ':'))}\r\n{END}\r\n".encode("ascii")
+def envelope(answer: Json, nonce: str) -> bytes:
+    """The answer as the script prints it: one line of ASCII JSON between the marker lines of its request."""
+    begin, end = (f"---msexchange.winsock_proxy {word} {nonce}---" for word in ("begin", "end"))
+    return f"{begin}\r\n{json.dumps(answer, separators=(',', ':'))}\r\n{end}\r\n".encode("ascii")
+
+
+def answer_in(output: str) -> t.Any:
+    """The answer in what a client received, whatever its nonce was; for tests that speak the wire themselves."""
+    found = re.search(
+        r"---msexchange\.winsock_proxy begin (\w*)---(.*?)---msexchange\.winsock_proxy end \1---", output, re.S
+    )
+    if found is None:
+        raise ValueError(f"no answer in {output[-500:]!r}")
+    return json.loads(found[2])

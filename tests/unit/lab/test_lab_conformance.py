@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import threading
 import typing as t
 from collections.abc import Iterator, Mapping
@@ -21,7 +20,7 @@ from tests.conformance.schema import Case, expected_answers, load_all
 from tests.lab.conformance import Stage
 from tests.lab.given import GivenError, apply_given
 from tests.lab.machines.machine import Machine
-from tests.lab.target.script import BEGIN, END
+from tests.lab.target.script import answer_in
 from tests.lab.wire.api import Binding
 
 ADDRESS = "127.0.0.1"
@@ -72,11 +71,11 @@ def ask(connection: Protocol, request: Mapping[str, t.Any]) -> t.Any:
     loader = base64.b64encode(script.loader().encode("utf-16-le")).decode()
     shell = connection.open_shell(codepage=65001)
     command = connection.run_command(shell, f"powershell -NoProfile -EncodedCommand {loader}", console_mode_stdin=False)
-    connection.send_command_input(shell, command, script.payload(request).encode("ascii"), end=True)
+    connection.send_command_input(shell, command, script.payload(request, "0a").encode("ascii"), end=True)
     out, err, code = connection.get_command_output(shell, command)
     connection.close_shell(shell)
     assert (code, err) == (0, b"")
-    return json.loads(out.decode("ascii").partition(BEGIN)[2].partition(END)[0])
+    return answer_in(out.decode("ascii"))
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import typing as t
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from winrm.protocol import Protocol
 from tests.conftest import ROOT
 from tests.lab.api import Lab
 from tests.lab.fleet import BIN_FILE
-from tests.lab.target.script import BEGIN, END
+from tests.lab.target.script import answer_in
 from tests.unit.lab.lab_support import Json, apply, change, encoded, inspect, inspect_file, restart, status
 
 LOADER = ROOT / "plugins" / "plugin_utils" / "target" / "loader.ps1"
@@ -49,6 +48,12 @@ def script_for(request: Json) -> str:
     return script.script_for(request)
 
 
+def lines(text: str, request: Json) -> str:
+    from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target import script
+
+    return script.lines(text, request, "0a1b")
+
+
 def execute(connection: Protocol, command: str, stdin: bytes = b"") -> tuple[str, str, int]:
     """One command in a shell of its own: standard output, standard error, exit code."""
     shell = connection.open_shell(codepage=65001)
@@ -69,10 +74,10 @@ def powershell(text: str) -> str:
 
 def operation(connection: Protocol, request: Json, *, script: str | None = None) -> Json:
     """Send a request as the collection does."""
-    envelope = {"script": script_for(request) if script is None else script, "request": request}
-    out, err, code = execute(connection, powershell(LOADER.read_text()), json.dumps(envelope).encode() + b"\n")
+    stdin = lines(script_for(request) if script is None else script, request)
+    out, err, code = execute(connection, powershell(LOADER.read_text()), stdin.encode())
     assert (code, err) == (0, ""), err
-    return t.cast(Json, json.loads(out.partition(BEGIN)[2].partition(END)[0]))
+    return t.cast(Json, answer_in(out))
 
 
 def credential(lab: Lab) -> Json:
@@ -150,9 +155,9 @@ async def until_up(lab: Lab, name: str) -> None:
 
 def test_only_the_repositorys_script_is_answered(lab: Lab) -> None:
     request = inspect()
-    envelope = {"script": script_for(request) + "\n# more", "request": request}
+    stdin = lines(script_for(request) + "\n# more", request).encode()
     command = powershell(LOADER.read_text())
-    out, err, code = execute(client(lab, "EX4"), command, json.dumps(envelope).encode())
+    out, err, code = execute(client(lab, "EX4"), command, stdin)
     assert (out, code) == ("", 1)
     assert "is not recognized as an internal or external command" in err
     out, err, code = execute(client(lab, "EX4"), powershell("Get-Service MSExchangeIS | Stop-Service"))
@@ -206,8 +211,8 @@ def test_answers_of_machines_that_misbehave(lab: Lab) -> None:
     assert operation(client(lab, "EX4"), request)["op"] == "inspect"
     lab.inject("silent", "EX4")
     command = powershell(LOADER.read_text())
-    envelope = json.dumps({"script": script_for(request), "request": request}).encode()
-    assert execute(client(lab, "EX4"), command, envelope) == ("", "", 0)
+    stdin = lines(script_for(request), request).encode()
+    assert execute(client(lab, "EX4"), command, stdin) == ("", "", 0)
 
 
 def test_the_inventory_names_every_host(lab: Lab) -> None:

@@ -94,4 +94,4 @@ def test_proxy_counts_unless_it_is_disabled() -> None:
 def test_a_drift_check_is_small() -> None:
     """40,000 bytes may be sent per host with NTLM; its overhead is 14.6 KB, and standard input counts 4/3."""
     common = {"version": 1, "op": "inspect", "computer": "EXCH1", "credential": None, "run": "0" * 36, "who": "me@here"}
-    assert len(payload({**common, **inspection_request(Places())})) < 18_500
+    assert len(payload({**common, **inspection_request(Places())}, "0123456789abcdef")) < 18_500

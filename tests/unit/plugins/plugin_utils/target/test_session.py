@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import re
 import typing as t
 
 import pytest
@@ -15,9 +16,13 @@ from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.
     Places,
     inspection_request,
 )
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target.errors import TargetError
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target.errors import TargetError, unreached
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target.restarting import restart
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target.script import loader
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target.script import (
+    begin_marker,
+    end_marker,
+    loader,
+)
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target.session import (
     ConnectionLost,
     Credential,
@@ -25,7 +30,7 @@ from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target.se
     Identity,
     Session,
 )
-from tests.support.inspections import BIN, NOW, Described, FakeClock, File, Replay, error, session, sha256
+from tests.support.inspections import BIN, NOW, Described, FakeClock, File, Replay, error, sent_in, session, sha256
 
 Json = dict[str, t.Any]
 LOST = ConnectionLost("reset by peer", sent=True)
@@ -63,7 +68,7 @@ def test_request_carries_the_common_keys_and_the_secret_only_on_standard_input()
     Session(replay, identity, clock=FakeClock()).inspect(**ASK)
     request = replay.requests[0]
     assert {"version", "op", "computer", "credential", "run", "who"} <= set(request)
-    assert request["credential"] == {"username": "LAB\\admin", "password": "s3cret"}
+    assert request["credential"] == {"username": "LAB\\admin"}
     assert replay.commands == [loader()] and "s3cret" not in replay.commands[0]
     assert "s3cret" not in repr(identity)
 
@@ -101,6 +106,55 @@ def test_no_answer_shows_what_came_instead() -> None:
     with pytest.raises(TargetError) as caught:
         Session(mute, Identity("r" * 8, "w"), clock=FakeClock()).inspect(**ASK)
     assert caught.value.code == "no_answer" and "command not found" in caught.value.text
+
+
+class Answering(Mute):
+    """Answers everything with the same text between the right markers."""
+
+    def execute(self, command: str, stdin: str) -> Execution:
+        nonce = sent_in(stdin)[0]
+        return Execution(0, f"{begin_marker(nonce)}\n{self._execution.stdout}\n{end_marker(nonce)}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "text"),
+    [
+        ("[" * 100_000, "no_answer", "nested too deeply"),
+        ('{"a":', "no_answer", "no JSON"),
+        ('{"error": "x"}', "wrong_answer", "without code"),
+        ('{"error": {"code": 7}}', "wrong_answer", "without code"),
+        ('{"error": {"code": "busy", "detail": [1]}}', "wrong_answer", "without code"),
+        ('{"error": {"code": "busy", "message": "\\u001b[2J", "detail": null}}', "busy", "\ufffd[2J"),
+    ],
+)
+def test_an_odd_answer_is_an_error_that_says_so(said: str, code: str, text: str) -> None:
+    with pytest.raises(TargetError) as caught:
+        Session(Answering(Execution(0, said, "")), Identity("r" * 8, "w"), clock=FakeClock()).inspect(**ASK)
+    assert caught.value.code == code and text in caught.value.text and "\x1b" not in str(caught.value)
+
+
+def test_every_request_has_a_nonce_of_its_own() -> None:
+    nonces = []
+
+    class Listening(Replay):
+        def execute(self, command: str, stdin: str) -> Execution:
+            nonces.append(sent_in(stdin)[0])
+            return super().execute(command, stdin)
+
+    asked = session(Listening())
+    asked.inspect(**ASK)
+    asked.inspect(**ASK)
+    assert len(set(nonces)) == 2 and all(re.fullmatch("[0-9a-f]{16}", nonce) for nonce in nonces)
+
+
+def test_what_is_said_meanwhile_is_no_order_for_the_terminal() -> None:
+    said: list[str] = []
+    lost = ConnectionLost("\x1b]0;owned\x07", sent=True)
+    replay = Replay(accidents={1: ("before", lost)})
+    Session(replay, Identity("r" * 8, "w"), clock=FakeClock(), say=said.append).inspect(**ASK)
+    assert said and all("\x1b" not in line and "\x07" not in line for line in said)
+    heard = unreached("401 \x1b[2J").message("h")
+    assert "\x1b" not in heard and "[2J" in heard
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

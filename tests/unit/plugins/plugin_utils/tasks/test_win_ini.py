@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target import session as target
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target.script import BEGIN, END
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.tasks import win_ini as task
+from tests.support.inspections import sent_in, spoken
 from tests.support.options import options_of
 
 Json = dict[str, t.Any]
@@ -48,12 +48,12 @@ class Disk:
     requests: list[Json] = field(default_factory=list)
 
     def execute(self, command: str, stdin: str) -> target.Execution:
-        request = json.loads(stdin)["request"]
+        nonce, request = sent_in(stdin)
         self.requests.append(request)
         answer = {"version": 1, "op": request["op"], "run": request["run"], "computer": request["computer"]}
         answer |= {"clock": {"now": 1_000_000.5, "utc_offset_minutes": 120}}
         answer |= self._inspect(request) if request["op"] == "inspect" else self._apply(request)
-        return target.Execution(0, f"{BEGIN}\n{json.dumps(answer)}\n{END}\n", "")
+        return spoken(answer, nonce)
 
     def reset(self) -> None:
         raise AssertionError("no connection is lost here")

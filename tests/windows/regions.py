@@ -1,0 +1,215 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What no single machine brings about: the script's regions on a real PowerShell with one function replaced.
+
+``python -m tests.windows.regions [--only REGEX]``. Each check sends the regions that a request needs, then functions of
+its own, which hide those of the same name, then the region ``main``; the answer is compared as a case's is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import importlib
+import re
+import secrets
+import sys
+import typing as t
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+importlib.import_module("tests.conftest")  # puts the collection on the path
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target import script  # noqa: E402
+from tests.conformance import expand  # noqa: E402
+from tests.conformance.compare import differences  # noqa: E402
+from tests.windows import lane  # noqa: E402
+from tests.windows.machine import Unavailable  # noqa: E402
+
+Json: t.TypeAlias = Mapping[str, t.Any]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One behaviour.
+
+    Attributes:
+        name: what is shown, in one sentence.
+        request: what is sent; what it leaves out is a case's default.
+        instead: PowerShell that stands between the regions and ``main``.
+        answer: what the answer must say, as in a case.
+        given: state of the server before.
+    """
+
+    name: str
+    request: Json
+    instead: str
+    answer: Json
+    given: Json = field(default_factory=dict)
+
+
+# A registry handle of the script's own whose other end is taken away: what a server leaves that went down.
+_DEAD = """
+$Own = 'msexchange.winsock_proxy'
+function New-Hive { [Microsoft.Win32.Registry]::LocalMachine.OpenSubKey('SOFTWARE') }
+function Stop-Hive($Key) {
+    $raw = $Key.Handle.DangerousGetHandle()
+    (New-Object Microsoft.Win32.SafeHandles.SafeRegistryHandle $raw, $true).Dispose()
+}
+function Connect-Target {
+    $Codes.computer_unreachable += 6
+    $Target.Hive = New-Hive
+    BEGIN
+}
+"""
+# As the script's own, but for the machine to which it connects.
+_REOPEN = """
+function Test-Reopened {
+    try { $Target.Hive.get_SubKeyCount() | Out-Null; return $false } catch { $Target.Hive = New-Hive }
+    return $true
+}
+"""
+_RECORD = {"records": {"MSExchangeIS": {"loaded": "a" * 64}}, "journal": "{}"}
+_STATE = {"op": "inspect", "state": True, "computer": "EXCH1"}
+# Direct mode has no second hop; these tell what it would be asked for.
+_DRIVES = """
+function New-PSDrive($Name, $PSProvider, $Root, $Credential, $Scope) {
+    $Answer.opened = $Root, $Credential.UserName, $Credential.GetNetworkCredential().Password
+}
+function Remove-PSDrive($Name, $Scope) { $Answer.closed = $Name }
+function Get-PSDrive { [pscustomobject]@{ Root = 'C:\\' } }
+function Connect-Target {
+    $Answer.opened = $Answer.closed = $null
+    $Target.Hive = [Microsoft.Win32.Registry]::LocalMachine
+    Open-Session 'EXCH1' $Request.credential
+}
+"""
+_ACCOUNT = {"credential": {"username": "EUROPE\\admin", "password": "p\u00e4\u65e5 \"'$x`n"}}
+_UNREACHABLE = {"error": {"code": "computer_unreachable", "detail": {"computer": "EXCH1"}}}
+
+CHECKS: t.Final = (
+    Check(
+        "a registry handle that is dead and stays so is no empty server",
+        _STATE,
+        _DEAD.replace("BEGIN", "Stop-Hive $Target.Hive")
+        + """
+        function Test-Reopened {
+            try { $Target.Hive.get_SubKeyCount() | Out-Null; return $false } catch { $Target.Hive = New-Hive }
+            Stop-Hive $Target.Hive
+            return $true
+        }
+        """,
+        _UNREACHABLE,
+        _RECORD,
+    ),
+    Check(
+        "a dead registry handle is opened anew",
+        _STATE,
+        _DEAD.replace("BEGIN", "Stop-Hive $Target.Hive") + _REOPEN,
+        {"records": [{"service": "MSExchangeIS", "loaded": "a" * 64}], "journal": {}},
+        _RECORD,
+    ),
+    Check(
+        "what was read through a handle that died meanwhile is read again",
+        _STATE,
+        _DEAD.replace("BEGIN", "")
+        + _REOPEN
+        + """
+        $Target.Times = 0
+        function Get-Backups { $Target.Times++; if ($Target.Times -eq 1) { Stop-Hive $Target.Hive } }
+        """,
+        {"records": [{"service": "MSExchangeIS"}], "journal": {}},
+        _RECORD,
+    ),
+    Check(
+        "a key whose handle died is not one without values",
+        _STATE,
+        _DEAD.replace("BEGIN", "")
+        + _REOPEN
+        + """
+        function Get-Records { $key = Open-Key "$Own\\records\\MSExchangeIS"; Stop-Hive $key; Get-Text $key loaded }
+        """,
+        _UNREACHABLE,
+        _RECORD,
+    ),
+    Check(
+        "the password arrives whole, and a drive that the request opened is closed",
+        {**_ACCOUNT, "op": "inspect"},
+        _DRIVES,
+        {"opened": ["\\\\EXCH1\\ADMIN$", "EUROPE\\admin", "p\u00e4\u65e5 \"'$x`n"], "closed": "/wsp[0-9a-f]{16}/"},
+    ),
+    Check(
+        "a drive that is there already is used and stays",
+        {**_ACCOUNT, "op": "inspect"},
+        _DRIVES
+        + "function Get-PSDrive { 'C:\\', '\\\\exch1\\ADMIN$' | ForEach-Object { [pscustomobject]@{ Root = $_ } } }",
+        {"opened": None, "closed": None},
+    ),
+    Check(
+        "nothing closes the connection once a worker may live, whatever happens afterwards",
+        {**_ACCOUNT, "op": "restart", "wait": 0},
+        _DRIVES
+        + """
+        function Start-Worker { $Target.Started = $true }
+        function Test-Launching { if ($Target.Started) { Stop-Run internal }; return $true }
+        """,
+        {"opened": "list", "closed": None, "error": {"code": "internal"}},
+        {"base": "store_alone"},
+    ),
+    Check(
+        "a poll that cannot read the journal closes nothing either",
+        {**_ACCOUNT, "op": "restart_status", "of": None, "wait": 0},
+        _DRIVES + "function Find-Journal { Stop-Run access_denied }",
+        {"closed": None, "error": {"code": "access_denied"}},
+    ),
+    Check(
+        "an error record that nothing in the script raised is told as well",
+        {"op": "inspect"},
+        """
+        function Connect-Target {
+            $cause = New-Object Exception 'bare'
+            $bare = New-Object Management.Automation.ErrorRecord $cause, 'id', 'NotSpecified', $null
+            $Answer.told = Get-Failure $bare
+        }
+        """,
+        {"told": {"code": "internal", "message": "bare", "detail": {"line": None, "type": "System.Exception"}}},
+    ),
+)
+
+
+def ask(server: lane.StageServer, check: Check) -> Json:
+    """Return what the script answers with the check's functions in it."""
+    request = expand.request(check.request)
+    *regions, main = (script.regions()[name] for name in script.regions_for(request))
+    text = "".join(regions) + check.instead + "\n" + main
+    encoded = base64.b64encode(script.loader().encode("utf-16-le")).decode()
+    words = ["-NoProfile", "-NonInteractive", "-ExecutionPolicy", "Unrestricted", "-EncodedCommand", encoded]
+    nonce = secrets.token_hex(8)
+    return script.parse_answer(server.powershell(words, script.lines(text, request, nonce)), nonce)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line says; 1 when a check failed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.windows.regions", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("--only", default="", help="regular expression that a check's name must contain")
+    options = parser.parse_args(arguments)
+    checks = [check for check in CHECKS if re.search(options.only, check.name)]
+    failed = 0
+    try:
+        with lane.servers(1, seconds=120) as (server,):
+            for check in checks:
+                server.prepare({"given": expand.given(check.given), "change": False})
+                wrong = list(differences(check.answer, ask(server, check)))
+                failed += bool(wrong)
+                print("\n    ".join([f"{'FAIL' if wrong else 'ok':6} {check.name}", *wrong]), flush=True)
+    except Unavailable as reason:
+        print(f"SKIPPED: the regions were NOT run on a PowerShell: {reason}")
+        return 0
+    print(f"{len(checks) - failed} ok, {failed} failed")
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
