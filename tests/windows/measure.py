@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import secrets
 import time
 import typing as t
 from collections.abc import Iterator, Mapping
@@ -135,14 +136,15 @@ def _ask(server: StageServer, body: Mapping[str, t.Any]) -> tuple[float, int, in
     from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target import script
 
     request = {**_COMMON, **body}
-    sent = script.payload(request)
+    nonce = secrets.token_hex(8)
+    sent = script.payload(request, nonce)
     encoded = base64.b64encode(script.loader().encode("utf-16-le")).decode()
     words = [*server.pwsh, "-NoProfile", "-NonInteractive", "-EncodedCommand", encoded]
     machine = server.stage.machine
     began = time.monotonic()
     done = machine.run(words, sent.encode("ascii"), seconds=SECONDS)
     took = time.monotonic() - began
-    answer = script.parse_answer(done.out.decode("utf-8", "replace"))
+    answer = script.parse_answer(done.out.decode("utf-8", "replace"), nonce)
     if answer.get("error"):
         raise RuntimeError(f"{body['op']}: {json.dumps(answer['error'])}")
     reads = None
