@@ -104,9 +104,12 @@ class FleetVariables:
         self._raw: dict[str, Mapping[str, t.Any]] = {}
 
     def raw(self, host: str) -> Mapping[str, t.Any]:
-        """Return a host's variables without templating them, which a registered result does not need."""
+        """Return a host's variables without templating them, which a registered result does not need.
+
+        A host that is not in the inventory, a probe host for example, has none.
+        """
         if host not in self._raw:
-            found = self._hostvars.raw_get(host)
+            found = self._hostvars.raw_get(host) if host in self._hostvars else {}
             self._raw[host] = found if isinstance(found, Mapping) else {}
         return self._raw[host]
 
