@@ -194,12 +194,7 @@ def service(
     late_ms: int = 0,
     code: int = 0,
 ) -> Undo:
-    """Change a service; times are milliseconds.
-
-    Args:
-        stop: ok|hang|ignore|late|mute|lost|refuse
-        start: ok|fail|refuse|hang|die
-    """
+    """Change a service: stop ok|hang|ignore|late|mute|lost|refuse, start ok|fail|refuse|hang|die, times in ms."""
     behaviour = machine.services.open(name).behaviour
     old = dict(vars(behaviour))
     behaviour.stop, behaviour.start, behaviour.code = stop, start, code or None
