@@ -450,19 +450,27 @@ function Invoke-Inspect {
 }
 #endregion
 #region outlook
+# Not unrolled: each entry is a round trip.
+function Get-Log([string]$Name) { return , (New-Object Diagnostics.EventLog $Name, $Target.Machine).get_Entries() }
+
 function Get-Events($Wish) {
     Assert-Shape $Wish 'since:n logs:l sources:l limit:n'
     $found = @()
     foreach ($name in $Wish.logs) {
         try {
-            $entries = (New-Object Diagnostics.EventLog $name, $Target.Machine).get_Entries()
+            $entries = Get-Log $name
+            $mine = 0
+            $clock = [Diagnostics.Stopwatch]::StartNew()
             for ($i = $entries.get_Count() - 1; $i -ge 0; $i--) {
                 $entry = $entries.get_Item($i)
                 $at = Get-Time $entry.TimeGenerated
-                if ($at -lt $Wish.since) { break }
+                if ($at -lt $Wish.since -or $mine -ge $Wish.limit) { break }
+                # A log may hold 100,000 entries of others.
+                if ($clock.Elapsed.TotalSeconds -gt 20) { Stop-Run internal @{} 'more entries than can be read in 20 s' }
                 if ($Wish.sources -and $Wish.sources -notcontains $entry.Source) { continue }
                 # 0 has no name: EVENTLOG_SUCCESS, which the event viewer shows as information.
                 $type = if ([int]$entry.EntryType) { ([string]$entry.EntryType).ToLowerInvariant() } else { 'information' }
+                $mine++
                 $found += [ordered]@{ log = $name; at = $at; source = $entry.Source; id = $entry.InstanceId -band 0xFFFF; type = $type; message = $entry.Message; strings = @($entry.ReplacementStrings) }
             }
         }
