@@ -95,8 +95,8 @@ function Get-Log {
         param($i)
         $Answer.looks++
         [pscustomobject]@{
-            TimeGenerated = ([datetime]'2000-01-01').AddSeconds($i); Source = 'x'; EntryType = 4; InstanceId = $i; Message = ''
-            ReplacementStrings = @()
+            TimeGenerated = ([datetime]'2000-01-01').AddSeconds($i); Source = 'x'; EntryType = 4; InstanceId = $i
+            Message = ''; ReplacementStrings = @()
         }
     }
     $log
