@@ -85,6 +85,23 @@ function Connect-Target {
 }
 """
 _ACCOUNT = {"credential": {"username": "EUROPE\\admin", "password": "p\u00e4\u65e5 \"'$x`n"}}
+# A log whose entries are made when they are looked at.
+_LOG = """
+$Answer.looks = 0
+function Get-Log {
+    $log = New-Object PSObject
+    $log | Add-Member -MemberType ScriptMethod -Name get_Count -Value { 100000 }
+    $log | Add-Member -MemberType ScriptMethod -Name get_Item -Value {
+        param($i)
+        $Answer.looks++
+        [pscustomobject]@{
+            TimeGenerated = ([datetime]'2000-01-01').AddSeconds($i); Source = 'x'; EntryType = 4; InstanceId = $i
+            Message = ''; ReplacementStrings = @()
+        }
+    }
+    $log
+}
+"""
 _UNREACHABLE = {"error": {"code": "computer_unreachable", "detail": {"computer": "EXCH1"}}}
 
 CHECKS: t.Final = (
@@ -161,6 +178,20 @@ CHECKS: t.Final = (
         {**_ACCOUNT, "op": "restart_status", "of": None, "wait": 0},
         _DRIVES + "function Find-Journal { Stop-Run access_denied }",
         {"closed": None, "error": {"code": "access_denied"}},
+    ),
+    Check(
+        "a log of 100,000 entries costs what is asked of it",
+        {"op": "inspect", "events": {"since": 0, "logs": ["System"], "sources": [], "limit": 3}},
+        _LOG,
+        {"events": [{"id": 34463}, {"id": 34462}, {"id": 34461}], "events_error": None, "looks": 4},
+    ),
+    Check(
+        "a log is not read for ever",
+        {"op": "inspect", "events": {"since": 0, "logs": ["System"], "sources": ["W3SVC"], "limit": 3}},
+        _LOG.replace(
+            "$Answer.looks++", "$Answer.looks++; if ($Answer.looks -eq 2) { Start-Sleep -Milliseconds 20500 }"
+        ),
+        {"events": [], "events_error": "/System: .*20 s.*/", "looks": 2},
     ),
     Check(
         "an error record that nothing in the script raised is told as well",

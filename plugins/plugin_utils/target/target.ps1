@@ -450,19 +450,27 @@ function Invoke-Inspect {
 }
 #endregion
 #region outlook
+# Not unrolled: each entry is a round trip.
+function Get-Log([string]$Name) { return , (New-Object Diagnostics.EventLog $Name, $Target.Machine).get_Entries() }
+
 function Get-Events($Wish) {
     Assert-Shape $Wish 'since:n logs:l sources:l limit:n'
     $found = @()
     foreach ($name in $Wish.logs) {
         try {
-            $entries = (New-Object Diagnostics.EventLog $name, $Target.Machine).get_Entries()
+            $entries = Get-Log $name
+            $mine = 0
+            $clock = [Diagnostics.Stopwatch]::StartNew()
             for ($i = $entries.get_Count() - 1; $i -ge 0; $i--) {
                 $entry = $entries.get_Item($i)
                 $at = Get-Time $entry.TimeGenerated
-                if ($at -lt $Wish.since) { break }
+                if ($at -lt $Wish.since -or $mine -ge $Wish.limit) { break }
+                # A log may hold 100,000 entries of others.
+                if ($clock.Elapsed.TotalSeconds -gt 20) { Stop-Run internal @{} 'more entries than can be read in 20 s' }
                 if ($Wish.sources -and $Wish.sources -notcontains $entry.Source) { continue }
                 # 0 has no name: EVENTLOG_SUCCESS, which the event viewer shows as information.
                 $type = if ([int]$entry.EntryType) { ([string]$entry.EntryType).ToLowerInvariant() } else { 'information' }
+                $mine++
                 $found += [ordered]@{ log = $name; at = $at; source = $entry.Source; id = $entry.InstanceId -band 0xFFFF; type = $type; message = $entry.Message; strings = @($entry.ReplacementStrings) }
             }
         }
@@ -673,6 +681,27 @@ function Assert-File($File) {
     if ($File.backup -eq 'beside' -and -not $File.backup_path) { Stop-Run bad_request @{ key = 'backup_path' } }
 }
 
+# What a run that died in the middle of a swap has left beside the file: the old one comes back, for it may be the only copy.
+function Clear-Leftovers([string]$Path) {
+    $real = Get-RealPath $Path
+    $Target.At = @{ path = $Path }
+    $directory = [IO.Path]::GetDirectoryName($real)
+    if (-not [IO.Directory]::Exists($directory)) { return }
+    $pattern = '^' + [regex]::Escape([IO.Path]::GetFileName($real)) + '\.[0-9a-f-]{8,36}\.tmp(~?)$'
+    foreach ($file in [IO.Directory]::GetFiles($directory)) {
+        if ([IO.Path]::GetFileName($file) -notmatch $pattern) { continue }
+        if ($Matches[1] -and -not [IO.File]::Exists($real)) {
+            # Move never overwrites.
+            Invoke-Patiently { [IO.File]::Move($file, $real) }
+            $Answer.healed += $Path
+            continue
+        }
+        # A second old one is nobody's to judge.
+        if (-not $Matches[1] -or $Answer.healed -notcontains $Path) { Remove-Quietly $file }
+        if ([IO.File]::Exists($file)) { $Answer.left += $Path.Substring(0, $Path.LastIndexOf('\') + 1) + [IO.Path]::GetFileName($file) }
+    }
+}
+
 function Get-Change($File) {
     $path = Expand-Path $File.path
     $old = Read-Present $path
@@ -836,7 +865,7 @@ function Undo-Change($Change) {
 
 function Invoke-Apply {
     Assert-Shape $Request 'files:l records:l lock_wait:n lock:b'
-    foreach ($key in 'applied', 'restored', 'left') { $Answer[$key] = @() }
+    foreach ($key in 'applied', 'restored', 'left', 'healed') { $Answer[$key] = @() }
     foreach ($file in $Request.files) { Assert-File $file }
     foreach ($record in $Request.records) {
         Assert-Shape $record 'service:s loaded:s? wanted:s? owned:s'
@@ -845,6 +874,7 @@ function Invoke-Apply {
     if ($Request.lock) {
         Enter-Lock $Request.lock_wait
         Get-BootToken | Out-Null
+        foreach ($file in $Request.files) { Clear-Leftovers (Expand-Path $file.path) }
     }
     $changes = @(foreach ($file in $Request.files) { Get-Change $file })
     foreach ($change in $changes) { Save-Old $change }
@@ -1035,7 +1065,8 @@ function Start-Worker([string]$File) {
         Start-Process -FilePath $shell -ArgumentList $options -WindowStyle Hidden
         return
     }
-    if ($made.ReturnValue -ne 0) { Stop-Run worker_failed @{ native = [int]$made.ReturnValue } }
+    # Its own numbers, no Win32 codes.
+    if ($made.ReturnValue -ne 0) { Stop-Run worker_failed @{ returned = [int]$made.ReturnValue } "the process was not created: $($made.ReturnValue)" }
 }
 
 # Who can write here decides what the worker runs. Without a credential Windows' own protection of %SystemRoot% will do.

@@ -87,6 +87,17 @@ def run(session: Session, options: Mapping[str, t.Any], *, host: str, check: boo
     Returns:
         The module's result, with ``failed`` and ``msg`` when something is in the way; the keys are the same either way.
     """
+    try:
+        return _run(session, options, host=host, check=check)
+    except _Healed:
+        return _run(session, options, host=host, check=check, again=True)
+
+
+class _Healed(Exception):
+    """A run that died had taken the file away; the old one is back now, and what was planned is not right any more."""
+
+
+def _run(session: Session, options: Mapping[str, t.Any], *, host: str, check: bool, again: bool = False) -> Json:
     view = None
     plan = EMPTY
     try:
@@ -103,6 +114,8 @@ def run(session: Session, options: Mapping[str, t.Any], *, host: str, check: boo
     except Refused as refused:
         return {**_result(plan, view, session, host), "changed": False, **failure(refused, host)}
     except TargetError as error:
+        if error.code == "changed" and error.answer.get("healed") and not again:
+            raise _Healed from error
         return {**_result(plan, view, session, host), **_failure(error, host)}
     result = _result(plan, view, session, host)
     _add_backups(result, answer)

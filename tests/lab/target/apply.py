@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import typing as t
 from dataclasses import dataclass, field
 
 from ..machines.errors import ACCESS_DENIED, SHARING_VIOLATION, RegistryFailure, WindowsFailure
+from ..machines.files import split
 from .failures import Json, TargetFailure, file_failure
 from .scene import Scene, sha256
 from .state import Lock, Store, format_process, visible_process
@@ -40,7 +42,7 @@ class Application:
     old_records: dict[str, dict[str, str] | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.answer.update(applied=[], restored=[], left=[])
+        self.answer.update(applied=[], restored=[], left=[], healed=[])
         self.store = Store(self.scene.server)
         self.files = self.scene.server.files
 
@@ -60,6 +62,8 @@ class Application:
     async def _swap(self) -> None:
         if self.request["lock"]:
             self.store.ensure_boot()
+            for item in self.request["files"]:
+                self._clear_leftovers(self.scene.server.expand(item["path"]))
         changes = [await self._change(item) for item in self.request["files"]]
         await self.scene.point("compared")
         for change in changes:
@@ -76,6 +80,31 @@ class Application:
             self._put_back()
             raise
         self.answer["applied"] = [self._result(change) for change in changes]
+
+    def _clear_leftovers(self, path: str) -> None:
+        """What a run that died in its swap left: ``~`` is the old file, which comes back where there is none."""
+        directory, name = split(path)
+        if not self.files.is_dir(directory):
+            return
+        for other in self.files.names(directory):
+            found = re.fullmatch(re.escape(name) + r"\.[0-9a-f-]{8,36}\.tmp(~?)", other, re.IGNORECASE)
+            if found is None:
+                continue
+            leftover = f"{directory}\\{other}"
+            if found[1] and not self.files.exists(path):
+                self.files.create(path, self.files.read(leftover))
+                self.answer["healed"].append(path)
+                self.files.remove(leftover)
+            elif found[1] and path in self.answer["healed"]:
+                self.answer["left"].append(leftover)
+            else:
+                self._remove(leftover)
+
+    def _remove(self, leftover: str) -> None:
+        try:
+            self.files.delete(leftover)
+        except WindowsFailure:
+            self.answer["left"].append(leftover)
 
     async def _change(self, item: Json) -> Change:
         path = self.scene.server.expand(item["path"])

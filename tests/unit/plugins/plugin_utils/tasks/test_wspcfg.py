@@ -584,6 +584,26 @@ def test_error_of_apply_carries_the_same_payload() -> None:
     assert result["files"] and result["restored"] == [] and result["problems"][0]["code"] == "disk_full"
 
 
+def test_a_file_that_a_dead_run_had_taken_away_comes_back_before_anything_is_planned() -> None:
+    server = Described()
+    file = server.files["bin"]
+    foreign = b"[SOMETHING]\r\nElse=1\r\n"
+    file.content = None
+
+    def heal(_request: Json) -> Json:
+        file.content = foreign
+        return {**error("changed", path=BIN), "applied": [], "restored": [], "left": [], "healed": [BIN]}
+
+    replay = Replay(server, steps={"apply": [heal]})
+    result = task.run(session(replay), options_of("wspcfg", listeners=["pop3"]), host="EX1", check=False)
+    assert result["changed"] and not result.get("failed") and replay.ops == ["inspect", "apply"] * 2
+    assert file.content is not None and file.content.startswith(foreign)
+    server.files["bin"].content = None
+    replay = Replay(server, steps={"apply": [heal, heal]})
+    result = task.run(session(replay), options_of("wspcfg", listeners=["pop3"]), host="EX1", check=False)
+    assert result["failed"] and replay.ops == ["inspect", "apply"] * 2, "once more, not for ever"
+
+
 def test_unfinished_journal_is_owed() -> None:
     server = Described()
     server.services["MSExchangeES"]["state"] = "stopped"
