@@ -98,6 +98,15 @@ def in_lane(name: str, what: str, *paths: str, sandbox: bool = False) -> Gate:
     return Gate(f"{name}-{what}", "test", command, tests=True, sandbox=sandbox, setup=set_up(name))
 
 
+def with_core(name: str, what: str, *paths: str) -> Gate:
+    """A gate whose tests run here, and whose playbooks run with another ansible-core and its Python."""
+    lane = bootstrap.LANES[name]
+    report = BUILD / "results" / f"{name}-{what}.xml"
+    other = f"WSP_ANSIBLE_PYTHON={bootstrap.folder(lane) / 'bin' / 'python'}"
+    command = ("env", other, *tool("python", "-m", "pytest", "-q", f"--junitxml={report}", *paths))
+    return Gate(f"{name}-{what}", "test", command, tests=True, sandbox=True, setup=set_up(name))
+
+
 def windows(name: str, *options: str) -> Gate:
     """A gate that runs the target script on a PowerShell, and counts what cannot be proven here as skipped."""
     report = BUILD / "results" / f"{name}.xml"
@@ -119,6 +128,7 @@ GATES = (
     suite("unit", "tests/unit/plugins", "tests/unit/tools"),
     in_lane("core2.16", "unit", "tests/unit/plugins"),
     in_lane("core2.21", "unit", "tests/unit/plugins"),
+    with_core("core2.16", "fleet", "tests/integration/test_fleet.py", "tests/integration/test_audit.py"),
     suite("conformance", "tests/conformance", "tests/windows"),
     suite("oracle", "tests/oracle"),
     suite("lab", "tests/unit/lab", sandbox=True),
