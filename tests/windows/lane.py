@@ -12,7 +12,6 @@ import queue
 import random
 import shutil
 import socket
-import sys
 import threading
 import time
 import traceback
@@ -352,6 +351,9 @@ def servers(count: int, *, seconds: float) -> Iterator[list[StageServer]]:
 
 
 def tell_on_stdout(result: Result) -> None:
-    """One line per result, and one for each difference."""
-    print("\n    ".join([f"{result.word:9} {result.seconds:6.1f} s  {result.case} [{result.mode}]", *result.why]))
-    sys.stdout.flush()
+    """One line per result, and one more for each difference."""
+    line = f"{result.word:9} {result.seconds:6.1f} s  {result.case} [{result.mode}]"
+    if result.verdict != "failed":
+        print(": ".join([line, *result.why]), flush=True)
+    else:
+        print("\n    ".join([line, *result.why]), flush=True)
