@@ -44,7 +44,7 @@ def plan(*, files: Sequence[str] = (), owed: Sequence[Json] = (), **more: t.Any)
         "files": [{"path": PATH, "action": action} for action in files],
         "owed": list(owed),
         "clock": at("12:00"),
-        "restart": {"refusals": [], "refusals_if_started": [], "warnings": [], "takes_down": []},
+        "restart": {"refusals": [], "refusals_if_started": [], "warnings": [], "takes_down": [], "services": []},
         "targets": [],
         "closed_targets": [],
         "in_force": [],

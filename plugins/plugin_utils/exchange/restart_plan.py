@@ -267,7 +267,17 @@ def _down(graph: Graph, name: str, moved: Collection[str]) -> Iterable[Problem]:
 
 
 def _warnings(graph: Graph, moved: Collection[str]) -> Iterable[str]:
-    monitored = [graph.services[name].name for name in sorted(moved, key=_rank) if name in MONITORED]
+    yield from monitor_warnings(graph.services[name].name for name in moved)
+
+
+def monitor_warnings(names: Iterable[str]) -> Iterable[str]:
+    """Say what a Server Monitor may do while some of these services are down; nothing where it watches none of them.
+
+    Args:
+        names: Names of services that go down, as they are written.
+    """
+    by_name = {name.lower(): name for name in names}
+    monitored = [by_name[name] for name in sorted(by_name, key=_rank) if name in MONITORED]
     if monitored:
         yield (
             f"A Server Monitor that watches {', '.join(monitored)} may restart the whole computer while it is down; "

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from ...module_utils.listeners import LISTENERS
 from ...module_utils.probe.greetings import EXCHANGE
+from ..exchange.restart_plan import monitor_warnings
 from ..shapes import Json, JsonObject
 from .audit import CHANGED_LINES
 from .changes import changes_of
@@ -278,10 +279,9 @@ def _asked(rows: Iterable[Row]) -> str:
 
 def fleet_warnings(plan: FleetPlan) -> list[str]:
     """Return what is said once for all servers: what may restart a machine meanwhile, and what this run cannot see."""
-    texts = [
-        text for row in plan.rows.values() if row.owes and row.owes.restarts for text in row.owes.restart["warnings"]
-    ]
-    return [*dict.fromkeys(texts), *([plan.partial] if plan.partial else [])]
+    restarting = [row.owes.restart for row in plan.rows.values() if row.owes and row.owes.restarts]
+    down = [entry["name"] for restart in restarting for entry in restart["services"] if restart["warnings"]]
+    return [*monitor_warnings(down), *([plan.partial] if plan.partial else [])]
 
 
 def _counts(plan: FleetPlan, *, acting: bool, word: str) -> list[str]:

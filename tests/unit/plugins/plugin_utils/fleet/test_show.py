@@ -19,7 +19,7 @@ BEFORE = "[STORE]\nServerBindTcpPorts=110\nPersistent=1\n; mine\n"
 AFTER = "[STORE]\nServerBindTcpPorts=110,143\nPersistent=1\n; mine\n"
 
 
-def drifted(**more: t.Any) -> Json:
+def drifted(*down: str, **more: t.Any) -> Json:
     return plan(
         files=["replace"],
         owed=[owed("MSExchangeIS")],
@@ -27,8 +27,9 @@ def drifted(**more: t.Any) -> Json:
         restart={
             "refusals": [],
             "refusals_if_started": [],
-            "warnings": ["A Server Monitor that watches MSExchangeIS may restart the whole computer (Q245838)."],
+            "warnings": ["A Server Monitor may restart the computer."],
             "takes_down": ["MSExchangeIMC"],
+            "services": [{"name": name} for name in down],
         },
         **more,
     )
@@ -43,7 +44,7 @@ def test_a_batch_says_of_how_many_servers_it_is() -> None:
 def test_the_plan_of_a_fleet() -> None:
     good, new = result(110, "open", **EXCHANGE), result(143, "refused", protocol="imap4")
     looks = [
-        look("ex1", drifted(), results=[good, new], listeners=["pop3", "imap4"]),
+        look("ex1", drifted("MSExchangeIMC", "MSExchangeIS"), results=[good, new], listeners=["pop3", "imap4"]),
         *(look(f"ok{number}", results=[good]) for number in range(56)),
         look("ex7", drifted(), results=[good, new], restart="defer"),
         Look("ex9", True, ("ex9: 203.0.113.10:110 is wanted by ex1 too",), {}, {}),
@@ -72,7 +73,8 @@ def test_the_plan_of_a_fleet() -> None:
         "",
         "  ex12        not reached: mgmt1 refused the login. Check ansible_password.",
         "",
-        "  A Server Monitor that watches MSExchangeIS may restart the whole computer (Q245838).",
+        "  A Server Monitor that watches MSExchangeIS may restart the whole computer while it is down; pause",
+        "  it before (Q245838, Q156063).",
         "",
         "Plan: 2 files to write, 1 restart now (1 more service down), 1 waits, 2 ports to open, 0 to close;",
         "      56 servers in order (56 ports answer as Exchange), 1 refused, 1 not reached. Nothing was",
@@ -154,3 +156,10 @@ def test_verbose_shows_what_the_ports_said_of_servers_that_have_an_entry() -> No
     told = "192.0.2.1: 110 POP3 open, said '+OK Microsoft Exchange POP3 server ready'; 1 attempt, 12 ms"
     assert " ".join(" ".join(verbose).split()).count(told) == 1
     assert "said '" not in "".join(quiet)
+
+
+def test_a_server_monitor_is_warned_of_once_for_the_fleet() -> None:
+    looks = [look("ex1", drifted("MSExchangeIS")), look("ex2", drifted("MSExchangeDS", "MSExchangeIS"))]
+    text = " ".join(" ".join(plan_text(plan_fleet(looks, answers(), Inventory()), acting=True)).split())
+    assert text.count("Server Monitor") == 1
+    assert "watches MSExchangeDS, MSExchangeIS may restart" in text
