@@ -198,7 +198,7 @@ CASES: Mapping[str, Case] = {
     "BEHIND": Case(COMPUTER, listeners=EVERYTHING, text="", make=both(behind, take_ports), says=EVENTS, again=""),
     "NOPROBE": Case(
         DIRECT,
-        {"probe": False, "stop_timeout": 60},
+        {"probe": False, "stop_timeout": 60, "restart_deadline": 300},
         make=inject("service", name="MSExchangeIMC", stop="hang"),
         says=("MSExchangeIMC", "Q246287", "raise publish_stop_timeout"),
         again="changed",

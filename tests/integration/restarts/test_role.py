@@ -153,7 +153,7 @@ def test_a_restart_that_fails_is_told_with_its_article_and_nothing_is_taken_back
     for name in SERVERS:
         fleet.lab.inject("service", name, name="MSExchangeIMC", stop="hang")
     (text, _same) = files(fleet)
-    run = publish(fleet, **IMPATIENT, publish_stop_timeout=60)
+    run = publish(fleet, **IMPATIENT, publish_stop_timeout=60, publish_restart_deadline=300)
     assert run.failed() == ["one", "two"], run.output
     for name, server in zip(SERVERS, servers(fleet), strict=True):
         assert "MSExchangeIMC" in run.messages(name.lower())
