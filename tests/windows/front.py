@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import functools
 import socket
 import typing as t
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ from tests.lab.wire.server import WireServer
 from tests.lab.wire.threaded import running
 from tests.support.fleets import port_offset
 from tests.windows import orders
-from tests.windows.machine import Prefix
+from tests.windows.machine import Prefix, that_came_up
 from tests.windows.orders import BEHAVIOUR, STATES, Order
 from tests.windows.stage import Stage
 
@@ -71,7 +72,8 @@ class Handler:
         encoded = base64.b64encode(call.powershell.encode("utf-16-le")).decode()
         words = [*self.pwsh, "-NoProfile", "-NonInteractive", "-ExecutionPolicy", "Unrestricted"]
         words += ["-EncodedCommand", encoded]
-        done = await asyncio.to_thread(self.stage.machine.run, words, call.stdin, seconds=REQUEST_SECONDS)
+        run = functools.partial(self.stage.machine.run, words, call.stdin, seconds=REQUEST_SECONDS)
+        done = await asyncio.to_thread(that_came_up, run)
         emit.stdout(done.out)
         emit.stderr(done.err)
         return done.status

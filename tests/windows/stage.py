@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from tests.support.calls import Done, spoken
 from tests.windows import orders, programs
-from tests.windows.machine import Machine, Prefix, add_shares
+from tests.windows.machine import Machine, Prefix, add_shares, that_came_up
 from tests.windows.orders import About, Cannot, Named, Order
 
 # A worker of an earlier request may run for its deadline; nobody ends it.
@@ -75,7 +75,9 @@ class Stage:
 
     def obey(self, wanted: Sequence[Order]) -> list[list[str]]:
         """Have orders carried out, and return the answers."""
-        return _answers(self.machine.run([self.program], orders.encode(wanted), seconds=ORDER_SECONDS), wanted)
+        text = orders.encode(wanted)
+        done = that_came_up(lambda: self.machine.run([self.program], text, seconds=ORDER_SECONDS))
+        return _answers(done, wanted)
 
     def _token(self, given: Mapping[str, t.Any]) -> str:
         """The token of this boot, where there is one."""

@@ -20,7 +20,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.conformance.schema import Case, load_all
-from tests.support.calls import Hung, call
+from tests.support.calls import Done, Hung, call
 from tests.windows import __main__ as program
 from tests.windows import lane, machine, orders, powershell, programs, report
 from tests.windows.orders import About, Cannot
@@ -295,3 +295,20 @@ def test_the_small_selection_names_cases_that_there_are() -> None:
     assert set(program.QUICK) <= set(known)
     assert all("direct" in known[name].modes for name in program.QUICK)
     assert set(lane.TIGHT) | set(lane.HOLLOW) <= set(known)
+
+
+@pytest.mark.parametrize(
+    ("answers", "runs"),
+    [
+        ([Done(1, b"", b""), Done(0, b"said", b"")], 2),  # it did not come up
+        ([Done(1, b"", b"failed 3 copy 5")], 1),  # it said what failed
+        ([Done(0, b"", b"")], 1),
+        ([Done(1, b"", b"")] * 5, machine.STARTS),
+    ],
+)
+def test_a_program_that_did_not_come_up_is_started_again_and_one_that_spoke_is_not(
+    answers: list[Done], runs: int
+) -> None:
+    left = list(answers)
+    done = machine.that_came_up(lambda: left.pop(0))
+    assert (len(answers) - len(left), done) == (runs, answers[runs - 1])
