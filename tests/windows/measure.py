@@ -126,7 +126,7 @@ def _costs(server: StageServer, size: int) -> Iterator[Cost]:
             took = stops[0] - answer["clock"]["now"]
         extra = None if reads is None or base[3] is None else max(0, reads - base[3])
         yield Cost("restart, to the first stop" if op == "restart" else op, size, round(took, 1), sent, out, extra)
-    took, sent, out, reads, _ = _ask(server, {"op": "restart_status", "of": _RUN, "wait": 0})
+    took, sent, out, reads, dummy = _ask(server, {"op": "restart_status", "of": _RUN, "wait": 0})
     extra = None if reads is None or base[3] is None else max(0, reads - base[3])
     yield Cost("restart_status", size, round(took, 1), sent, out, extra)
 
