@@ -241,22 +241,19 @@ def evidence_of(port: JsonObject) -> Line:
     return Line("", text, VERB_WIDTH + 1)
 
 
-def plan_text(
-    plan: FleetPlan, *, acting: bool, meant: int = 0, word: str = "Plan", evidence: bool = False
-) -> list[str]:
+def plan_text(plan: FleetPlan, *, acting: bool, meant: int = 0, evidence: bool = False) -> list[str]:
     """Return the plan as lines.
 
     Args:
         plan: The plan.
         acting: Whether it is carried out now; else the counts say that nothing was changed.
         meant: Servers of the whole play, which a batch of ``serial`` is only a part of.
-        word: What it is called.
         evidence: Whether the ports' own words are shown as well, of every server that has an entry.
     """
     rows = plan.rows.values()
     number = len(plan.rows)
     servers = f"{number} of the {meant} servers of this play" if meant > number else counted(number, "server")
-    text = [f"{word} for {servers}; {_asked(rows)}"]
+    text = [f"Plan for {servers}; {_asked(rows)}"]
     for entry in entries((row.host, _with_evidence(row) if evidence else lines_of(row)) for row in rows):
         text += ["", *entry]
     notes = list(entries((row.host, [Line("note", note) for note in row.notes]) for row in rows))
@@ -264,7 +261,7 @@ def plan_text(
         text += ["", *entry]
     for warning in fleet_warnings(plan):
         text += ["", *textwrap.wrap(ascii_text(warning), WIDTH, initial_indent="  ", subsequent_indent="  ")]
-    return [*text, "", *_counts(plan, acting=acting, word=word)]
+    return [*text, "", *_counts(plan, acting=acting)]
 
 
 def _with_evidence(row: Row) -> list[Line]:
@@ -284,7 +281,7 @@ def fleet_warnings(plan: FleetPlan) -> list[str]:
     return [*monitor_warnings(down), *([plan.partial] if plan.partial else [])]
 
 
-def _counts(plan: FleetPlan, *, acting: bool, word: str) -> list[str]:
+def _counts(plan: FleetPlan, *, acting: bool) -> list[str]:
     owing = [row for row in plan.rows.values() if row.state == OWES and row.owes]
     actions = [file["action"] for row in owing for file in row.plan["files"]]
     deleted = actions.count("delete")
@@ -318,7 +315,7 @@ def _counts(plan: FleetPlan, *, acting: bool, word: str) -> list[str]:
     ]
     end = "" if acting else " Nothing was changed."
     return textwrap.wrap(
-        f"{word}: {', '.join(said)}; {', '.join(rest)}.{end}", WIDTH, subsequent_indent=" " * (len(word) + 2)
+        f"Plan: {', '.join(said)}; {', '.join(rest)}.{end}", WIDTH, subsequent_indent=" " * len("Plan: ")
     )
 
 
