@@ -19,6 +19,8 @@ DEMO_SPEED: t.Final = 25.0
 Json: t.TypeAlias = dict[str, t.Any]
 
 RESERVATION_PORT: t.Final = 47120
+WINRM_PORT: t.Final = 5985
+MACHINES: t.Final = (1, 2)  # third number of the addresses of management hosts and of servers
 BIN_FILE: t.Final = "C:\\exchsrvr\\bin\\Wspcfg.ini"
 
 HAND_WRITTEN: t.Final = """\
@@ -187,12 +189,19 @@ def _generated(number: int, address: str, external: str, proxy: str) -> HostSpec
 
 
 def free_net() -> tuple[str, socket.socket]:
-    """A net that no other lab of this machine uses, and the socket that keeps it reserved until it is closed."""
+    """A net that no other lab of this machine uses, and the socket that keeps it reserved until it is closed.
+
+    A lab on the command line reserves nothing, and one that could not be ended may still listen: a net counts as free
+    only where nobody answers for its first machine either.
+    """
     for number in range(20, 250):
         reservation = socket.socket()
         try:
             reservation.bind((f"127.{number}.255.1", RESERVATION_PORT))
             reservation.listen(1)
+            for kind in MACHINES:
+                with socket.create_server((f"127.{number}.{kind}.1", WINRM_PORT)):
+                    pass
         except OSError:
             reservation.close()
             continue

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import resource
 import ssl
 import typing as t
@@ -60,18 +61,19 @@ class World:
         await self.wire.start([Binding(machine.address) for machine in self.network if machine.address])
 
     async def stop(self) -> None:
-        """Close every socket and forget everything."""
-        for task in list(self._tasks):
-            task.cancel()
-        for machine in self.network:
-            for work in list(machine.tasks.values()):
-                work.cancel()
-            machine.clock.close()
-            machine.services.power_off()
-        for proxy in self.proxies.values():
-            proxy.close()
-        await self.wire.stop()
-        await asyncio.sleep(0)
+        """Close every socket and forget everything; what fails on the way keeps nothing else open."""
+        async with contextlib.AsyncExitStack() as stack:  # the last line is done first
+            stack.push_async_callback(asyncio.sleep, 0)
+            stack.push_async_callback(self.wire.stop)
+            for proxy in self.proxies.values():
+                stack.callback(proxy.close)
+            for machine in self.network:
+                stack.callback(machine.services.power_off)
+                stack.callback(machine.clock.close)
+                for work in machine.tasks.values():
+                    stack.callback(work.cancel)
+            for task in self._tasks:
+                stack.callback(task.cancel)
 
     def machine(self, name: str) -> Machine:
         """A machine by name.

@@ -9,7 +9,6 @@ A test does the same to both, runs a playbook on both, and asks both the same: e
 from __future__ import annotations
 
 import contextlib
-import socket
 import typing as t
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -174,31 +173,12 @@ def fleet(**values: t.Any) -> Iterator[Fleet]:
     Args:
         values: Attributes of both servers' specifications.
     """
-    net, reservation = free_loopback_net()
+    net, reservation = free_net()
     both = {"files": {BIN: LOADED}, "services": ("ES",), **values}
     hosts = HostSpec("EX1", address=f"{net}.2.1", **both), HostSpec("EX2", via="MGMT1", **both)
     management = tuple(ManagementSpec(f"MGMT{number}", f"{net}.1.{number}") for number in (1, 2))
     with reservation:
         yield Fleet(hosts, (), management, speed=SPEED)
-
-
-def free_loopback_net() -> tuple[str, socket.socket]:
-    """A loopback net in which really nothing listens; a lab on the command line does not reserve its own."""
-    unusable = []
-    try:
-        while True:
-            net, reservation = free_net()
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind((f"{net}.1.1", 5985))
-                except OSError:
-                    unusable.append(reservation)
-                    continue
-            return net, reservation
-    finally:
-        for reservation in unusable:
-            reservation.close()
 
 
 @contextlib.contextmanager

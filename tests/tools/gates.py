@@ -33,6 +33,8 @@ from tests.tools.isolate import BUILD, ROOT, SANDBOX, isolated_environment, plai
 
 BIN = Path(sys.executable).parent
 TAIL_LINES = 80
+WHOLE_FAILURES, FAILURE_LINES = 3, 60  # of a pytest gate: so many are shown, each with so many lines
+NAMED_FAILURES = 30
 _STARTING = threading.Lock()
 HANGS_AFTER = 3600  # seconds; no gate takes two thirds of it on two cores that have nothing else to do
 # Engines and lab without a playbook: with every core the same.
@@ -148,7 +150,7 @@ def read_report(gate: Gate, status: int, seconds: float) -> Outcome:
     total, bad, skipped = 0, 0, []
     for case in ElementTree.parse(report).getroot().iter("testcase"):
         total += 1
-        bad += case.find("failure") is not None or case.find("error") is not None
+        bad += bool(failures(case))
         skip = case.find("skipped")
         if skip is not None:
             skipped.append(f"{case.get('name')}: {skip.get('message')}")
@@ -223,11 +225,40 @@ def tell(outcome: Outcome, log: Path) -> None:
     lines = [f"{word:<6} {outcome.gate.name:<14} {counts} {outcome.seconds:7.1f} s"]
     lines += [f"       SKIPPED {reason}" for reason in outcome.skipped]
     if outcome.failed:
-        text = log.read_text(encoding="utf-8", errors="replace").splitlines()
-        telling = [line for line in text if re.search(outcome.gate.telling, line)] or text
-        lines += [f"       | {line}" for line in telling[-TAIL_LINES:]]
+        lines += [f"       | {line}" for line in (what_failed(outcome.gate) or log_lines(outcome.gate, log))]
         lines.append(f"       whole log: {log.relative_to(ROOT)}")
     print("\n".join(lines), flush=True)
+
+
+def log_lines(gate: Gate, log: Path) -> list[str]:
+    """The end of a gate's log, without the lines that tell nothing."""
+    text = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    telling = [line for line in text if re.search(gate.telling, line)] or text
+    return telling[-TAIL_LINES:]
+
+
+def what_failed(gate: Gate) -> list[str]:
+    """The first failures of a pytest gate with the end of what they said, and the names of more.
+
+    What comes first is often the cause of the rest.
+    """
+    report = BUILD / "results" / f"{gate.name}.xml"
+    if not gate.tests or not report.exists():
+        return []
+    cases = ElementTree.parse(report).getroot().iter("testcase")
+    bad = [(case, found) for case in cases for found in failures(case)]
+    lines: list[str] = []
+    for number, (case, found) in enumerate(bad[:NAMED_FAILURES]):
+        lines.append(f"{found.tag}: {case.get('classname')} {case.get('name')}")
+        if number < WHOLE_FAILURES:
+            told = found.text or found.get("message") or ""
+            lines += [f"    {line}" for line in told.splitlines()[-FAILURE_LINES:]]
+    return [*lines, *([f"... and {len(bad) - NAMED_FAILURES} more"] if len(bad) > NAMED_FAILURES else [])]
+
+
+def failures(case: ElementTree.Element) -> list[ElementTree.Element]:
+    """Failure and error of a test: what its own steps and its fixtures said."""
+    return [found for kind in ("failure", "error") for found in case.findall(kind)]
 
 
 def closing(outcomes: Sequence[Outcome]) -> str:

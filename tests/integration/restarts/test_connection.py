@@ -18,8 +18,8 @@ import yaml
 
 from tests.lab.api import HostView, Lab
 from tests.lab.faults import OPERATION_POINTS
-from tests.lab.fleet import Fleet, HostSpec, ManagementSpec
-from tests.support.pairs import BIN, LOADED, SPEED, TARGET, free_loopback_net, name, plain, states, told_truly
+from tests.lab.fleet import Fleet, HostSpec, ManagementSpec, free_net
+from tests.support.pairs import BIN, LOADED, SPEED, TARGET, name, plain, states, told_truly
 from tests.support.playbook import COLLECTION, Playbooks, Run
 
 WHOLE = {"MSExchangeIS", "MSExchangeIMC", "MSExchangeES"}
@@ -78,7 +78,7 @@ def hosts(net: str, count: int) -> Iterator[HostSpec]:
 @contextlib.contextmanager
 def lab_for(drops: Sequence[Drop]) -> Iterator[Lab]:
     """Servers for each drop, one per mode; every managed one has a management host of its own."""
-    net, reservation = free_loopback_net()
+    net, reservation = free_net()
     with reservation:
         management = tuple(ManagementSpec(f"M{number}", f"{net}.1.{number}") for number in range(1, len(drops) + 1))
         with Lab(Fleet(tuple(hosts(net, len(drops))), (), management, speed=SPEED)) as lab:

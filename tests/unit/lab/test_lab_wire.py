@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import socket
 import typing as t
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from winrm.protocol import Protocol
 
 from tests.conftest import ROOT
 from tests.lab.api import Lab
-from tests.lab.fleet import BIN_FILE
+from tests.lab.fleet import BIN_FILE, MACHINES, WINRM_PORT, free_net
 from tests.lab.target.script import answer_in
 from tests.unit.lab.lab_support import Json, apply, change, encoded, inspect, inspect_file, restart, status
 
@@ -224,3 +225,36 @@ def test_the_inventory_names_every_host(lab: Lab) -> None:
     through = [name for name, values in hosts.items() if values.get("publish_computer") == name.upper()]
     assert len(through) >= 4
     assert all(values["publish_listeners"] for values in hosts.values())
+
+
+class Stubborn:
+    """A program that cannot be ended, as a mistake of the lab would look."""
+
+    def begin(self) -> None:
+        """Nothing is read."""
+
+    def ready(self) -> bool:
+        return True
+
+    def end(self, *, graceful: bool) -> None:
+        raise RuntimeError("does not end")
+
+
+def test_what_goes_wrong_while_a_lab_stops_leaves_nothing_listening() -> None:
+    with pytest.raises(RuntimeError, match="does not end"), Lab("demo") as lab:
+        machine = next(machine for machine in lab.world.network if machine.services.find("MSExchangeIS"))
+        machine.services.open("MSExchangeIS").program = Stubborn()
+        bound = list(lab.world.wire.endpoints.values())
+    for endpoint in bound:
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((endpoint.address, endpoint.http_port))
+
+
+@pytest.mark.parametrize("kind", MACHINES)
+def test_a_net_in_which_somebody_listens_is_not_free(kind: int) -> None:
+    net, reservation = free_net()
+    reservation.close()
+    with socket.create_server((f"{net}.{kind}.1", WINRM_PORT)):
+        other, reservation = free_net()
+        reservation.close()
+    assert other != net

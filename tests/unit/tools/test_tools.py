@@ -40,6 +40,20 @@ def test_report_is_counted(build: Path) -> None:
     assert (outcome.passed, outcome.failed, outcome.skipped) == (1, 2, ("c: no wine",))
 
 
+def test_the_first_failures_are_told_before_what_followed_from_them(build: Path) -> None:
+    cases = "".join(
+        f"<testcase classname='tests.x' name='t{number}'><error>first line\nwhy {number}</error></testcase>"
+        for number in range(gates.NAMED_FAILURES + 5)
+    )
+    (build / "results" / "x.xml").write_text(f"<testsuites>{cases}</testsuites>", encoding="ascii")
+    told = gates.what_failed(gate("x", tests=True))
+    assert told[:3] == ["error: tests.x t0", "    first line", "    why 0"]
+    assert [line for line in told if "why" in line] == [f"    why {number}" for number in range(gates.WHOLE_FAILURES)]
+    assert told[-1] == "... and 5 more"
+    assert len([line for line in told if line.startswith("error: ")]) == gates.NAMED_FAILURES
+    assert gates.what_failed(gate("x")) == []
+
+
 def test_suite_that_fails_without_a_failing_test_is_a_failure(build: Path) -> None:
     (build / "results" / "x.xml").write_text("<testsuites><testcase name='a'/></testsuites>", encoding="ascii")
     assert gates.read_report(gate("x", tests=True), 1, 0.0).failed == 1
