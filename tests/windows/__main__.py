@@ -19,7 +19,7 @@ from pathlib import Path
 importlib.import_module("tests.conftest")  # puts the collection on the path
 from tests.conformance.run import CANNOT, SECONDS  # noqa: E402
 from tests.conformance.schema import load_all  # noqa: E402
-from tests.windows import BUILD, lane, measure, orders, report, stage  # noqa: E402
+from tests.windows import BUILD, lane, measure, orders, regions, report, stage  # noqa: E402
 from tests.windows.machine import Machine, Native, Prefix, Unavailable, find_wine  # noqa: E402
 
 # Each operation, and each error that costs no more than a request or two.
@@ -63,8 +63,10 @@ def run(options: argparse.Namespace) -> int:
         and options.mode in ("", mode)
         and (not options.quick or (case.id in QUICK and mode == "direct"))
     ]
+    checks = [check for check in regions.CHECKS if not options.quick and re.search(options.only, check.name)]
+    checks = checks if options.mode in ("", regions.MODE) else []
     wants_role = options.role and not options.quick and not options.only and os.name != "nt"
-    count = max(1, min(options.machines, len(pairs))) + wants_role
+    count = max(1, min(options.machines, len(pairs) + len(checks))) + wants_role
     results: list[report.Result] = []
     costs: list[measure.Cost] = []
     try:
@@ -77,6 +79,7 @@ def run(options: argparse.Namespace) -> int:
                 if options.selftest:
                     results.extend(lane.check_all(some, among, lane.tell_on_stdout))
                 if options.cases:
+                    results.extend(regions.play(checks, among, lane.tell_on_stdout))
                     results.extend(lane.play_all(pairs, among, lane.tell_on_stdout))
 
             def whole_role() -> None:

@@ -192,28 +192,34 @@ def _free_ports() -> Iterator[int]:
 
 def play(case: Case, mode: str, server: StageServer) -> Result:
     """Play one case in one mode, and say what came of it."""
-    began = time.monotonic()
-
-    def result(verdict: t.Literal["proven", "failed", "unproven"], *why: str) -> Result:
-        return Result(case.id, mode, verdict, why, round(time.monotonic() - began, 1))
-
     if case.data.get("requires"):
-        return result("unproven", f"requires {case.data['requires']}: {case.data['why']}")
+        return Result(case.id, mode, "unproven", (f"requires {case.data['requires']}: {case.data['why']}",), 0.0)
     if server.stage.about.wine and case.id in HOLLOW:
-        return result("unproven", HOLLOW[case.id])
+        return Result(case.id, mode, "unproven", (HOLLOW[case.id],), 0.0)
     executor = PwshExecutor(server, server.stage.about.computer)
+
+    def found() -> list[str]:
+        return problems(with_free_ports(case), mode, executor, now=int(time.time()))
+
+    return _judged(found, case.id, mode, server)
+
+
+def _judged(find: Callable[[], list[str]], name: str, mode: str, server: StageServer) -> Result:
+    """What differences come to, when there are any."""
+    began = time.monotonic()
 
     def judged() -> Result:
         note: tuple[str, ...] = ()
         try:
-            found = problems(with_free_ports(case), mode, executor, now=int(time.time()))
+            found = find()
         except Silent as silent:
             # Under Wine a process does not always come up. Once more from the beginning, and the report says so.
             note = (f"second try: {silent}",)
-            found = problems(with_free_ports(case), mode, executor, now=int(time.time()))
-        return result("failed" if found else "proven", *found, *note)
+            found = find()
+        seconds = round(time.monotonic() - began, 1)
+        return Result(name, mode, "failed" if found else "proven", (*found, *note), seconds)
 
-    return _result(judged, case.id, mode, server)
+    return _result(judged, name, mode, server)
 
 
 def _result(do: Callable[[], Result], case: str, mode: str, server: StageServer) -> Result:
@@ -255,6 +261,42 @@ def play_all(pairs: Sequence[tuple[Case, str]], among: Sequence[StageServer], te
         return contextlib.nullcontext(do)
 
     return _share(many, among, player, tell) + _share(few, among[:1], player, tell)
+
+
+class HasName(t.Protocol):
+    """Something that is judged, and what the report calls it."""
+
+    @property
+    def name(self) -> str: ...
+
+
+Judged = t.TypeVar("Judged", bound=HasName)
+
+
+def judge_all(
+    items: Sequence[Judged],
+    among: Sequence[StageServer],
+    mode: str,
+    find: Callable[[Judged, StageServer], list[str]],
+    tell: Tell,
+) -> list[Result]:
+    """Judge what is no case, each server one at a time.
+
+    Args:
+        items: in the order in which they are begun.
+        among: where.
+        mode: how the report calls it.
+        find: the differences of one.
+        tell: is told each result as it comes.
+    """
+
+    def judge(server: StageServer) -> contextlib.AbstractContextManager[Callable[[Judged], Result]]:
+        def do(item: Judged) -> Result:
+            return _judged(lambda: find(item, server), item.name, mode, server)
+
+        return contextlib.nullcontext(do)
+
+    return _share(items, among, judge, tell)
 
 
 def check_all(some: Sequence[Case], among: Sequence[StageServer], tell: Tell) -> list[Result]:

@@ -3,30 +3,26 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What no single machine brings about: the script's regions on a real PowerShell with one function replaced.
 
-``python -m tests.windows.regions [--only REGEX]``. Each check sends the regions that a request needs, then functions of
-its own, which hide those of the same name, then the region ``main``; the answer is compared as a case's is.
+Each check sends the regions that a request needs, then functions of its own, which hide those of the same name, then
+the region ``main``; the answer is compared as a case's is. Part of the lane, in mode ``region``.
 """
 
 from __future__ import annotations
 
-import argparse
 import base64
-import importlib
-import re
 import secrets
-import sys
 import typing as t
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-importlib.import_module("tests.conftest")  # puts the collection on the path
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target import script  # noqa: E402
-from tests.conformance import expand  # noqa: E402
-from tests.conformance.compare import differences  # noqa: E402
-from tests.windows import lane  # noqa: E402
-from tests.windows.machine import Unavailable  # noqa: E402
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target import script
+from tests.conformance import expand
+from tests.conformance.compare import differences, state_differences
+from tests.windows import lane
+from tests.windows.report import Result
 
 Json: t.TypeAlias = Mapping[str, t.Any]
+MODE: t.Final = "region"
 
 
 @dataclass(frozen=True)
@@ -39,6 +35,7 @@ class Check:
         instead: PowerShell that stands between the regions and ``main``.
         answer: what the answer must say, as in a case.
         given: state of the server before.
+        then: state of the server afterwards, as in a case.
     """
 
     name: str
@@ -46,6 +43,7 @@ class Check:
     instead: str
     answer: Json
     given: Json = field(default_factory=dict)
+    then: Json = field(default_factory=dict)
 
 
 # A registry handle of the script's own whose other end is taken away: what a server leaves that went down.
@@ -219,28 +217,22 @@ def ask(server: lane.StageServer, check: Check) -> Json:
     return script.parse_answer(server.powershell(words, script.lines(text, request, nonce)), nonce)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Do what the command line says; 1 when a check failed."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.windows.regions", description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("--only", default="", help="regular expression that a check's name must contain")
-    options = parser.parse_args(arguments)
-    checks = [check for check in CHECKS if re.search(options.only, check.name)]
-    failed = 0
-    try:
-        with lane.servers(1, seconds=120) as (server,):
-            for check in checks:
-                server.prepare({"given": expand.given(check.given), "change": False})
-                wrong = list(differences(check.answer, ask(server, check)))
-                failed += bool(wrong)
-                print("\n    ".join([f"{'FAIL' if wrong else 'ok':6} {check.name}", *wrong]), flush=True)
-    except Unavailable as reason:
-        print(f"SKIPPED: the regions were NOT run on a PowerShell: {reason}")
-        return 0
-    print(f"{len(checks) - failed} ok, {failed} failed")
-    return int(failed > 0)
+def _differences(check: Check, server: lane.StageServer) -> list[str]:
+    given = expand.given(check.given)
+    server.prepare({"given": given, "change": False})
+    answer = ask(server, check)
+    found = list(differences(check.answer, answer))
+    if answer.get("error") and "error" not in check.answer:
+        found.append(f"error: nobody expected {answer['error']}")
+    return found + list(state_differences(check.then, server.observe({"given": given, "then": check.then})))
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def play(checks: Sequence[Check], among: Sequence[lane.StageServer], tell: lane.Tell) -> list[Result]:
+    """Play checks, each server one at a time.
+
+    Args:
+        checks: in the order in which they are begun.
+        among: where.
+        tell: is told each result as it comes.
+    """
+    return lane.judge_all(checks, among, MODE, _differences, tell)
