@@ -15,6 +15,8 @@ description:
   - Fails when the ports, asked again just before, forbid to write, or when the write gave no usable result.
 author:
   - The msexchange.winsock_proxy authors (@msexchange)
+extends_documentation_fragment:
+  - msexchange.winsock_proxy.fleet
 options:
   found:
     description: Newest result of M(msexchange.winsock_proxy.wspcfg); without it that of the look counts.
@@ -29,21 +31,6 @@ options:
     description: Whether this is after a rollback; then the task never fails.
     type: bool
     default: false
-attributes:
-  check_mode:
-    description: Can run in check_mode and return changed status prediction without modifying target.
-    support: full
-  action:
-    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on
-      the controller.
-    support: full
-  async:
-    description: Supports being used with the C(async) keyword.
-    support: none
-  platform:
-    description: Target OS or families that can be operated against.
-    platforms: posix
-    support: full
 """
 
 EXAMPLES = r"""

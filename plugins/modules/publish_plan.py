@@ -16,6 +16,8 @@ description:
     run.
 author:
   - The msexchange.winsock_proxy authors (@msexchange)
+extends_documentation_fragment:
+  - msexchange.winsock_proxy.fleet
 options:
   audit:
     description:
@@ -38,21 +40,6 @@ options:
     description: Above which percentage of failed servers a run stops; returned as it is.
     type: float
     default: 0.0
-attributes:
-  check_mode:
-    description: Can run in check_mode and return changed status prediction without modifying target.
-    support: full
-  action:
-    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on
-      the controller.
-    support: full
-  async:
-    description: Supports being used with the C(async) keyword.
-    support: none
-  platform:
-    description: Target OS or families that can be operated against.
-    platforms: posix
-    support: full
 """
 
 EXAMPLES = r"""

@@ -15,22 +15,9 @@ description:
     with C(run_once).
 author:
   - The msexchange.winsock_proxy authors (@msexchange)
+extends_documentation_fragment:
+  - msexchange.winsock_proxy.fleet
 options: {}
-attributes:
-  check_mode:
-    description: Can run in check_mode and return changed status prediction without modifying target.
-    support: full
-  action:
-    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on
-      the controller.
-    support: full
-  async:
-    description: Supports being used with the C(async) keyword.
-    support: none
-  platform:
-    description: Target OS or families that can be operated against.
-    platforms: posix
-    support: full
 """
 
 EXAMPLES = r"""

@@ -14,6 +14,8 @@ description:
     whether the file of before is put back, and what the summary says. A pure function; it never fails.
 author:
   - The msexchange.winsock_proxy authors (@msexchange)
+extends_documentation_fragment:
+  - msexchange.winsock_proxy.fleet
 options:
   before:
     description: Result of M(msexchange.winsock_proxy.port_probe) before anything was written.
@@ -48,21 +50,6 @@ options:
   failure:
     description: Result of a task that broke the run of this server.
     type: dict
-attributes:
-  check_mode:
-    description: Can run in check_mode and return changed status prediction without modifying target.
-    support: full
-  action:
-    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on
-      the controller.
-    support: full
-  async:
-    description: Supports being used with the C(async) keyword.
-    support: none
-  platform:
-    description: Target OS or families that can be operated against.
-    platforms: posix
-    support: full
 """
 
 EXAMPLES = r"""

@@ -49,7 +49,7 @@ def documented_options(module: str) -> dict[str, t.Any]:
     text = yaml.safe_load(importlib.import_module(f"{PLUGINS}.modules.{module}").DOCUMENTATION)
     options: dict[str, t.Any] = {}
     for name in text.get("extends_documentation_fragment", []):
-        options |= yaml.safe_load(_fragment(name))["options"]
+        options |= yaml.safe_load(_fragment(name)).get("options", {})
     return {**options, **text["options"]}
 
 

@@ -5,17 +5,14 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
 from ...module_utils.probe.model import TAKEN
 from ..exchange.ports import IN_FORCE
 from ..shapes import JsonObject
+from .changes import changed_lines, first_lines
 from .owed import service_of
 from .wording import place, port_name, who_answers, why
-
-# What an audit's line shows of a difference; the whole text is shown by --diff.
-CHANGED_LINES = 6
 
 # Findings about how a file looks that change nothing for anybody; an audit does not repeat them.
 COSMETIC = frozenset({"blank_line", "text_before_section", "lookalike"})
@@ -69,16 +66,10 @@ def _one_line(text: str) -> str:
     return "; ".join(line.strip() for line in text.splitlines() if line.strip())
 
 
-def _changed_lines(difference: JsonObject) -> str:
-    """Lines that leave and come, as a diff marks them."""
-    before, after = (str(difference.get(side) or "").splitlines() for side in ("before", "after"))
-    lines = [
-        line.rstrip()
-        for line in difflib.ndiff(before, after)
-        if line[:1] in "+-" and line[2:].strip() and line[2:3] != "["
-    ]
-    shown = [line[0] + line[2:] for line in lines[:CHANGED_LINES]]
-    return " ".join(shown) + (f" and {len(lines) - len(shown)} lines more" if len(lines) > len(shown) else "")
+def _key_lines(difference: JsonObject) -> str:
+    """Lines of keys that leave and come; sections and blank lines need no words."""
+    lines = [line[0] + line[2:] for line in changed_lines(difference) if line[2:] and line[2] != "["]
+    return " ".join(first_lines(lines))
 
 
 def _file_findings(looked: Looked) -> list[str]:
@@ -86,7 +77,7 @@ def _file_findings(looked: Looked) -> list[str]:
     plan = looked.plan
     paths = {file["path"] for file in looked.differing}
     seen_open = {place(result) for result in looked.checked.get("results", ()) if result["status"] == "open"}
-    lines = [_changed_lines(difference) for difference in plan.get("diff") or ()]
+    lines = [_key_lines(difference) for difference in plan.get("diff") or ()]
     opens = [port_name(port) for port in looked.turned if port["will"] == IN_FORCE and place(port) not in seen_open]
     closes = [port_name(port) for port in looked.turned if port["will"] != IN_FORCE]
     return [

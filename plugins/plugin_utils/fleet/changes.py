@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..ini.document import Document, Reading, read_text
 from ..shapes import JsonObject
+
+# What a plan or an audit's line shows of a difference; the whole text is shown by --diff.
+CHANGED_LINES = 6
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,22 @@ def changes_of(difference: JsonObject) -> tuple[Change, ...]:
     """
     old, new = (_reading(difference.get(side)) for side in ("before", "after"))
     return (*_added(old, new), *_removed(old, new))
+
+
+def changed_lines(difference: JsonObject) -> list[str]:
+    """Return the lines that leave (``- line``) and come (``+ line``), whatever they hold.
+
+    Args:
+        difference: One diff as Ansible shows it: ``before`` and ``after`` as text.
+    """
+    before, after = (str(difference.get(side) or "").splitlines() for side in ("before", "after"))
+    return [line.rstrip() for line in difflib.ndiff(before, after) if line[:1] in "+-"]
+
+
+def first_lines(lines: Sequence[str]) -> list[str]:
+    """Return the first lines of a difference, and how many more there are."""
+    more = len(lines) - CHANGED_LINES
+    return [*lines[:CHANGED_LINES], *([f"and {more} lines more"] if more > 0 else [])]
 
 
 def _reading(text: object) -> Reading:

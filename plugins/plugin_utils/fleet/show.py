@@ -16,8 +16,7 @@ from ...module_utils.listeners import LISTENERS
 from ...module_utils.probe.greetings import EXCHANGE
 from ..exchange.restart_plan import monitor_warnings
 from ..shapes import Json, JsonObject
-from .audit import CHANGED_LINES
-from .changes import changes_of
+from .changes import changed_lines, changes_of, first_lines
 from .plan import BROKEN, IN_ORDER, OWES, REFUSED, UNREACHED, FleetPlan, Row
 from .wording import ascii_text, place
 
@@ -88,18 +87,8 @@ def _file_lines(row: Row) -> Iterator[Line]:
         if headers[0] != headers[1]:
             yield Line("", f"~ {headers[0]} -> {headers[1]}", 2)
         elif not changes:
-            for text in plain_difference(difference):
+            for text in first_lines(changed_lines(difference)):
                 yield Line("", text, 2)
-
-
-def plain_difference(difference: JsonObject) -> list[str]:
-    """Return the lines that leave and come where no key differs, comments for example."""
-    before, after = (str(difference.get(side) or "").splitlines() for side in ("before", "after"))
-    lines = [f"- {line}" for line in before if line not in after] + [
-        f"+ {line}" for line in after if line not in before
-    ]
-    more = len(lines) - CHANGED_LINES
-    return lines[:CHANGED_LINES] + ([f"and {more} lines more"] if more > 0 else [])
 
 
 def _restart_lines(row: Row) -> Iterator[Line]:
