@@ -194,3 +194,10 @@ TYPO = """
     - role: msexchange.winsock_proxy.publish
       publish_conflict_hosts: "{{ 'exchnage' if inventory_hostname == 'copy' else 'all' }}"
 """
+
+
+def test_become_of_a_play_is_taken_back_by_the_inventory(here: Site) -> None:
+    refused = here.play.run("audit", "-l", "force", "--become")
+    assert "become" in refused.output and "CredSSP" in refused.output
+    taken_back = here.play.run("audit", "-l", "force", "--become", extra={"ansible_become": False})
+    assert taken_back.status in (0, 2) and "CredSSP" not in taken_back.output

@@ -204,7 +204,7 @@ def target_problems(options: Mapping[str, t.Any]) -> list[Problem]:
 def _host_problems(action: Task) -> list[Problem]:
     connection = action._connection
     problems = []
-    if connection.become is not None or action._task.become:
+    if connection.become is not None:  # the inventory's ansible_become has the last word, not the task
         problems.append(problem_of("become_refused"))
     if not getattr(connection._shell, "_IS_WINDOWS", False):
         problems.append(problem_of("not_windows", {"connection": connection.transport}))

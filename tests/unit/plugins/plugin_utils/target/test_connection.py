@@ -42,7 +42,7 @@ class Connection:
     """A connection that remembers and fails on demand."""
 
     transport = "winrm"
-    become = None
+    become: object | None = None
 
     def __init__(self, *, connecting: Exception | None = None) -> None:
         self._shell = Shell()
@@ -161,12 +161,18 @@ def test_programming_errors_are_not_swallowed() -> None:
 
 def test_become_is_refused_with_the_three_answers() -> None:
     action = Action(Connection())
-    action._task.become = True
+    action._connection.become = object()
     with pytest.raises(Refused) as caught:
         open_session(action, OPTIONS, host="EX1")
     text = caught.value.message("EX1")
     assert all(word in text for word in ("EX1", "become", "CredSSP", "Kerberos", "computer_username"))
     assert action.calls == []
+
+
+def test_become_that_the_inventory_takes_back_is_none() -> None:
+    action = Action(Connection())
+    action._task.become = True  # what a play says of all its servers
+    open_session(action, OPTIONS, host="EX1")
 
 
 def test_host_that_is_no_windows_host_is_named() -> None:

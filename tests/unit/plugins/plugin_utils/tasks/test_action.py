@@ -18,7 +18,7 @@ Json = dict[str, t.Any]
 
 class Connection:
     transport = "winrm"
-    become = None
+    become: object | None = None
 
     class _shell:  # noqa: N801 - the name of the attribute that Ansible gives it
         _IS_WINDOWS = True
@@ -95,7 +95,7 @@ def test_lost_after_it_was_sent_is_a_failure() -> None:
 
 def test_become_is_a_result_with_its_remedy() -> None:
     action = Action(lambda dummy, check: {})
-    action._task.become = True
+    action._connection.become = object()
     result = action.run(None, {"inventory_hostname": "EX1"})
     assert result["failed"] and "CredSSP" in result["msg"] and result["problems"][0]["option"] == "become"
 
