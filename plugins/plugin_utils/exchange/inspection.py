@@ -70,6 +70,11 @@ class ServiceState:
     def disabled(self) -> bool:
         return self.start_type == "disabled"
 
+    @property
+    def is_driver(self) -> bool:
+        """Whether it is a driver, whose state the target script never asks for."""
+        return self.state == "unknown"
+
 
 @dataclass(frozen=True)
 class FileState:

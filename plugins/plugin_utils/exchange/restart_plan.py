@@ -192,7 +192,7 @@ def plan_restart(services: Sequence[ServiceState], wish: Wish) -> RestartPlan:
     graph = make_graph(services)
     wanted = [name.lower() for name in wish.names if name.lower() in graph.services]
     roots = {name for name in wanted if is_active(graph.services[name])}
-    stopped = {name for name in wanted if name not in roots}
+    stopped = {name for name in wanted if name not in roots and not graph.services[name].is_driver}
     taken = {name for name in graph.dependents(roots) if is_active(graph.services[name])} - roots
     order = graph.in_start_order(roots | taken | stopped)
     entries = tuple(_entry(graph, name, name in taken, wish) for name in order)
@@ -224,13 +224,13 @@ def _entry(graph: Graph, name: str, dependent: bool, wish: Wish) -> Entry:
 
 def _is_plain_dependency(graph: Graph, name: str, other: str) -> bool:
     """A driver has no state that we could wait for, and of a group one running member is enough."""
-    if graph.services[other].state == "unknown":
+    if graph.services[other].is_driver:
         return False
     return other in {item.lower() for item in graph.services[name].depends_on}
 
 
 def _refusals(graph: Graph, wish: Wish, moved: Collection[str]) -> Iterable[Problem]:
-    yield from _missing(graph, wish)
+    yield from _unfit(graph, wish)
     if KMS.lower() in moved:
         cause = f"{KMS} runs and would be restarted; it asks for its password at every start (Q151689, Q196129)"
         remedy = "Stop it first, or put the password in place and set allow_kms."
@@ -248,11 +248,17 @@ def _refusals(graph: Graph, wish: Wish, moved: Collection[str]) -> Iterable[Prob
             yield from _down(graph, name, moved)
 
 
-def _missing(graph: Graph, wish: Wish) -> Iterable[Problem]:
+def _unfit(graph: Graph, wish: Wish) -> Iterable[Problem]:
+    """Names that nothing can restart: what does not exist, and drivers, which the service manager shows as services."""
     for name in wish.names:
-        if name.lower() not in graph.services:
+        service = graph.services.get(name.lower())
+        if service is None:
             remedy = "Check the spelling: the service's name, not its display name."
             yield Problem("service_missing", "there is no such service", remedy, "names", name, service=name)
+        elif service.is_driver:
+            remedy = "Name the services that use it; a driver is loaded again when the computer restarts."
+            cause = f"{service.name} is a driver: it has no process that could be restarted"
+            yield Problem("driver", cause, remedy, "names", name, service=service.name)
 
 
 def _down(graph: Graph, name: str, moved: Collection[str]) -> Iterable[Problem]:

@@ -89,7 +89,7 @@ def _check(options: Mapping[str, t.Any]) -> None:
             remedy = "Give a positive number of seconds."
             problems.append(Problem("bad_option", "this is no duration", remedy, name, str(options[name])))
     for name in options.get("names") or ():
-        if not re.match(r"[^\x00-\x1f\\/]{1,256}\Z", name):
+        if not re.match(r"[^\x00-\x1f\\/]{1,256}\Z", name.strip()):
             remedy = "Give the service's name, as sc query shows it."
             problems.append(Problem("bad_option", "this can be no service", remedy, "names", name))
     if options.get("plan") is None and not options.get("names") and not options.get("only_if_pending"):
@@ -150,7 +150,8 @@ def _only_pending(inspection: Inspection, names: Sequence[str]) -> tuple[list[st
 
 
 def _made(session: Session, options: Mapping[str, t.Any]) -> Job:
-    names = list(options.get("names") or [owner.service for owner in OWNERS])
+    # A list that is written as one string keeps the blanks after its commas.
+    names = [name.strip() for name in options.get("names") or (owner.service for owner in OWNERS)]
     inspection = look(session, options, names=names).inspection
     skipped: list[Json] = []
     if options["only_if_pending"]:

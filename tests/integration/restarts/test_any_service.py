@@ -95,6 +95,15 @@ def test_a_service_that_does_not_exist_is_named(printers: Pair) -> None:
         assert server.process_ids() == printers.before(server)
 
 
+def test_a_driver_is_refused_as_one_and_blanks_around_a_name_are_none_of_it(printers: Pair) -> None:
+    run = printers.play(restart_task(names="Spooler, Tcpip"))
+    for server in printers:
+        result = failure(run, server)
+        assert (result["changed"], [problem["code"] for problem in result["problems"]]) == (False, ["driver"])
+        assert "TCPIP is a driver" in result["msg"]
+        assert server.process_ids() == printers.before(server)
+
+
 # -- what the task says meanwhile -------------------------------------------------------------------------------------
 def test_a_task_that_takes_longer_prints_service_step_how_long_and_until_when(servers: Servers) -> None:
     pair = servers()

@@ -169,6 +169,19 @@ def test_missing_service_is_named() -> None:
     assert found.refusals[0].value == "Spooler" and found.refusals[0].option == "names"
 
 
+@pytest.mark.parametrize("start", [False, True])
+def test_a_driver_is_refused_as_one_and_is_no_obstacle_below_a_service(start: bool) -> None:
+    rows = [
+        ServiceState("Tcpip", True, "unknown", "system"),
+        ServiceState("Spooler", True, "running", "auto", depends_on=("tcpip",)),
+    ]
+    (refusal,) = plan_restart(rows, Wish(("TCPIP",), start=start)).refusals
+    assert (refusal.code, refusal.option, refusal.value, refusal.service) == ("driver", "names", "TCPIP", "Tcpip")
+    assert plan_restart(rows, Wish(("TCPIP",), start=start)).stopped == ()
+    allowed = plan_restart(rows, Wish(("Spooler",)))
+    assert (allowed.refusals, allowed.entries[0].depends_on) == ((), ())
+
+
 def test_names_have_no_case() -> None:
     found = plan({"MSExchangeSA", "MSExchangeDS", "MSExchangeIS"}, ("msexchangeis",))
     assert found.roots == ("MSExchangeIS",)
