@@ -101,7 +101,8 @@ def regions() -> t.Mapping[str, str]:
 
 
 def regions_for(request: t.Mapping[str, t.Any]) -> tuple[str, ...]:
-    """Return the names of the regions that a request needs: a drift check does not pay for code that it never runs.
+    """Return the names of the regions that a request needs: a drift check or a poll does not pay for code that
+    it never runs.
 
     Args:
         request: the whole request, ``op`` and ``computer`` included.
@@ -115,10 +116,11 @@ def regions_for(request: t.Mapping[str, t.Any]) -> tuple[str, ...]:
     own = {
         "inspect": ("inspect", "outlook") if request.get("events") or request.get("ports") else ("inspect",),
         "apply": ("change", "apply"),
-        "restart": ("change", "restart"),
-        "restart_status": ("change", "restart"),
+        "restart": ("change", "outcome", "restart"),
+        "restart_status": ("outcome",),
     }[request["op"]]
-    return ("common", *place, *own, "main")
+    look: tuple[str, ...] = () if request["op"] == "restart_status" else ("look",)
+    return ("common", *look, *place, *own, "main")
 
 
 def script_for(request: t.Mapping[str, t.Any]) -> str:

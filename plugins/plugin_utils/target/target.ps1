@@ -5,11 +5,9 @@ $ErrorActionPreference = 'Stop'
 # Under a Turkish culture 'FILE' is not like 'file'.
 [Threading.Thread]::CurrentThread.CurrentCulture = [Globalization.CultureInfo]::InvariantCulture
 $Own = 'SOFTWARE\msexchange.winsock_proxy'
-$ServiceKeys = 'SYSTEM\CurrentControlSet\Services'
 $Target = @{ Machine = '.'; Root = $env:SystemRoot; Hive = $null; Lock = $null; At = @{}; Session = $false }
 $Answer = [ordered]@{ version = 1; op = $null; run = $null; computer = $null; clock = $null }
 $Shapes = @{ s = [string]; b = [bool]; l = [array]; o = [Management.Automation.PSCustomObject]; n = [ValueType] }
-$Digest = '^[0-9a-f]{64}$'
 # 67: there is no such share. 1224: somebody has mapped the file.
 $Codes = @{
     not_found = 2; parent_missing = 3, 15, 21, 67; access_denied = 5, 19; locked = 32, 33, 1224; bad_name = 87, 123, 161, 206
@@ -53,8 +51,6 @@ function Get-Failure($Record) {
     @{ code = $code; message = $of.cause.Message; detail = $detail }
 }
 
-function Skip-Missing($Record) { if ((Get-Cause $Record).native -notin 2, 3) { throw $Record } }
-
 function Assert-Shape($Object, [string]$Shape) {
     foreach ($item in $Shape.Split(' ')) {
         $key, $type = $item.Split(':')
@@ -96,15 +92,7 @@ function Get-Text($Key, [string]$Name) {
     return $null
 }
 
-function Get-List($Key, [string]$Name) { if ($Key) { foreach ($value in @($Key.GetValue($Name))) { if ($value) { $value } } } }
-
 function Get-Time([datetime]$Time) { [math]::Round(($Time.ToUniversalTime() - [datetime]'1970-01-01').TotalSeconds, 3) }
-
-function Get-Hash([byte[]]$Bytes) {
-    # SHA256Managed is refused where FIPS is enforced.
-    $hash = (New-Object Security.Cryptography.SHA256CryptoServiceProvider).ComputeHash($Bytes)
-    [BitConverter]::ToString($hash).Replace('-', '').ToLowerInvariant()
-}
 
 function Invoke-Patiently([scriptblock]$Do) {
     for ($try = 1; ; $try++) {
@@ -132,6 +120,36 @@ function Read-File([string]$Path) {
     try { return , (Read-Stream $stream) } finally { $stream.Close() }
 }
 
+function Read-Journal([string]$Name = 'journal') {
+    $written = Get-Text (Open-Key $Own) $Name
+    try { if ($written) { return ConvertFrom-Json $written } } catch { return [pscustomobject]@{ corrupt = $true } }
+    return $null
+}
+
+# A lock file that a crash left behind is held by nobody; 5: its holder is just leaving.
+function Get-LockHolder {
+    $path = $Target.Root + '\msexchange.winsock_proxy.lock'
+    try { [IO.File]::Open((Get-RealPath $path), 'Open', 'Read', 'Read, Delete').Close(); return $null }
+    catch { $native = (Get-Cause $_).native; if ($native -in 2, 3, 5) { return $null } elseif ($native -ne 32) { throw } }
+    try { $holder = ConvertFrom-Json ([Text.Encoding]::ASCII.GetString((Read-File $path))) } catch { $holder = $null }
+    if ($holder) { return $holder }
+    return New-Entry 'who run machine since'
+}
+#endregion
+#region look
+$ServiceKeys = 'SYSTEM\CurrentControlSet\Services'
+$Digest = '^[0-9a-f]{64}$'
+
+function Skip-Missing($Record) { if ((Get-Cause $Record).native -notin 2, 3) { throw $Record } }
+
+function Get-List($Key, [string]$Name) { if ($Key) { foreach ($value in @($Key.GetValue($Name))) { if ($value) { $value } } } }
+
+function Get-Hash([byte[]]$Bytes) {
+    # SHA256Managed is refused where FIPS is enforced.
+    $hash = (New-Object Security.Cryptography.SHA256CryptoServiceProvider).ComputeHash($Bytes)
+    [BitConverter]::ToString($hash).Replace('-', '').ToLowerInvariant()
+}
+
 function Get-BackupPath([string]$Hash) { "$($Target.Root)\msexchange.winsock_proxy\backup\$Hash.ini" }
 
 # PowerShell swallows what a property raises, not what its getter raises.
@@ -153,22 +171,6 @@ function Get-Image([string]$Name) {
     else { $image = $image.Split(' ')[0] }
     if ($image -match '^\\?(SystemRoot\\|(?=system32\\))(.+)$') { $image = $Target.Root + '\' + $Matches[2] }
     return $image -replace '^\\\?\?\\'
-}
-
-function Read-Journal([string]$Name = 'journal') {
-    $written = Get-Text (Open-Key $Own) $Name
-    try { if ($written) { return ConvertFrom-Json $written } } catch { return [pscustomobject]@{ corrupt = $true } }
-    return $null
-}
-
-# A lock file that a crash left behind is held by nobody; 5: its holder is just leaving.
-function Get-LockHolder {
-    $path = $Target.Root + '\msexchange.winsock_proxy.lock'
-    try { [IO.File]::Open((Get-RealPath $path), 'Open', 'Read', 'Read, Delete').Close(); return $null }
-    catch { $native = (Get-Cause $_).native; if ($native -in 2, 3, 5) { return $null } elseif ($native -ne 32) { throw } }
-    try { $holder = ConvertFrom-Json ([Text.Encoding]::ASCII.GetString((Read-File $path))) } catch { $holder = $null }
-    if ($holder) { return $holder }
-    return New-Entry 'who run machine since'
 }
 #endregion
 #region direct
@@ -893,10 +895,7 @@ function Invoke-Apply {
     $Answer.applied = @(foreach ($change in $changes) { Get-Applied $change })
 }
 #endregion
-#region restart
-$Finishable = 'stopping', 'stopped', 'starting', 'hung', 'failed'
-$EntryKeys = 'name role ran before after process_before process_after process_source stop_at stop_ms start_ms step error depends_on file file_sha256 loaded'
-
+#region outcome
 # One per service, kept between looks: opening one anew may cost a second hop seconds.
 $Controllers = @{}
 
@@ -925,6 +924,92 @@ function Get-CurrentState([string]$Name) {
         throw
     }
 }
+
+function Get-StateQuietly([string]$Name) { try { return Get-CurrentState $Name } catch { return 'unknown' } }
+
+function Assert-Journal($Journal) {
+    try {
+        Assert-Shape $Journal 'version:n run:s who:s machine:s boot:s? began:n updated:n phase:s outcome:s? error:o? services:l timeline:l left_alone:l finished:l previous:o?'
+        foreach ($service in $Journal.services) { Assert-Shape $service 'name:s role:s step:s? before:s? after:s? depends_on:l file:s? file_sha256:s? loaded:s?' }
+    }
+    catch { Stop-Run journal_corrupt @{ key = "$Own\journal" } }
+}
+
+# Whether it ran before the restart that stopped it, this one or one that this one finishes.
+function Test-Ran($Row) { if ($Row.PSObject.Properties['ran']) { return $Row.ran } else { return $Row.before -eq 'running' } }
+
+function Set-Outcome($Journal, $Outcome) {
+    foreach ($key in 'services', 'timeline', 'left_alone', 'finished') { $Answer[$key] = @($Journal.$key) }
+    $Answer.done = $null -ne $Outcome
+    if (-not $Answer.done) {
+        foreach ($key in 'service', 'step', 'since', 'deadline') { $Answer[$key] = $Journal.$key }
+        return
+    }
+    $Answer.outcome = $Outcome
+    $Answer.previous = $null
+    if ($Journal.previous) { $Answer.previous = [ordered]@{ run = $Journal.previous.run; who = $Journal.previous.who; began = $Journal.previous.began; down = @($Journal.previous.down) } }
+    $down = @()
+    foreach ($service in $Journal.services) {
+        $state = Get-StateQuietly $service.name
+        # A worker that died has not looked.
+        if (-not $Journal.outcome -and $null -ne $service.before) { $service.after = $state }
+        if ($state -ne 'running' -and (Test-Ran $service)) { $down += $service.name }
+    }
+    $Answer.down = $down
+    if ($Journal.error) { $Answer.error = $Journal.error }
+}
+
+# What is known of a run: its journal, or the one that a later run kept when it began; $null when there is no trace.
+function Find-Journal($Run) {
+    foreach ($name in 'journal', 'replaced') {
+        $journal = Read-Journal $name
+        if (-not $journal -or ($name -eq 'replaced' -and -not $Run)) { continue }
+        if ($Run -and $journal.PSObject.Properties['run'] -and $journal.run -ne $Run) { continue }
+        if ($name -eq 'journal') { Assert-Journal $journal } elseif (-not $journal.PSObject.Properties['run']) { continue }
+        if ($name -eq 'replaced' -and -not $journal.outcome) { $journal.outcome = 'interrupted' }
+        return $journal
+    }
+    return $null
+}
+
+# A read that fails says nothing about the worker, which goes on: then what was known last is told.
+function Wait-Outcome($Run, [double]$Seconds, $Known) {
+    $clock = [Diagnostics.Stopwatch]::StartNew()
+    $free = [Diagnostics.Stopwatch]::StartNew()
+    while ($true) {
+        $late = $clock.Elapsed.TotalSeconds -ge $Seconds
+        try {
+            $journal = Find-Journal $Run
+            if (-not $journal) {
+                $Answer.done = $true
+                $Answer.outcome = 'unknown'
+                return
+            }
+            $Known = $journal
+            if ($journal.outcome) { Set-Outcome $journal $journal.outcome; return }
+            $patience = if ($journal.phase -eq 'launching') { 30 } else { 5 }
+            if (Get-LockHolder) { $free = [Diagnostics.Stopwatch]::StartNew() }
+            elseif ($free.Elapsed.TotalSeconds -ge $patience) { Set-Outcome $journal interrupted; return }
+        }
+        catch {
+            if ((Get-Failure $_).code -eq 'journal_corrupt' -or ($late -and -not $Known)) { throw }
+            $free = [Diagnostics.Stopwatch]::StartNew()
+        }
+        if ($late) { Set-Outcome $Known $null; return }
+        Start-Sleep -Milliseconds 500
+    }
+}
+
+function Invoke-Restart_Status {
+    Assert-Shape $Request 'of:s? wait:n'
+    # Another session's worker may live.
+    $Target.Session = $false
+    Wait-Outcome $Request.of $Request.wait $null
+}
+#endregion
+#region restart
+$Finishable = 'stopping', 'stopped', 'starting', 'hung', 'failed'
+$EntryKeys = 'name role ran before after process_before process_after process_source stop_at stop_ms start_ms step error depends_on file file_sha256 loaded'
 
 function Get-Stamp { Get-Time ([datetime]::UtcNow) }
 
@@ -964,14 +1049,6 @@ function Set-Failure($Service, $Failure, [string]$Step) {
     Save-StepQuietly $Service $Step
 }
 
-function Assert-Journal($Journal) {
-    try {
-        Assert-Shape $Journal 'version:n run:s who:s machine:s boot:s? began:n updated:n phase:s outcome:s? error:o? services:l timeline:l left_alone:l finished:l previous:o?'
-        foreach ($service in $Journal.services) { Assert-Shape $service 'name:s role:s step:s? before:s? after:s? depends_on:l file:s? file_sha256:s? loaded:s?' }
-    }
-    catch { Stop-Run journal_corrupt @{ key = "$Own\journal" } }
-}
-
 function Assert-Window($Window) {
     if (-not $Window) { return }
     $now = [datetime]::Now.ToString('HH:mm')
@@ -983,9 +1060,6 @@ function Assert-Window($Window) {
 
 # $null also for a key that journals of earlier versions did not have.
 function Get-Value($Of, [string]$Name) { if ($Of.PSObject.Properties[$Name]) { return $Of.$Name } else { return $null } }
-
-# Whether it ran before the restart that stopped it, this one or one that this one finishes.
-function Test-Ran($Row) { if ($Row.PSObject.Properties['ran']) { return $Row.ran } else { return $Row.before -eq 'running' } }
 
 function New-Row($Of) {
     $row = New-Entry $EntryKeys
@@ -1150,8 +1224,6 @@ function Wait-State([string]$Name, [string[]]$Until, [double]$Seconds) {
         Start-Sleep -Milliseconds 200
     }
 }
-
-function Get-StateQuietly([string]$Name) { try { return Get-CurrentState $Name } catch { return 'unknown' } }
 
 # A step's own limit, cut by what is left of the whole run. What comes back has its own limit whole.
 function Get-Limit([double]$Seconds) { [math]::Max(0.0, [math]::Min($Seconds, [double]$Request.deadline - $Work.Clock.Elapsed.TotalSeconds)) }
@@ -1579,75 +1651,6 @@ function Invoke-Worker {
     # After a failure as well: what was started has to stay up.
     Assert-Settled
     Complete-Journal
-}
-
-function Set-Outcome($Journal, $Outcome) {
-    foreach ($key in 'services', 'timeline', 'left_alone', 'finished') { $Answer[$key] = @($Journal.$key) }
-    $Answer.done = $null -ne $Outcome
-    if (-not $Answer.done) {
-        foreach ($key in 'service', 'step', 'since', 'deadline') { $Answer[$key] = $Journal.$key }
-        return
-    }
-    $Answer.outcome = $Outcome
-    $Answer.previous = $null
-    if ($Journal.previous) { $Answer.previous = [ordered]@{ run = $Journal.previous.run; who = $Journal.previous.who; began = $Journal.previous.began; down = @($Journal.previous.down) } }
-    $down = @()
-    foreach ($service in $Journal.services) {
-        $state = Get-StateQuietly $service.name
-        # A worker that died has not looked.
-        if (-not $Journal.outcome -and $null -ne $service.before) { $service.after = $state }
-        if ($state -ne 'running' -and (Test-Ran $service)) { $down += $service.name }
-    }
-    $Answer.down = $down
-    if ($Journal.error) { $Answer.error = $Journal.error }
-}
-
-# What is known of a run: its journal, or the one that a later run kept when it began; $null when there is no trace.
-function Find-Journal($Run) {
-    foreach ($name in 'journal', 'replaced') {
-        $journal = Read-Journal $name
-        if (-not $journal -or ($name -eq 'replaced' -and -not $Run)) { continue }
-        if ($Run -and $journal.PSObject.Properties['run'] -and $journal.run -ne $Run) { continue }
-        if ($name -eq 'journal') { Assert-Journal $journal } elseif (-not $journal.PSObject.Properties['run']) { continue }
-        if ($name -eq 'replaced' -and -not $journal.outcome) { $journal.outcome = 'interrupted' }
-        return $journal
-    }
-    return $null
-}
-
-# A read that fails says nothing about the worker, which goes on: then what was known last is told.
-function Wait-Outcome($Run, [double]$Seconds, $Known) {
-    $clock = [Diagnostics.Stopwatch]::StartNew()
-    $free = [Diagnostics.Stopwatch]::StartNew()
-    while ($true) {
-        $late = $clock.Elapsed.TotalSeconds -ge $Seconds
-        try {
-            $journal = Find-Journal $Run
-            if (-not $journal) {
-                $Answer.done = $true
-                $Answer.outcome = 'unknown'
-                return
-            }
-            $Known = $journal
-            if ($journal.outcome) { Set-Outcome $journal $journal.outcome; return }
-            $patience = if ($journal.phase -eq 'launching') { 30 } else { 5 }
-            if (Get-LockHolder) { $free = [Diagnostics.Stopwatch]::StartNew() }
-            elseif ($free.Elapsed.TotalSeconds -ge $patience) { Set-Outcome $journal interrupted; return }
-        }
-        catch {
-            if ((Get-Failure $_).code -eq 'journal_corrupt' -or ($late -and -not $Known)) { throw }
-            $free = [Diagnostics.Stopwatch]::StartNew()
-        }
-        if ($late) { Set-Outcome $Known $null; return }
-        Start-Sleep -Milliseconds 500
-    }
-}
-
-function Invoke-Restart_Status {
-    Assert-Shape $Request 'of:s? wait:n'
-    # Another session's worker may live.
-    $Target.Session = $false
-    Wait-Outcome $Request.of $Request.wait $null
 }
 
 function Assert-Restart {

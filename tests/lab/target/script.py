@@ -68,12 +68,16 @@ def _operator_in(word: str) -> bool:
 
 def _region_names(request: Json) -> list[str]:
     """Regions that travel with a request, in the order of the file."""
-    names = ["common", "direct" if request["computer"] is None else "computer"]
+    poll = request["op"] == "restart_status"
+    names = ["common"] if poll else ["common", "look"]
+    names += ["direct" if request["computer"] is None else "computer"]
     names += ["credential"] if request["credential"] else []
     if request["op"] == "inspect":
         names += ["inspect", "outlook"] if request["events"] or request["ports"] else ["inspect"]
+    elif poll:
+        names += ["outcome"]
     else:
-        names += ["change", "apply" if request["op"] == "apply" else "restart"]
+        names += ["change"] + (["apply"] if request["op"] == "apply" else ["outcome", "restart"])
     return [*names, "main"]
 
 

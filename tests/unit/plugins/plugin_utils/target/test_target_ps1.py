@@ -45,6 +45,8 @@ PROTOCOL = (ROOT / "docs" / "target_protocol.md").read_text(encoding="utf-8")
 # A drift check may send 40,000 bytes over HTTP with NTLM (tests/integration/test_publish.py counts them): everything
 # else takes 15,750, standard input 4/3 of its size.
 BUDGET_BYTES = 18_180
+# A third of what starts the worker: a restart of an hour is polled a hundred times.
+POLL_BYTES = 13_000
 # Of the 8,191 that cmd takes, after UTF-16 and base64.
 COMMAND_LINE_CHARACTERS = 3_000
 
@@ -266,6 +268,17 @@ def test_what_windows_powershell_3_lacks_would_be_noticed(text: str) -> None:
     assert odd
 
 
+def _requests() -> Iterator[dict[str, t.Any]]:
+    for computer in (None, "EXCH1"):
+        for op in ("inspect", "apply", "restart", "restart_status"):
+            yield {"op": op, "computer": computer, "credential": None}
+        yield {"op": "inspect", "computer": computer, "credential": {"username": "u"}, "events": {}, "ports": [1]}
+
+
+def _request_name(request: Mapping[str, t.Any]) -> str:
+    return f"{request['op']}-{request['computer']}"
+
+
 # -- coherence ----------------------------------------------------------------------------------------------------
 
 
@@ -293,10 +306,10 @@ def _top_level_names(text: str) -> set[str]:
     return found
 
 
-def test_every_function_sets_what_it_reads() -> None:
-    text = text_of("target.ps1")
-    head = text[: text.index("\nfunction ")]
-    constants = {_variable(node) for node in nodes(head, "variable")} | {"$finishable", "$entrykeys", "$controllers"}
+@pytest.mark.parametrize("request_", list(_requests()), ids=_request_name)
+def test_every_function_sets_what_it_reads(request_: dict[str, t.Any]) -> None:
+    text = script_for(request_)
+    constants = _top_level_names(text)
     automatic = {name.lower() for group in ALLOWED["variables"].values() for name in group}
     for name, function in functions(text).items():
         read = {_variable(node) for node in walk(function) if node.type in ("variable", "braced_variable")}
@@ -319,7 +332,7 @@ def test_no_function_hides_what_the_whole_script_uses() -> None:
     """A local variable is seen by every function that is called below it, and names have no case: $own hides $Own."""
     text = text_of("target.ps1")
     head = text[: text.index("\nfunction ")]
-    of_the_script = {"$finishable", "$entrykeys", "$controllers"}
+    of_the_script = {"$servicekeys", "$digest", "$finishable", "$entrykeys", "$controllers"}
     shared = {_variable(node) for node in nodes(head, "variable")} | of_the_script | DYNAMIC
     assert shared >= {"$own", "$text", "$request", "$target", "$answer", "$work"}
     hidden = {name: _assigned(function) & shared for name, function in functions(text).items()}
@@ -376,14 +389,7 @@ def test_no_function_gets_more_arguments_than_it_takes() -> None:
             assert len(given) <= takes[name], source(node)
 
 
-def _requests() -> Iterator[dict[str, t.Any]]:
-    for computer in (None, "EXCH1"):
-        for op in ("inspect", "apply", "restart", "restart_status"):
-            yield {"op": op, "computer": computer, "credential": None}
-        yield {"op": "inspect", "computer": computer, "credential": {"username": "u"}, "events": {}, "ports": [1]}
-
-
-@pytest.mark.parametrize("request_", list(_requests()), ids=lambda value: f"{value['op']}-{value['computer']}")
+@pytest.mark.parametrize("request_", list(_requests()), ids=_request_name)
 def test_what_is_sent_calls_nothing_that_is_not_sent(request_: dict[str, t.Any]) -> None:
     script = script_for(request_)
     assert not any(node.type == "ERROR" or node.is_missing for node in walk(tree(script)))
@@ -460,6 +466,23 @@ def test_a_drift_check_stays_within_its_budget(computer: str | None) -> None:
         **installation.inspection_request(installation.Places()),
     }
     assert len(payload(request, NONCE)) < BUDGET_BYTES
+
+
+@pytest.mark.parametrize("computer", [None, "EXCHANGE-SERVER-01"])
+def test_a_poll_stays_within_its_budget(computer: str | None) -> None:
+    run = "0f3c1a52-7d1e-4c11-9c3e-5a2f4d6b8e90"
+    credential = {"username": "EUROPE\\administrator", "password": "0123456789abcdef"}
+    request = {
+        "version": 1,
+        "op": "restart_status",
+        "computer": computer,
+        "credential": credential if computer else None,
+        "run": run,
+        "who": "administrator@controller.example.com",
+        "of": run,
+        "wait": 60,
+    }
+    assert len(payload(request, NONCE)) < POLL_BYTES
 
 
 def test_the_loader_fits_on_a_command_line() -> None:
