@@ -19,8 +19,8 @@ description:
   - Runs where the task runs. With C(delegate_to) that is the vantage point, which should lie outside of the proxy.
     When the vantage point is the controller (a P(ansible.builtin.local#connection) connection), nothing is
     transferred.
-  - It changes nothing, sends one command at most (C(QUIT), C(LOGOUT), an anonymous bind and its unbind), and says
-    goodbye.
+  - It changes nothing, sends one command at most (C(QUIT), C(LOGOUT), an anonymous bind and its unbind, before them
+    C(STARTTLS) where that is wanted), and says goodbye.
 options:
   targets:
     description:
@@ -33,6 +33,8 @@ options:
         description:
           - Name or address. Of several addresses the first that accepts the connection is spoken to, IPv4 first; the
             attempt after that begins with the next one. A name is closed when all its addresses are.
+          - An IPv6 address may stand in brackets. An IPv4 address with leading zeros or missing numbers is refused,
+            because libraries read it as different addresses.
         type: str
         required: true
       port:
@@ -66,10 +68,24 @@ options:
         type: str
       greeting:
         description:
-          - Regular expression that is searched in the greeting and decides instead of the built-in table. What does
-            not match is RV(results[].status=foreign).
+          - Regular expression that is searched in everything that is heard, binary octets included, and decides
+            instead of the built-in table. V(^) and V($) stand for the ends of every line.
+          - The attempt ends when the pattern is there, after as many lines as it takes; a line that has not ended, as a
+            prompt, is searched when nothing follows it for 2 seconds. Otherwise the attempt lasts for O(timeout) and
+            ends as RV(results[].status=foreign), with what came in RV(results[].greeting).
+          - Letters beyond ASCII are found in UTF-8 and in ISO 8859-1 (Latin-1).
           - Not for LDAP, which has no greeting.
         type: str
+      tls:
+        description:
+          - With V(protocol) the name of O(targets[].protocol) says whether TLS begins with the connection.
+          - V(starttls) asks for TLS in clear, once the server has greeted, and shakes hands then, with each of the
+            three hellos on a connection of its own. Who speaks is told from the greeting in clear.
+          - Only for V(smtp), V(pop3), V(imap4) and V(ldap). A server that does not know or not want it is
+            RV(results[].status=no_tls). Exchange 5.5 knows it for SMTP only (Q237327).
+        type: str
+        choices: [protocol, starttls]
+        default: protocol
   timeout:
     description:
       - Seconds that one attempt may take from its connection to the verdict. The addresses of a name and the hellos of
@@ -253,7 +269,7 @@ results:
         - V(silent), the connection was accepted and nothing was said.
         - V(foreign), another protocol or product answers.
         - V(tls_alert), a TLS server refuses every hello.
-        - V(no_tls), the port answers in clear where TLS was expected.
+        - V(no_tls), the port answers in clear where TLS was expected, or does not turn to TLS when it is asked to.
         - V(no_certificate), the connection was accepted and ended at every hello, as Exchange does that has no
           certificate for the protocol (event 13002, Q251097).
         - V(protocol_error), the answer breaks the protocol's rules, or refuses service, as C(421), C(-ERR) and LDAP's
@@ -281,7 +297,7 @@ results:
       type: str
       sample: pop3
     greeting:
-      description: The first line heard, printable, at most 512 octets.
+      description: What was heard first, printable, at most 512 octets. Lines are parted by V(|).
       type: str
       sample: +OK Microsoft Exchange POP3 server version 5.5.2655.20 ready
     product:
@@ -289,7 +305,8 @@ results:
       type: str
       sample: Microsoft Exchange
     version:
-      description: Version of Exchange as it prints it. Version 4.0 prints none and is known by the form of its line.
+      description: Version of Exchange as it prints it, four numbers in any language. Version 4.0 prints none and is
+        known by the form of its line.
       type: str
       sample: 5.5.2655.20
     ldap:

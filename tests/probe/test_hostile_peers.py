@@ -206,6 +206,45 @@ def test_peer_behind_tls_is_survived(
     assert result["tls"]["subject"] == "O=Example, CN=mail.example.com"
 
 
+@pytest.mark.parametrize(
+    ("talk", "protocol", "status"),
+    [
+        (endless, "pop3", "protocol_error"),
+        (endless_lines, "smtp", "foreign"),
+        (drip, "imap4", "protocol_error"),
+        (greet, "pop3", "reset"),
+        (greet_at_length, "pop3", "protocol_error"),
+        (reset_after_greeting, "pop3", "reset"),
+        (mute, "ldap", "silent"),
+        (binary, "ldap", "protocol_error"),
+    ],
+)
+def test_peer_that_is_asked_for_tls_is_survived(talk: Talk, protocol: str, status: str) -> None:
+    with peer(talk) as port:
+        target = Target("127.0.0.1", port, protocol, starttls=True)
+        (result,) = probe([target], Options(deadline=0, timeout=1.5))
+    assert (result["status"], result["attempts"]) == (status, 1), result
+
+
+@pytest.mark.parametrize("talk", [endless, endless_lines, drip, binary])
+def test_pattern_that_never_comes_ends_with_the_timeout(talk: Talk) -> None:
+    with peer(talk) as port:
+        target = Target("127.0.0.1", port, greeting="never there")
+        (result,) = probe([target], Options(deadline=0, timeout=1.5))
+    assert (result["status"], bool(result["greeting"])) == ("foreign", True), result
+
+
+def test_prompt_behind_telnet_s_negotiation_is_found() -> None:
+    def talk(connection: socket.socket, over: threading.Event) -> None:
+        connection.sendall(b"\xff\xfd\x18\xff\xfd\x20\r\nWelcome\r\nlogin: ")
+        over.wait(60)
+
+    with peer(talk) as port:
+        target = Target("127.0.0.1", port, greeting="^login:")
+        (result,) = probe([target], Options(deadline=0, timeout=60))
+    assert (result["status"], result["speaks"]) == ("open", "telnet")
+
+
 def test_endless_peers_take_no_memory() -> None:
     with contextlib.ExitStack() as stack:
         ports = [stack.enter_context(peer(talk)) for talk in (endless, endless_lines, endless_record, drip)]

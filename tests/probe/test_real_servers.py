@@ -111,6 +111,49 @@ def test_leafnode(path: Path) -> None:
     assert (result["status"], result["speaks"], result["product"]) == ("foreign", "nntp", "Leafnode")
 
 
+# --- STARTTLS of today: the whole way, up to the goodbye behind TLS -------------------------------------------------
+
+
+def test_starttls_of_dovecot(path: Path) -> None:
+    with mail_servers.dovecot(path) as ports:
+        by_table = check(*(Target(HERE, ports[name], name, starttls=True) for name in ("pop3", "imap4")))
+        results = check(
+            *(Target(HERE, ports[name], name, greeting="Dovecot", starttls=True) for name in ("pop3", "imap4"))
+        )
+    assert [(result["status"], result["attempts"], result["tls"]) for result in by_table] == [("foreign", 1, None)] * 2
+    assert [(result["status"], result["speaks"], result["attempts"]) for result in results] == [
+        ("open", "pop3", 3),
+        ("open", "imap4", 3),
+    ]
+    for result in results:
+        assert result["product"] == "Dovecot"
+        assert_today(result["tls"])
+    # Those who left inside TLS: the other connections ended at a hello of then.
+    log = (path / "dovecot.log").read_text(encoding="utf-8", errors="replace")
+    assert sum("Aborted login by logging out" in line and ", TLS" in line for line in log.splitlines()) == 2
+
+
+def test_starttls_of_exim(path: Path) -> None:
+    with mail_servers.exim(path) as port:
+        (result,) = check(Target(HERE, port, "smtp", greeting="Exim", starttls=True))
+    assert (result["status"], result["speaks"], result["product"]) == ("open", "smtp", "Exim")
+    assert_today(result["tls"])
+
+
+def test_starttls_of_slapd(path: Path) -> None:
+    with mail_servers.slapd(path, more="allow bind_v2") as ports:
+        (result,) = check(Target(HERE, ports["ldap"], "ldap", starttls=True))
+    assert (result["status"], result["ldap"]["version"], result["ldap"]["result"]) == ("open", 2, "success")
+    assert_today(result["tls"])
+
+
+def test_starttls_that_leafnode_does_not_know(path: Path) -> None:
+    """Asked as SMTP: the words in clear tell who it is, and no hello is sent."""
+    with mail_servers.leafnode(path) as port:
+        (result,) = check(Target(HERE, port, "smtp", starttls=True))
+    assert (result["status"], result["speaks"], result["attempts"]) == ("foreign", "nntp", 1)
+
+
 GREETING = b"+OK Microsoft Exchange POP3 server version 5.5.2655.20 ready\r\n"
 
 
@@ -183,6 +226,29 @@ class Ssl3Rc4(socketserver.BaseRequestHandler):
         connection.recv(100)
         connection.sendall(b"+OK Microsoft Exchange POP3 server version 5.5.2655.20 signing off\r\n")
         connection.close()
+
+
+class SmtpThen(socketserver.BaseRequestHandler):
+    """The Internet Mail Service with STARTTLS, whose answer to the hello is one recorded."""
+
+    def handle(self) -> None:
+        words = self.request.makefile("rb")
+        self.request.sendall(b"220 exch ESMTP Server (Microsoft Exchange Internet Mail Service 5.5.2653.13) ready\r\n")
+        words.readline()
+        self.request.sendall(b"250-exch Hello\r\n250-TLS\r\n250 STARTTLS\r\n")
+        words.readline()
+        self.request.sendall(b"220 Ready to start TLS\r\n")
+        if words.read(1):
+            self.request.sendall((OLD / "ssl3_flight_des.bin").read_bytes())
+            words.read(1)
+
+
+def test_starttls_of_then() -> None:
+    with mail_servers.serving(SmtpThen) as port:
+        (result,) = check(Target(HERE, port, "smtp", starttls=True))
+    assert (result["status"], result["version"], result["attempts"]) == ("open", "5.5.2653.13", 1)
+    assert (result["tls"]["version"], result["tls"]["hello"]) == ("SSLv3", "ssl2")
+    assert result["detail"].startswith("the handshake ends after the server hello")
 
 
 def test_ssl2_server(path: Path) -> None:

@@ -215,9 +215,12 @@ def slapd(path: Path, *, more: str = "") -> Iterator[dict[str, int]]:
 
 @contextlib.contextmanager
 def exim(path: Path) -> Iterator[int]:
-    """Exim, whose daemon delivers nothing."""
+    """Exim, whose daemon delivers nothing and offers STARTTLS."""
     program = require("exim4", "exim4-daemon-light")
     port = free_port()
+    chain, key = certificate(path)
+    for each in (chain, key):
+        each.chmod(0o644)  # exim reads them as its own account
     skip_without_accounts("exim")
     user, group = own_account()
     config = path / "exim.conf"
@@ -230,6 +233,9 @@ exim_user = {user}
 exim_group = {group}
 host_lookup =
 rfc1413_query_timeout = 0s
+tls_advertise_hosts = *
+tls_certificate = {chain}
+tls_privatekey = {key}
 acl_smtp_connect = acl_accept
 begin acl
 acl_accept:

@@ -9,13 +9,14 @@ time. Private to this collection: names and shapes may change in any release.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import typing as t
 
 from . import ldap
 from .ber import SEQUENCE, BerError
-from .greetings import EXCHANGE, Greeting, farewell_version, printable, read_greeting
+from .greetings import EXCHANGE, LATER, Greeting, printable, read_farewell, read_greeting
 from .model import TCP, Dialogue, Ending, Findings, Hear, Heard, LdapFacts, Say, Status, Step, Target
 
 LONGEST_HEARD = 4096
@@ -35,6 +36,8 @@ _CONTINUED = re.compile(rb"\d{3}-")  # RFC 821 section 4.2: another line follows
 _TLS_RECORD = re.compile(rb"[\x14-\x17]\x03")
 _TELNET = b"\xff"  # IAC, RFC 854
 
+_GONE = frozenset({Ending.CLOSED, Ending.RESET})
+
 _DIED: t.Mapping[Ending, tuple[Status, str]] = {
     Ending.CLOSED: (Status.RESET, "accepts the connection and closes it without a word"),
     Ending.RESET: (Status.RESET, "accepts the connection and resets it without a word"),
@@ -48,7 +51,7 @@ HeardGreeting = t.Generator[Step, Heard, "tuple[bytes, Ending | None]"]
 def dialogue_for(target: Target) -> Dialogue:
     """Return the conversation in clear that suits a target; TLS is a layer around it."""
     if target.speaks == "ldap":
-        return _converse_ldap(target)
+        return converse_ldap(target)
     if target.speaks == TCP and target.greeting is None:
         return only_connect(Findings(Status.OPEN))
     return _converse_by_lines(target)
@@ -61,16 +64,48 @@ def only_connect(findings: Findings) -> Dialogue:
 
 
 def _converse_by_lines(target: Target) -> Dialogue:
-    heard, ending = yield from hear_greeting()
-    findings = judge_greeting(target, heard, ending)
-    farewell = _FAREWELLS.get(findings.speaks or "")
-    if farewell is None or ending in (Ending.CLOSED, Ending.RESET):
+    findings, listens = yield from hear_speaker(target)
+    if not listens or findings.speaks is None:
+        return findings
+    return (yield from say_goodbye(target, findings, findings.speaks))
+
+
+def hear_speaker(target: Target) -> t.Generator[Step, Heard, tuple[Findings, bool]]:
+    """Hear a greeting and judge it; return the findings, and whether the peer may be spoken to.
+
+    It may not when it is gone, and not before it has said all of its greeting: who does is taken for a spammer.
+    """
+    if target.greeting is None:
+        heard, ending = yield from hear_greeting()
+        return judge_greeting(target, heard, ending), ending not in _GONE
+    pattern = re.compile(target.greeting, re.MULTILINE)
+    heard, ending = yield from _hear_pattern(pattern)
+    listens = ending not in _GONE and (ending is not None or _is_complete(heard))
+    return _judge_by_pattern(pattern, heard, ending), listens
+
+
+def say_goodbye(target: Target, findings: Findings, protocol: str) -> Dialogue:
+    """Leave with the protocol's own word, and read in the answer what the greeting did not tell.
+
+    Args:
+        target: What was expected.
+        findings: What the greeting came to.
+        protocol: What is spoken; nothing is said in one that has no such word.
+    """
+    farewell = _FAREWELLS.get(protocol)
+    if farewell is None:
         return findings
     yield Say(farewell, farewell=True)
     goodbye = yield from _hear_goodbye()
-    if findings.version is None and findings.product == EXCHANGE:
-        return dataclasses.replace(findings, version=farewell_version(goodbye))
-    return findings
+    if findings.version is not None or findings.product != EXCHANGE:
+        return findings
+    product, version = read_farewell(goodbye)
+    if product != LATER:
+        return dataclasses.replace(findings, version=version)
+    findings = dataclasses.replace(findings, product=product, version=version)
+    if target.greeting is not None or findings.status is not Status.OPEN:
+        return findings
+    return dataclasses.replace(findings, status=Status.FOREIGN, detail=_answers(LATER))
 
 
 def hear_greeting(begun: bytes = b"", *, rest: float | None = None) -> HeardGreeting:
@@ -89,12 +124,61 @@ def hear_greeting(begun: bytes = b"", *, rest: float | None = None) -> HeardGree
     return bytes(heard), None
 
 
-def _is_complete(heard: bytearray) -> bool:
+def _is_complete(heard: bytes | bytearray) -> bool:
     if not heard:
         return False
     if len(heard) > LONGEST_HEARD or not begins_with_text(heard):
         return True
     return any(not _CONTINUED.match(line) for line in heard.split(b"\n")[:-1])
+
+
+def _greeting_in(heard: bytes) -> bytes:
+    """Return the lines of a greeting without what follows them: all that are continued, and the one after them."""
+    end = 0
+    for line in heard.split(b"\n"):
+        end += len(line) + 1
+        if not _CONTINUED.match(line):
+            break
+    return heard[:end]
+
+
+def _hear_pattern(pattern: re.Pattern[str]) -> HeardGreeting:
+    """Hear until the pattern is there or the time is over, whatever form it comes in.
+
+    Whole lines are searched as soon as they have come. A prompt has no line end, so the rest is searched as well, but
+    only when nothing has followed for a while: half a line may match what the whole of it does not.
+    """
+    heard = bytearray()
+    rest: float | None = None
+    while len(heard) <= LONGEST_HEARD:
+        chunk = yield Hear(rest)
+        if isinstance(chunk, Ending):
+            paused = chunk is Ending.EXPIRED and rest is not None
+            if not paused or _finds(pattern, heard):
+                return bytes(heard), None if paused else chunk
+            rest = None  # no prompt yet: the peer has all the time that is left
+            continue
+        heard += chunk
+        lines = heard[: heard.rfind(b"\n") + 1]
+        if _is_complete(lines) and _finds(pattern, lines):
+            return bytes(heard), None
+        rest = REST_SECONDS
+    return bytes(heard), None
+
+
+def _finds(pattern: re.Pattern[str], heard: bytes | bytearray) -> bool:
+    return any(pattern.search(text) for text in _readings(heard))
+
+
+def _readings(heard: bytes | bytearray) -> t.Iterator[str]:
+    """Yield what the octets may read as: nothing says which letters a server means beyond ASCII.
+
+    As UTF-8, where it is that, and octet by octet, which is ISO 8859-1 and lets a pattern name any octet.
+    """
+    text = bytes(heard).replace(b"\r\n", b"\n").rstrip()
+    with contextlib.suppress(UnicodeDecodeError):
+        yield text.decode("utf-8")
+    yield text.decode("latin-1")
 
 
 def _hear_goodbye() -> t.Generator[Step, Heard, bytes]:
@@ -121,15 +205,15 @@ def judge_greeting(target: Target, heard: bytes, ending: Ending | None) -> Findi
         return Findings(status, detail)
     if not begins_with_text(heard):
         return _judge_binary(heard)
-    line, newline, dummy = heard.partition(b"\n")
-    greeting = read_greeting(line)
-    if not newline:
-        why = f"more than {LONGEST_HEARD} octets" if ending is None else _CUT_OFF[ending]
+    said = _greeting_in(heard)
+    greeting = read_greeting(said)
+    if b"\n" not in said:
+        why = f"more than {LONGEST_HEARD} octets" if ending is None else CUT_OFF[ending]
         return _told(greeting, Status.PROTOCOL_ERROR, f"a greeting without a line end: {why}")
-    return _judge_line(target, greeting)
+    return _judge_greeting(target, greeting)
 
 
-_CUT_OFF: t.Mapping[Ending, str] = {
+CUT_OFF: t.Mapping[Ending, str] = {
     Ending.CLOSED: "the peer closed",
     Ending.RESET: "the peer reset the connection",
     Ending.EXPIRED: "the time ran out",
@@ -149,30 +233,45 @@ def _judge_binary(heard: bytes) -> Findings:
     return Findings(Status.PROTOCOL_ERROR, "binary octets instead of a greeting", None, printable(heard))
 
 
-def _judge_line(target: Target, greeting: Greeting) -> Findings:
-    if target.greeting is not None:
-        return _judge_by_pattern(target.greeting, greeting)
+def _judge_greeting(target: Target, greeting: Greeting) -> Findings:
     if greeting.speaks is not None and greeting.speaks != target.speaks:
         detail = f"{greeting.speaks} answers here, {target.speaks} was expected"
         return _told(greeting, Status.FOREIGN, detail)
     if not greeting.welcome:
         return _told(greeting, Status.PROTOCOL_ERROR, "greets with a refusal")
+    if greeting.is_exchange and greeting.speaks is None:
+        return _told(greeting, Status.FOREIGN, f"names {EXCHANGE}, but does not begin as {target.speaks} does")
     if greeting.is_exchange:
         return _told(greeting, Status.OPEN, "")
-    return _told(greeting, Status.FOREIGN, f"{greeting.product or 'another product'} answers here")
+    return _told(greeting, Status.FOREIGN, _answers(greeting.product))
 
 
-def _judge_by_pattern(pattern: str, greeting: Greeting) -> Findings:
-    if re.search(pattern, greeting.text):
-        return _told(greeting, Status.OPEN, "")
-    return _told(greeting, Status.FOREIGN, "the greeting does not match the pattern of the target")
+def _answers(product: str | None) -> str:
+    return f"{product or 'another product'} answers here"
+
+
+def _judge_by_pattern(pattern: re.Pattern[str], heard: bytes, ending: Ending | None) -> Findings:
+    """Say whether the pattern of the target was in what a peer said first, and what that was."""
+    if not heard:
+        status, detail = _DIED[ending or Ending.CLOSED]
+        return Findings(status, detail)
+    told = _told(read_greeting(heard), Status.OPEN, "")
+    if not begins_with_text(heard):
+        told = dataclasses.replace(_judge_binary(heard), status=Status.OPEN, detail="")
+    if _finds(pattern, heard):
+        return told
+    why = f"more than {LONGEST_HEARD} octets" if ending is None else CUT_OFF[ending]
+    cut_off = ending in _GONE and not heard.endswith(b"\n")
+    status = Status.PROTOCOL_ERROR if cut_off else Status.FOREIGN
+    detail = f"what came does not match the pattern of the target: {why}"
+    return dataclasses.replace(told, status=status, detail=detail)
 
 
 def _told(greeting: Greeting, status: Status, detail: str) -> Findings:
     return Findings(status, detail, greeting.speaks, greeting.text, greeting.product, greeting.version)
 
 
-def _converse_ldap(target: Target) -> Dialogue:
+def converse_ldap(target: Target) -> Dialogue:
     """Bind anonymously with version 2, which Exchange 5.0 and 5.5 speak; with version 3 where 2 is refused."""
     last = 1
     findings = yield from _bind(target, message_id=1, version=2)
@@ -197,9 +296,8 @@ def _bind(target: Target, *, message_id: int, version: int) -> Dialogue:
         if isinstance(chunk, Ending):
             return _judge_ldap_ending(bytes(heard), chunk)
         heard += chunk
-        if begins_with_text(heard) and heard[0] != SEQUENCE:  # another server, that greets before it hears the bind
-            whole, ending = yield from hear_greeting(bytes(heard), rest=REST_SECONDS)
-            return judge_greeting(target, whole, ending)
+        if is_no_ldap(heard):
+            return (yield from hear_instead_of_ldap(target, bytes(heard)))
         try:
             answer = ldap.read_bind_answer(bytes(heard), message_id=message_id)
         except BerError as error:
@@ -208,18 +306,29 @@ def _bind(target: Target, *, message_id: int, version: int) -> Dialogue:
             return _judge_ldap(answer, version)
 
 
+def is_no_ldap(heard: bytearray) -> bool:
+    """Whether another server begins so, one that greets before it hears a request."""
+    return begins_with_text(heard) and heard[0] != SEQUENCE
+
+
+def hear_instead_of_ldap(target: Target, begun: bytes) -> Dialogue:
+    """Hear the rest of another server's greeting."""
+    whole, ending = yield from hear_greeting(begun, rest=REST_SECONDS)
+    return judge_greeting(target, whole, ending)
+
+
 def _judge_ldap_ending(heard: bytes, ending: Ending) -> Findings:
     if heard:
-        return Findings(Status.PROTOCOL_ERROR, f"an incomplete LDAP answer: {_CUT_OFF[ending]}", "ldap")
+        return Findings(Status.PROTOCOL_ERROR, f"an incomplete LDAP answer: {CUT_OFF[ending]}", "ldap")
     status, dummy = _DIED[ending]
-    return Findings(status, f"no answer to an anonymous bind: {_CUT_OFF[ending]}")
+    return Findings(status, f"no answer to an anonymous bind: {CUT_OFF[ending]}")
 
 
 def _no_ldap(error: BerError, heard: bytes) -> Findings:
     return Findings(Status.PROTOCOL_ERROR, f"the answer to an anonymous bind is {error}", None, printable(heard))
 
 
-def _judge_ldap(answer: ldap.BindAnswer, version: int) -> Findings:
+def _judge_ldap(answer: ldap.Answer, version: int) -> Findings:
     facts = LdapFacts(version, answer.result_code, answer.name, printable(answer.message))
     if answer.disconnects:
         return Findings(Status.PROTOCOL_ERROR, f"the server disconnects: {answer.name}", "ldap", ldap=facts)

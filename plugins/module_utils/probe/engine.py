@@ -131,7 +131,7 @@ class _Job:
     def __init__(self, index: int, target: Target) -> None:
         self.index = index
         self.target = target
-        self.approach: Approach = TlsApproach(target) if target.tls else _ClearApproach(target)
+        self.approach: Approach = TlsApproach(target) if target.tls or target.starttls else _ClearApproach(target)
         self.addresses: tuple[str, ...] = ()
         self.address: str | None = None
         self.attempts = 0

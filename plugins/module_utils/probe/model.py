@@ -16,6 +16,9 @@ TCP = "tcp"
 
 PROTOCOLS: tuple[str, ...] = (TCP, *LISTENERS)
 
+STARTTLS: tuple[str, ...] = ("smtp", "pop3", "imap4", "ldap")
+"""Protocols in clear that may turn to TLS (RFC 2487, RFC 2595, RFC 2830)."""
+
 
 class Status(str, enum.Enum):
     """What one port turned out to be; documented for users in the module."""
@@ -64,6 +67,7 @@ class Target:
         expect: A key of `SATISFYING`.
         server_name: Name to ask for in a modern TLS handshake; the host, when None.
         greeting: Regular expression that decides, instead of the table of greetings, who is no stranger.
+        starttls: Whether TLS is asked for in clear, as one of `STARTTLS` can.
     """
 
     host: str
@@ -72,6 +76,7 @@ class Target:
     expect: str = "open"
     server_name: str | None = None
     greeting: str | None = None
+    starttls: bool = False
 
     @property
     def speaks(self) -> str:
@@ -145,7 +150,7 @@ class Findings:
         status: What the port is.
         detail: One sentence that says why; empty when the status says it all.
         speaks: Protocol that was heard, None when nothing recognisable was.
-        greeting: First line heard, printable, at most 512 octets.
+        greeting: What was heard first, printable, at most 512 octets; lines are parted by ``|``.
         product: Product that greets.
         version: Its version, for Exchange.
         ldap: For LDAP.

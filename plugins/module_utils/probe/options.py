@@ -10,9 +10,10 @@ import re
 import typing as t
 
 from ..listeners import LISTENERS
-from .model import PROTOCOLS, SATISFYING, TCP, Options, Target
+from .model import PROTOCOLS, SATISFYING, STARTTLS, TCP, Options, Target
 
 _DEFAULTS = Options()
+_BY_PROTOCOL = "protocol"
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "targets": {
@@ -26,6 +27,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
             "expect": {"type": "str", "choices": list(SATISFYING), "default": "open"},
             "server_name": {"type": "str"},
             "greeting": {"type": "str"},
+            "tls": {"type": "str", "choices": [_BY_PROTOCOL, "starttls"], "default": _BY_PROTOCOL},
         },
     },
     "timeout": {"type": "float", "default": _DEFAULTS.timeout},
@@ -100,17 +102,44 @@ def _target(index: int, entry: t.Mapping[str, t.Any]) -> Target:
         expect=entry["expect"],
         server_name=_server_name(index, entry),
         greeting=_greeting(index, entry),
+        starttls=entry["tls"] != _BY_PROTOCOL,
     )
+    if target.starttls and target.protocol not in STARTTLS:
+        begins = "begins with TLS" if target.tls else "has no STARTTLS"
+        remedy = f"leave the option out, or use one of {', '.join(STARTTLS)}"
+        raise OptionError(f"targets[{index}].tls: {target.protocol} {begins} ({target.host}); {remedy}")
     if target.greeting is not None and target.speaks == "ldap":
         raise OptionError(f"targets[{index}].greeting: LDAP has no greeting ({target.host}); leave the option out")
     return target
 
 
 def _host(index: int, entry: t.Mapping[str, t.Any]) -> str:
-    host = str(entry["host"]).strip()
+    host = _unbracketed(str(entry["host"]).strip())
     if not _is_name(host):
         raise OptionError(f"targets[{index}].host: {entry['host']!r} is no host name or address")
+    if _ENDS_IN_NUMBER.search(host) and not _DOTTED.fullmatch(host):
+        remedy = "write an IPv4 address as four decimal numbers up to 255 without leading zeros"
+        raise OptionError(
+            f"targets[{index}].host: {entry['host']!r} is read as different addresses by different libraries (octal "
+            f"numbers, for instance); {remedy}"
+        )
     return host
+
+
+# The last part of a name is never a number (RFC 3696 section 2), so such a text is meant as an address: what the
+# libraries make of ``010``, ``0x7f`` or missing parts differs (octal in some of them), and another host would be asked.
+_ENDS_IN_NUMBER = re.compile(r"(^|\.)(\d+|0x[0-9a-f]*)\.?$", re.IGNORECASE | re.ASCII)
+_OCTET = r"(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+_DOTTED = re.compile(rf"{_OCTET}(\.{_OCTET}){{3}}", re.ASCII)
+
+
+def _unbracketed(text: str) -> str:
+    """Return an IPv6 address without the brackets in which URLs have it."""
+    inside = text[1:-1] if text.startswith("[") and text.endswith("]") else ""
+    try:
+        return str(ipaddress.IPv6Address(inside))
+    except ValueError:
+        return text
 
 
 def _server_name(index: int, entry: t.Mapping[str, t.Any]) -> str | None:
@@ -121,8 +150,8 @@ def _server_name(index: int, entry: t.Mapping[str, t.Any]) -> str | None:
 
 
 def _is_name(text: str) -> bool:
-    """Whether a text can be a name: not empty, and without blanks or control characters such as NUL."""
-    return bool(text) and text.isprintable() and not any(letter.isspace() for letter in text)
+    """Whether a text can be a name: not empty, without brackets, blanks or control characters such as NUL."""
+    return bool(text) and text.isprintable() and not any(letter.isspace() or letter in "[]" for letter in text)
 
 
 def _port(index: int, entry: t.Mapping[str, t.Any]) -> int:
@@ -165,7 +194,7 @@ def _address(params: t.Mapping[str, t.Any]) -> str | None:
     """Return the source address; a name would have to be looked up again for every connection."""
     address: str | None = params["source_address"]
     try:
-        return None if address is None else str(ipaddress.ip_address(address.strip()))
+        return None if address is None else str(ipaddress.ip_address(_unbracketed(address.strip())))
     except ValueError as error:
         raise OptionError(f"source_address: {address!r} is no IP address; names are not looked up") from error
 

@@ -17,6 +17,7 @@ from . import tls_hello
 from .dialogues import REST_SECONDS, begins_with_text, dialogue_for, hear_greeting, judge_greeting, only_connect
 from .model import Dialogue, Ending, Findings, Hear, Heard, Say, Status, Step, Target, TlsFacts
 from .ssl3 import HandshakeFailed, Ssl3Channel, can_finish
+from .starttls import ask_for_tls, converse_behind
 from .x509 import read_certificate
 
 _LONGEST_MODERN_HANDSHAKE = 131072
@@ -26,7 +27,7 @@ _NO_CERTIFICATE = (
     "accepts the connection and drops it at the hello: no certificate is installed for this protocol, or its key is "
     "not bound to the server (event 13002, Q251097)"
 )
-_NOT_READ = "the greeting was not read: the handshake ends after the server hello"
+_CUT_SHORT = "the handshake ends after the server hello"
 
 # Verdicts after which another hello may tell more, the most telling first.
 _UNANSWERED = (Status.TLS_ALERT, Status.PROTOCOL_ERROR, Status.SILENT, Status.NO_CERTIFICATE)
@@ -40,6 +41,12 @@ _SHARES: t.Mapping[int, float] = {3: 13 / 15, 2: 1 / 2, 1: 1.0, 0: 1.0}
 
 RandomBytes = t.Callable[[int], bytes]
 
+_Inner = t.Callable[[], Dialogue]
+"""Makes the conversation behind the handshake."""
+
+_Hello = t.Callable[[_Inner], Dialogue]
+"""Makes the conversation that begins with one of the hellos."""
+
 
 class TlsApproach:
     """Speaks to one TLS target: hello in SSL 2.0's format, SSL 3.0 hello, handshake of today.
@@ -51,11 +58,12 @@ class TlsApproach:
 
     def __init__(self, target: Target, *, random: RandomBytes = os.urandom) -> None:
         self._target = target
-        self._hellos: list[t.Callable[[], Dialogue]] = [
-            lambda: _offer(target, "ssl2", tls_hello.ssl2_hello(random(16))),
-            lambda: _offer(target, "ssl3", tls_hello.ssl3_hello(random(32))),
-            lambda: _handshake(target),
+        self._hellos: list[_Hello] = [
+            lambda inner: _offer(target, "ssl2", tls_hello.ssl2_hello(random(16)), inner),
+            lambda inner: _offer(target, "ssl3", tls_hello.ssl3_hello(random(32)), inner),
+            lambda inner: _handshake(target, inner),
         ]
+        self._in_clear: Findings | None = None
         self._unanswered: list[Findings] = []
         self._verdict: Findings | None = None
 
@@ -66,12 +74,23 @@ class TlsApproach:
         """Return the next hello's conversation; with none left only the connection is tried."""
         if self._verdict is not None:
             return only_connect(dataclasses.replace(self._verdict, detail=_STILL_THERE))
-        return self._hellos.pop(0)()
+        hello = self._hellos.pop(0)
+        return self._behind_starttls(hello) if self._target.starttls else hello(lambda: dialogue_for(self._target))
+
+    def _behind_starttls(self, hello: _Hello) -> Dialogue:
+        """Ask for TLS in clear; a hello is only sent, and spent, when the server waits for one."""
+        clear = yield from ask_for_tls(self._target)
+        if not clear.ready:
+            self._hellos.insert(0, hello)
+            self._in_clear = clear.findings
+            return clear.findings
+        findings = yield from hello(lambda: converse_behind(self._target, clear.findings))
+        return _with_greeting(findings, clear.findings)
 
     def conclude(self, findings: Findings) -> Findings | None:
         if self._verdict is not None:
             return findings
-        if not _was_spoken_to(findings):
+        if findings is self._in_clear or not _was_spoken_to(findings):
             return self._with_what_was_heard(findings)
         if findings.tls is None and findings.status in _UNANSWERED:
             self._unanswered.append(findings)
@@ -102,6 +121,19 @@ class TlsApproach:
         return self._verdict is not None
 
 
+def _with_greeting(findings: Findings, clear: Findings) -> Findings:
+    """Add who has greeted in clear; LDAP does not."""
+    if clear.greeting is None:
+        return findings
+    version = findings.version or clear.version
+    product = findings.product or clear.product
+    return dataclasses.replace(findings, speaks=clear.speaks, greeting=clear.greeting, product=product, version=version)
+
+
+def _not_read(target: Target) -> str:
+    return _CUT_SHORT if target.starttls else f"the greeting was not read: {_CUT_SHORT}"
+
+
 def _was_spoken_to(findings: Findings) -> bool:
     """Whether a hello was sent; if not, it is still to be sent when the port accepts a connection."""
     connected = findings.status in _UNANSWERED or findings.status is Status.NO_TLS
@@ -118,7 +150,7 @@ class _Reply:
     ending: Ending | None = None
 
 
-def _offer(target: Target, name: str, hello: tls_hello.ClientHello) -> Dialogue:
+def _offer(target: Target, name: str, hello: tls_hello.ClientHello, inner: _Inner) -> Dialogue:
     """Send a hello and read the server's; go on only where the greeting behind it can be reached."""
     yield Say(hello.data)
     reply = yield from _hear_reply()
@@ -127,11 +159,11 @@ def _offer(target: Target, name: str, hello: tls_hello.ClientHello) -> Dialogue:
     facts = _facts(reply.answer, name)
     flight = yield from _hear_flight(reply)
     if flight is not None and can_finish(flight):
-        findings = yield from _finish(target, hello, flight)
+        findings = yield from _finish(target, hello, flight, inner)
         return dataclasses.replace(findings, tls=facts)
     if facts.version != tls_hello.SSL2:  # SSL 2.0 has no alert that says goodbye
         yield Say(tls_hello.CLOSE_NOTIFY, farewell=True)
-    detail = _NOT_READ if facts.ciphers else f"{_NOT_READ}, and no cipher is offered in common"
+    detail = _not_read(target) if facts.ciphers else f"{_not_read(target)}, and no cipher is offered in common"
     return Findings(Status.OPEN, detail, "tls", tls=facts)
 
 
@@ -265,21 +297,21 @@ def _hear_through(channel: Channel, step: Hear) -> t.Generator[Step, Heard, Hear
     return carried
 
 
-def _finish(target: Target, hello: tls_hello.ClientHello, flight: tls_hello.Flight) -> Dialogue:
+def _finish(target: Target, hello: tls_hello.ClientHello, flight: tls_hello.Flight, inner: _Inner) -> Dialogue:
     """Finish an SSL 3.0 handshake and converse behind it; a failure leaves what the server hello told."""
     try:
         channel = Ssl3Channel(hello, flight)
     except HandshakeFailed as error:
         yield Say(tls_hello.CLOSE_NOTIFY, farewell=True)
-        return Findings(Status.OPEN, f"{_NOT_READ} ({error})", "tls")
+        return Findings(Status.OPEN, f"{_not_read(target)} ({error})", "tls")
     yield Say(channel.outgoing(), answered=True)
     carried: Heard = b""
     while not channel.finished:
         chunk = yield Hear()
         carried = chunk if isinstance(chunk, Ending) else channel.open(chunk)
         if isinstance(carried, Ending):
-            return Findings(Status.OPEN, f"{_NOT_READ} (the server ends it)", "tls")
-    return (yield from speak_through(channel, dialogue_for(target), early=t.cast(bytes, carried)))
+            return Findings(Status.OPEN, f"{_not_read(target)} (the server ends it)", "tls")
+    return (yield from speak_through(channel, inner(), early=t.cast(bytes, carried)))
 
 
 class _OpenSslChannel:
@@ -340,7 +372,7 @@ class _OpenSslChannel:
         return self.outgoing()
 
 
-def _handshake(target: Target) -> Dialogue:
+def _handshake(target: Target, inner: _Inner) -> Dialogue:
     """Shake hands as OpenSSL does today, from TLS 1.0 to 1.3, without verifying anything."""
     channel = _OpenSslChannel(target)
     heard = bytearray()
@@ -355,7 +387,7 @@ def _handshake(target: Target) -> Dialogue:
         yield Say(channel.outgoing())
         if done:
             facts = channel.facts()  # now: OpenSSL forgets the peer's certificate when the session breaks later
-            findings = yield from speak_through(channel, dialogue_for(target))
+            findings = yield from speak_through(channel, inner())
             return dataclasses.replace(findings, tls=facts)
         chunk = yield Hear()
     if isinstance(chunk, bytes):
@@ -373,7 +405,7 @@ def _conclude_failure(target: Target, heard: bytes, error: ssl.SSLError) -> Dial
         answer = None
     reason = (error.reason or "broken TLS").replace("_", " ").lower()
     if isinstance(answer, tls_hello.ServerHello):
-        return Findings(Status.OPEN, f"{_NOT_READ} ({reason})", "tls", tls=_facts(answer, "modern"))
+        return Findings(Status.OPEN, f"{_not_read(target)} ({reason})", "tls", tls=_facts(answer, "modern"))
     if answer is not None:
         return _judge_reply("modern", _Reply(heard, answer))
     return Findings(Status.PROTOCOL_ERROR, f"the modern handshake fails: {reason}", "tls")

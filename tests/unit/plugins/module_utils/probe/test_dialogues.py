@@ -71,7 +71,21 @@ def test_several_lines_are_awaited_before_the_farewell() -> None:
     replayed = talk("smtp", b"220-mail.example.com ESMTP Postfix\r\n", b"220 mail.example.com ESMTP Postfix\r\n")
     assert replayed.heard == 3  # two lines, then the farewell's answer
     assert replayed.findings.status is Status.FOREIGN
-    assert replayed.findings.greeting == "220-mail.example.com ESMTP Postfix"
+    assert replayed.findings.greeting == "220-mail.example.com ESMTP Postfix | 220 mail.example.com ESMTP Postfix"
+
+
+def test_exchange_in_the_second_line_is_exchange() -> None:
+    findings = talk("smtp", b"220-For members only\r\n", SMTP).findings
+    assert (findings.status, findings.version) == (Status.OPEN, "5.5.2232.0")
+
+
+def test_a_later_exchange_may_show_itself_when_it_goes() -> None:
+    """From 2007 on the greeting has no version, and in other languages than English no word of ours."""
+    greeting = "+OK Le service POP3 Microsoft Exchange est prêt.\r\n".encode("cp1252")
+    findings = talk("pop3", greeting, b"+OK Microsoft Exchange Server 2010 POP3 server signing off.\r\n").findings
+    assert (findings.status, findings.product) == (Status.FOREIGN, "Microsoft Exchange 2000 or later")
+    by_pattern = talk("pop3", greeting, b"+OK Microsoft Exchange Server 2010 POP3\r\n", greeting="Exchange").findings
+    assert by_pattern.status is Status.OPEN
 
 
 def test_what_follows_the_line_is_not_waited_for() -> None:
@@ -155,6 +169,12 @@ def test_exchange_of_another_protocol_is_named() -> None:
     assert findings.detail == "pop3 answers here, imap4 was expected"
 
 
+def test_the_name_of_exchange_alone_opens_nothing() -> None:
+    findings = talk("pop3", b"Welcome to Microsoft Exchange POP3 version 5.5.2653.23\r\n").findings
+    assert (findings.status, findings.product) == (Status.FOREIGN, "Microsoft Exchange")
+    assert findings.detail == "names Microsoft Exchange, but does not begin as pop3 does"
+
+
 def test_nobody_is_spoken_to_who_is_not_understood() -> None:
     assert talk("pop3", b"hello\r\n").farewell == b""
 
@@ -163,6 +183,65 @@ def test_pattern_decides_instead_of_the_table() -> None:
     assert talk("pop3", b"+OK Dovecot ready.\r\n", greeting="Dovecot").findings.status is Status.OPEN
     assert talk("pop3", POP3, greeting=r"version 5\.0\.").findings.status is Status.FOREIGN
     assert talk("tcp", b"anything goes\r\n", greeting="goes").findings.status is Status.OPEN
+
+
+@pytest.mark.parametrize(
+    ("heard", "pattern"),
+    [
+        ([b"220-Welcome\r\n", b"220-to the second line\r\n220 ready\r\n"], "second line"),
+        ([b"220-Welcome\r\n220 second\r\n"], r"^220 second$"),
+        ([b"\xff\xfd\x18\xff\xfd\x20", b"\r\nlogin: ", Ending.EXPIRED], "login: ?$"),  # telnet negotiates first
+        ([b"Password: ", Ending.EXPIRED], "Password"),
+        ([b"Notice: monitored\r\n", b"+OK Microsoft Exchange POP3\r\n"], r"^\+OK Microsoft"),
+        ([b"Notice", Ending.EXPIRED, b": monitored\r\n", b"+OK here\r\n"], r"^\+OK here"),
+        ([b"\x00\x01\x80\x02", Ending.EXPIRED], r"\x01\x80"),
+        ([b"+OK here", Ending.CLOSED], "here"),
+        (["+OK prêt\r\n".encode("latin-1")], "prêt"),
+        (["+OK prêt\r\n".encode()], "prêt"),
+        (["+OK готов\r\n".encode()], "готов"),
+    ],
+)
+def test_a_pattern_is_searched_in_all_that_comes(heard: list[bytes | Ending], pattern: str) -> None:
+    replayed = talk("tcp", *heard, b"more\r\n", greeting=pattern)
+    assert replayed.findings.status is Status.OPEN
+    farewell = 2 if replayed.farewell else 0  # its answer, and the end
+    assert replayed.heard <= len(heard) + farewell, "the pattern was there already"
+
+
+@pytest.mark.parametrize(
+    ("heard", "status", "speaks", "came", "why"),
+    [
+        ([b"\xff\xfd\x18", b"login: "], Status.FOREIGN, "telnet", "???login: ", "the time ran out"),
+        ([b"a\r\n", b"b\r\n"], Status.FOREIGN, None, "a | b", "the time ran out"),
+        ([b"220-a\r\n", b"220 b\r\n", Ending.CLOSED], Status.FOREIGN, "smtp", "220-a | 220 b", "the peer closed"),
+        ([b"+OK hel", Ending.RESET], Status.PROTOCOL_ERROR, "pop3", "+OK hel", "the peer reset the connection"),
+        ([b"x" * 5000], Status.FOREIGN, None, "x" * 512, "more than 4096 octets"),
+    ],
+)
+def test_what_came_instead_of_the_pattern_is_said(
+    heard: list[bytes | Ending], status: Status, speaks: str | None, came: str, why: str
+) -> None:
+    findings = talk("tcp", *heard, greeting="Exchange").findings
+    assert (findings.status, findings.speaks, findings.greeting) == (status, speaks, came)
+    assert findings.detail == f"what came does not match the pattern of the target: {why}"
+
+
+def test_half_a_line_does_not_decide() -> None:
+    """What a pattern must not find may be in the other half."""
+    pattern = r"\A220 (?!.*Microsoft)"
+    halves = (b"220 mail.example.com Micro", b"soft ESMTP MAIL Service\r\n")
+    assert talk("smtp", *halves, greeting=pattern).findings.status is Status.FOREIGN
+
+
+def test_who_has_more_to_say_is_not_interrupted() -> None:
+    """The pattern is in the first of several lines; the rest does not come in time."""
+    replayed = talk("smtp", b"220-mail.example.com ESMTP\r\n", greeting="ESMTP")
+    assert (replayed.findings.status, replayed.farewell) == (Status.OPEN, b"")
+
+
+def test_nothing_heard_is_silence_with_a_pattern_as_without() -> None:
+    assert talk("tcp", greeting="x").findings.status is Status.SILENT
+    assert talk("tcp", Ending.CLOSED, greeting="x").findings.status is Status.RESET
 
 
 def test_tcp_needs_no_word() -> None:

@@ -92,12 +92,17 @@ PRINTED = [
     ("220-mail Microsoft SMTP MAIL ready at Mon, 8 Jun 1998 10:00:00 Version: 5.5.1774.114.11", "smtp", IIS, None),
     ("220 mail Microsoft ESMTP MAIL Service, Version: 5.0.2195.1600 ready at  Mon", "smtp", IIS, None),
     ("200 NNTP Service 5.00.0984 Version: 5.0.2195.1608 Posting Allowed ", "nntp", IIS, None),
-    ("+OK Microsoft Exchange 2000 POP3 server version 6.0.5762.3 (mail.example.com) ready.", "pop3", LATER, None),
+    (
+        "+OK Microsoft Exchange 2000 POP3 server version 6.0.5762.3 (mail.example.com) ready.",
+        "pop3",
+        LATER,
+        "6.0.5762.3",
+    ),
     (
         "* OK Microsoft Exchange Server 2003 IMAP4rev1 server version 6.5.7638.1 (mail.example.com) ready.",
         "imap4",
         LATER,
-        None,
+        "6.5.7638.1",
     ),
     ("+OK Microsoft Exchange POP3 server version 6.5.6944.0 (mail) ready", "pop3", LATER, "6.5.6944.0"),
     ("+OK The Microsoft Exchange POP3 service is ready.", "pop3", LATER, None),
@@ -111,6 +116,66 @@ PRINTED = [
     ("HTTP/1.0 400 Bad Request", "http", None, None),
     ("hello", None, None, None),
 ]
+
+# In the language of the setup: French, German and Dutch as nmap has recorded them, then the same frames with other
+# words, for no word may matter. The octets beyond ASCII are those of Windows-1252.
+LOCALIZED = [
+    ("+OK Le serveur POP3 Microsoft Exchange version 5.5.2653.23 est prêt", "pop3", EXCHANGE, "5.5.2653.23"),
+    (
+        "* OK La version 5.5.2653.23 (exch.example.com) du serveur IMAP4rev1 Microsoft Exchange est prête",
+        "imap4",
+        EXCHANGE,
+        "5.5.2653.23",
+    ),
+    (
+        "* OK Der Microsoft Exchange Server (IMAP4rev1, Version 5.5.2653.23 (EXCH)) steht zur Verfügung.",
+        "imap4",
+        EXCHANGE,
+        "5.5.2653.23",
+    ),
+    ("+OK Microsoft Exchange POP3-server versie 5.5.2653.23 gereed", "pop3", EXCHANGE, "5.5.2653.23"),
+    ("+OK Palvelin Microsoft Exchange POP3 5.5.2650.21", "pop3", EXCHANGE, "5.5.2650.21"),
+    ("+OK Microsoft Exchange POP3 \u00b9\u00b2\u00b3: 5.5.2448.8.", "pop3", EXCHANGE, "5.5.2448.8"),
+    ("* OK Microsoft Exchange IMAP4rev1 \u00e0\u00e9", "imap4", EXCHANGE, None),
+    ("200 Service de news Internet Microsoft Exchange, version 5.5.2653.11 (posting)", "nntp", EXCHANGE, "5.5.2653.11"),
+    ("220 exch.example.com Serveur ESMTP (Microsoft Exchange 5.5.2653.13) prêt", "smtp", EXCHANGE, "5.5.2653.13"),
+    ("+OK Le serveur POP3 Microsoft Exchange version 5.0.1460.10 est prêt", "pop3", EXCHANGE, "5.0.1460.10"),
+    # The number decides, in any language.
+    ("+OK Le serveur POP3 Microsoft Exchange 2000 version 6.0.4417.0 est prêt", "pop3", LATER, "6.0.4417.0"),
+    ("+OK Microsoft Exchange POP3-server versie 6.0.4417.0 gereed", "pop3", LATER, "6.0.4417.0"),
+    (
+        "* OK Der Microsoft Exchange Server (IMAP4rev1, Version 6.5.7226.0 (EXCH)) steht zur Verfügung.",
+        "imap4",
+        LATER,
+        "6.5.7226.0",
+    ),
+    ("+OK Microsoft Exchange Server 2007 POP3-Dienst bereit", "pop3", LATER, None),
+    ("* OK Der Microsoft Exchange-IMAP4-Dienst ist bereit.", "imap4", LATER, None),
+    # An address is no version, and a version alone is no Exchange.
+    ("+OK Microsoft Exchange POP3 (192.0.2.10) 5.5.2653.23", "pop3", EXCHANGE, "5.5.2653.23"),
+    ("+OK Microsoft Exchange POP3 (192.0.2.10)", "pop3", EXCHANGE, None),
+    ("+OK POP3 server version 5.5.2653.23 ready", "pop3", None, None),
+    ("220 gate.example.com for Microsoft Exchange", "smtp", None, None),
+    ("220 gate.example.com SMTP Scanner for Microsoft Exchange 3.81.1200.4", "smtp", None, None),
+    ("+OK imap4.example.com Microsoft Exchange POP3 version 5.5.2653.23", "pop3", EXCHANGE, "5.5.2653.23"),
+]
+
+
+@pytest.mark.parametrize(("line", "speaks", "product", "version"), LOCALIZED)
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8"])
+def test_language_of_the_setup_does_not_matter(
+    line: str, speaks: str | None, product: str | None, version: str | None, encoding: str
+) -> None:
+    greeting = greetings.read_greeting(line.encode(encoding) + b"\r\n")
+    assert (greeting.speaks, greeting.product, greeting.version) == (speaks, product, version)
+
+
+def test_several_lines_are_one_greeting() -> None:
+    lines = b"220-Only for members\r\n220 exch ESMTP Server (Microsoft Exchange Internet Mail Service 5.5.2232.0)\r\n"
+    greeting = greetings.read_greeting(lines)
+    assert (greeting.speaks, greeting.product, greeting.version) == ("smtp", EXCHANGE, "5.5.2232.0")
+    assert greeting.text.startswith("220-Only for members | 220 exch ESMTP")
+    assert greetings.read_greeting(b"220-Welcome\r\n220 ready for FTP\r\n").speaks == "ftp"
 
 
 @pytest.mark.parametrize(("line", "speaks", "product", "version"), PRINTED)
@@ -156,12 +221,13 @@ def test_refusal_is_no_welcome(line: str, speaks: str) -> None:
     [
         ("* BYE Microsoft Exchange IMAP4rev1 server version 5.5.2654.50 signing off", "5.5.2654.50"),  # Q189326
         ("+OK Microsoft Exchange POP3 server version 5.0.1457.10 signing off", "5.0.1457.10"),  # Q161118
+        ("* BYE Le serveur IMAP4rev1 Microsoft Exchange version 5.5.2653.23 se d?connecte", "5.5.2653.23"),
         ("* BYE server version 1.2 signing off", None),
         ("221 closing connection", None),
     ],
 )
 def test_version_of_the_last_line(line: str, version: str | None) -> None:
-    assert greetings.farewell_version(line.encode()) == version
+    assert greetings.read_farewell(line.encode())[1] == version
 
 
 @given(st.binary(max_size=2000))
@@ -169,4 +235,4 @@ def test_any_octets_give_a_printable_line(data: bytes) -> None:
     greeting = greetings.read_greeting(data)
     assert len(greeting.text) <= 512
     assert greeting.text.isascii() and (greeting.text.isprintable() or greeting.text == "")
-    greetings.farewell_version(data)
+    greetings.read_farewell(data)

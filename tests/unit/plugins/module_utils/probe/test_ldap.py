@@ -30,18 +30,18 @@ def test_requests_are_what_the_wire_wants() -> None:
 
 
 def test_success() -> None:
-    assert ldap.read_bind_answer(SUCCESS, message_id=1) == ldap.BindAnswer(0, b"")
+    assert ldap.read_bind_answer(SUCCESS, message_id=1) == ldap.Answer(0, b"")
 
 
 def test_long_lengths_are_read() -> None:
     """Windows writes every length with four octets."""
     answer = bytes.fromhex("308400000010020101618400000007" + "0a010104000400")
-    assert ldap.read_bind_answer(answer, message_id=1) == ldap.BindAnswer(1, b"")
+    assert ldap.read_bind_answer(answer, message_id=1) == ldap.Answer(1, b"")
 
 
 def test_result_has_a_name() -> None:
-    assert ldap.BindAnswer(49, b"").name == "invalidCredentials"
-    assert ldap.BindAnswer(99, b"").name == "code 99"
+    assert ldap.Answer(49, b"").name == "invalidCredentials"
+    assert ldap.Answer(99, b"").name == "code 99"
 
 
 @pytest.mark.parametrize("cut", range(1, len(SUCCESS)))
@@ -73,13 +73,13 @@ def test_huge_answer_is_given_up() -> None:
     head = bytes.fromhex("3084") + (1 << 30).to_bytes(4, "big")
     assert ldap.read_bind_answer(head + b"\0" * 100, message_id=1) is None
     with pytest.raises(ber.BerError, match="more than"):
-        ldap.read_bind_answer(head + b"\0" * ldap.LONGEST_BIND_ANSWER, message_id=1)
+        ldap.read_bind_answer(head + b"\0" * ldap.LONGEST_ANSWER, message_id=1)
 
 
 def test_notice_of_disconnection() -> None:
     """RFC 2251, section 4.4.1: an extended response with message number 0."""
     notice = bytes.fromhex("300c02010078070a013404000400")
-    assert ldap.read_bind_answer(notice, message_id=1) == ldap.BindAnswer(52, b"", disconnects=True)
+    assert ldap.read_bind_answer(notice, message_id=1) == ldap.Answer(52, b"", disconnects=True)
 
 
 @pytest.mark.parametrize("answer", ["300c02010061070a010004000400", "300c02010261070a010004000400"])

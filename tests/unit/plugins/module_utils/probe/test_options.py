@@ -15,7 +15,15 @@ from ansible_collections.msexchange.winsock_proxy.plugins.module_utils.probe imp
 from ansible_collections.msexchange.winsock_proxy.plugins.module_utils.probe.model import Options, Status, Target
 
 ROOT = Path(__file__).resolve().parents[5]
-TARGET = {"host": "a", "port": None, "protocol": "pop3", "expect": "open", "server_name": None, "greeting": None}
+TARGET = {
+    "host": "a",
+    "port": None,
+    "protocol": "pop3",
+    "expect": "open",
+    "server_name": None,
+    "greeting": None,
+    "tls": "protocol",
+}
 PARAMS: dict[str, t.Any] = {
     "targets": [TARGET],
     "timeout": 75.0,
@@ -69,6 +77,13 @@ def test_defaults_are_the_engine_s() -> None:
         ({"server_name": "a\0b"}, "targets[0].server_name: 'a\\x00b' is no host name"),
         ({"server_name": ""}, "targets[0].server_name: '' is no host name"),
         ({"greeting": "("}, "targets[0].greeting: '(' is no regular expression"),
+        ({"host": "127.201.010.001"}, "targets[0].host: '127.201.010.001' is read as different addresses by different"),
+        ({"host": "[a.example]"}, "targets[0].host: '[a.example]' is no host name or address"),
+        ({"host": "[192.0.2.1]"}, "targets[0].host: '[192.0.2.1]' is no host name or address"),
+        ({"host": "[::1"}, "targets[0].host: '[::1' is no host name or address"),
+        ({"protocol": "pop3s", "tls": "starttls"}, "targets[0].tls: pop3s begins with TLS (a); leave the option out"),
+        ({"protocol": "nntp", "tls": "starttls"}, "targets[0].tls: nntp has no STARTTLS (a); leave the option out"),
+        ({"protocol": "tcp", "port": 9, "tls": "starttls"}, "targets[0].tls: tcp has no STARTTLS (a)"),
         ({"protocol": "ldaps", "greeting": "x"}, "targets[0].greeting: LDAP has no greeting (a); leave the option out"),
     ],
 )
@@ -76,6 +91,50 @@ def test_impossible_target(target: dict[str, t.Any], message: str) -> None:
     with pytest.raises(probe_options.OptionError) as error:
         read(target)
     assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0X7F.1",
+        "192.0.2.256",
+        "192.0.2.1.",
+        "192.0.2",
+        "010.0.0.1",
+        "a.b.1",
+        "1.2.3.4.5",
+    ],
+)
+def test_an_address_that_libraries_read_differently_is_refused(host: str) -> None:
+    with pytest.raises(probe_options.OptionError, match=r"^targets\[0\]\.host: .* without leading zeros"):
+        read({"host": host})
+
+
+@pytest.mark.parametrize(
+    ("given", "host"),
+    [
+        ("[::1]", "::1"),
+        (" [2001:DB8::1] ", "2001:db8::1"),
+        ("::1", "::1"),
+        ("192.0.2.10", "192.0.2.10"),
+        ("0.0.0.0", "0.0.0.0"),
+        ("mail1.example.com", "mail1.example.com"),
+        ("mail.example.com.", "mail.example.com."),
+        ("exch5", "exch5"),
+        ("10.example", "10.example"),
+    ],
+)
+def test_host_that_is_meant(given: str, host: str) -> None:
+    assert read({"host": given})[0][0].host == host
+
+
+@pytest.mark.parametrize("protocol", ["smtp", "pop3", "imap4", "ldap"])
+def test_starttls(protocol: str) -> None:
+    assert read({"protocol": protocol, "tls": "starttls"})[0][0].starttls
+    assert not read({"protocol": protocol})[0][0].starttls
 
 
 @pytest.mark.parametrize(
@@ -112,7 +171,9 @@ def test_source_that_is_no_address(address: str) -> None:
         read(source_address=address)
 
 
-@pytest.mark.parametrize(("given", "address"), [("192.0.2.1", "192.0.2.1"), (" 2001:DB8::1 ", "2001:db8::1")])
+@pytest.mark.parametrize(
+    ("given", "address"), [("192.0.2.1", "192.0.2.1"), (" 2001:DB8::1 ", "2001:db8::1"), ("[::1]", "::1")]
+)
 def test_source_address(given: str, address: str) -> None:
     assert read(source_address=given)[1].source_address == address
 
