@@ -11,20 +11,22 @@ from __future__ import annotations
 import contextlib
 import typing as t
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
 from tests.lab.api import HostView, Lab
-from tests.lab.fleet import Fleet, HostSpec, Json, ManagementSpec, free_net
+from tests.lab.fleet import Fleet, Json, ManagementSpec, free_net
 from tests.lab.machines.services import State
 from tests.support.playbook import COLLECTION, Playbooks, Run
+from tests.support.site import BIN, COMPUTER, DIRECT, Wish, fleet_of
 
-BIN: t.Final = r"C:\exchsrvr\bin\Wspcfg.ini"
 LOADED: t.Final = "[STORE]\nServerBindTcpPorts=143\nPersistent=1\nKillOldSession=1\n"
 WANTED: t.Final[Json] = {"listeners": ["pop3", "imap4"], "proxy_address": "192.0.2.1"}
 SPEED: t.Final = 100.0  # a day passes in a quarter of an hour: no journal grows old because a machine is slow
 DAY_S: t.Final = 86400.0
+SPARE: t.Final = "MSPARE"  # a second management host, from which nobody is reached unless a test says so
 TARGET: t.Final[Json] = {
     "computer": "{{ publish_computer | default(omit) }}",
     "computer_username": "{{ publish_computer_username | default(omit) }}",
@@ -70,7 +72,9 @@ class Pair:
 
     def runner(self, server: HostView) -> str:
         """Name of the machine that runs the script."""
-        return "MGMT1" if server is self.computer else server.machine.name
+        return (
+            next(spec.via for spec in self.lab.fleet.hosts if spec.name == server.machine.name) or server.machine.name
+        )
 
     # playbooks
     def play(
@@ -174,11 +178,10 @@ def fleet(**values: t.Any) -> Iterator[Fleet]:
         values: Attributes of both servers' specifications.
     """
     net, reservation = free_net()
-    both = {"files": {BIN: LOADED}, "services": ("ES",), **values}
-    hosts = HostSpec("EX1", address=f"{net}.2.1", **both), HostSpec("EX2", via="MGMT1", **both)
-    management = tuple(ManagementSpec(f"MGMT{number}", f"{net}.1.{number}") for number in (1, 2))
+    both = {"files": {BIN: LOADED}, "services": ("ES",), "lan": "", "proxy": "", **values}
+    alike = fleet_of(net, [Wish("EX1", DIRECT, spec=both), Wish("EX2", COMPUTER, spec=both)], SPEED)
     with reservation:
-        yield Fleet(hosts, (), management, speed=SPEED)
+        yield replace(alike, proxies=(), management=(*alike.management, ManagementSpec(SPARE, f"{net}.1.2")))
 
 
 @contextlib.contextmanager

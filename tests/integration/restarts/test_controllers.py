@@ -13,7 +13,19 @@ import pytest
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target import session
 from tests.lab.api import HostView, PauseView
 from tests.support.inspections import sent_in
-from tests.support.pairs import BIN, LOADED, Pair, failure, name, plain, restart_task, running, states, told_truly
+from tests.support.pairs import (
+    BIN,
+    LOADED,
+    SPARE,
+    Pair,
+    failure,
+    name,
+    plain,
+    restart_task,
+    running,
+    states,
+    told_truly,
+)
 from tests.support.playbook import Started
 from tests.support.unwired import ControllerGone, Server
 
@@ -198,7 +210,7 @@ def test_a_second_management_host_meets_the_lock_of_the_first(servers: Servers) 
     pair = servers()
     started, pauses = hold_between_stop_and_start(pair)
     account = {"publish_computer_username": "LAB\\Administrator", "publish_computer_password": "lab-password"}
-    address = pair.lab.world.machine("MGMT2").address
+    address = pair.lab.world.machine(SPARE).address
     for server in pair:
         refused = pair.play(
             restart_task(names=["MSExchangeMTA"]),
