@@ -212,6 +212,20 @@ backup_file:
   returned: always
   type: str
   sample: C:\Program Files\Billing\billing.ini.4f1c20aa.20261122-221500.bak
+healed:
+  description:
+    - The file's path, where a run had left it half written, or without its name, when it died. Its old text came back
+      before anything else, and was what the task began with, also in check mode.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+left:
+  description: Files that an error left behind, and what a run that died had left and that could not be removed.
+  returned: always
+  type: list
+  elements: str
+  sample: []
 sha256_before:
   description: Hash of the file as it was found, null if it did not exist.
   returned: always

@@ -276,10 +276,20 @@ restored:
   type: list
   elements: str
 left:
-  description: Files that were written before an error and could not be put back.
-  returned: on errors of the target
+  description:
+    - Files that were written before an error and could not be put back.
+    - Also what a run that died had left beside a file, and that could not be removed.
+  returned: always
   type: list
   elements: str
+healed:
+  description:
+    - Files that a run had left half written, or without their names, when it died. Their old text came back before
+      anything else, and was what the task began with. In check mode those that would.
+  returned: always
+  type: list
+  elements: str
+  sample: []
 executions:
   description: Remote executions of this task.
   returned: always

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import typing as t
@@ -243,3 +244,49 @@ def test_files_over_one_megabyte_are_refused_and_files_below_are_not(playbooks: 
     assert fits["changed"] and (host.file(PATH) or b"").endswith(b";\r\na=2\r\n")
     assert large["failed"] and large["problems"][0]["code"] == "too_large"
     assert "1048576" in large["msg"]
+
+
+OLD_RUN = "0f3c1a52-0000"
+
+
+def _cut(host: HostView, torn: bytes | None, new: bytes) -> str:
+    """A run died while it wrote the file; the name of what it left."""
+    host.remove(PATH)
+    if torn is None:
+        host.write(f"{PATH}.{OLD_RUN}.tmp~", FILE)
+        return f"{PATH}.{OLD_RUN}.tmp~"
+    hashes = [hashlib.sha256(data).hexdigest() for data in (FILE, new)]
+    line = f"{hashes[0]}|{len(FILE)}|{hashes[1]}|{len(new)}|{base64.b64encode(FILE).decode()}"
+    host.write(PATH, torn)
+    host.write(f"{PATH}.{OLD_RUN}.was", line.encode())
+    return f"{PATH}.{OLD_RUN}.was"
+
+
+@pytest.mark.parametrize("torn", [None, FILE[:30] + b"x" * (len(FILE) - 30)], ids=["without its name", "half written"])
+def test_what_a_dead_run_left_is_mended_first_and_planned_from(
+    playbooks: Playbooks, host: HostView, torn: bytes | None
+) -> None:
+    left = _cut(host, torn, FILE + b"\r\n")
+    same = {"path": PATH, "sections": {"Log": {"Level": "info"}}}
+    (seen,) = results(play(playbooks, host, {"win_ini": same}, arguments=("--check",)), host)
+    assert seen["changed"] and not seen["failed"] and seen["changes"] == [] and seen["healed"] == [PATH]
+    assert seen["sha256"] == hashlib.sha256(FILE).hexdigest()
+    assert "a run died while it wrote this file" in " ".join(seen["warnings"])
+    assert host.file(left) is not None and host.file(PATH) == torn, "check mode mends nothing"
+    first, again = results(play(playbooks, host, {"win_ini": same}, {"win_ini": same}), host)
+    assert first["changed"] and first["healed"] == [PATH] and first["left"] == [] and not first["failed"]
+    assert host.file(PATH) == FILE and host.file(left) is None
+    assert not again["changed"] and again["healed"] == []
+
+
+def test_what_only_apply_can_mend_is_planned_anew(playbooks: Playbooks, host: HostView) -> None:
+    """The record of the cut write is damaged; the old text comes from the server's store."""
+    left = _cut(host, FILE[:30] + b"x" * (len(FILE) - 30), FILE + b"\r\n")
+    whole = host.file(left) or b""
+    host.write(left, whole[:-8])
+    store = f"{host.machine.system_root}\\msexchange.winsock_proxy\\backup\\{hashlib.sha256(FILE).hexdigest()}.ini"
+    host.write(store, FILE)
+    (done,) = results(play(playbooks, host, {"win_ini": {"path": PATH, "sections": {"Log": {"Level": "debug"}}}}), host)
+    assert done["changed"] and not done["failed"] and done["healed"] == [PATH]
+    assert host.file(PATH) == FILE.replace(b"Level=info", b"Level=debug") and host.file(left) is None
+    host.remove(store)

@@ -54,8 +54,10 @@ class FilePlan:
 
     @property
     def action(self) -> str:
-        """``none``, ``create``, ``replace`` or ``delete``."""
+        """``none``, ``create``, ``replace`` or ``delete``; what comes back first is not what lies there now."""
         if self.before == self.after:
+            if self.state.healing:
+                return "delete" if self.after is None else "replace"
             return "none"
         if self.before is None:
             return "create"

@@ -34,6 +34,12 @@ def findings_of(inspection: Inspection) -> tuple[Json, ...]:
             _finding(file.path, "lookalike", f"{name} lies beside it and is read by nobody; rename it (Q181420)")
             for name in file.lookalikes
         ]
+        rows += [
+            _finding(file.path, "leftover", f"{name} was left by a run that died; the next one that writes removes it")
+            for name in file.leftovers
+        ]
+        if file.healing:
+            rows.append(_finding(file.path, "cut_write", _CUT))
         if file.content is None:
             continue
         reading = file.content.strict
@@ -47,6 +53,15 @@ def findings_of(inspection: Inspection) -> tuple[Json, ...]:
 
 
 _NO_USE = "Proxy Server runs on this server, so this file has no use (Q178532); remove it by hand"
+
+
+_CUT = "a run died while it wrote this file; its text from before comes back first, and is what is told here"
+
+
+def cut_warnings(inspection: Inspection) -> Iterable[str]:
+    for file in map(inspection.file, FILES):
+        if file.healing:
+            yield f"{file.path}: {_CUT}."
 
 
 def useless_files(inspection: Inspection) -> Iterable[str]:

@@ -78,7 +78,13 @@ class ServiceState:
 
 @dataclass(frozen=True)
 class FileState:
-    """One candidate file as observed; ``content`` is None when it does not exist or could not be read."""
+    """One candidate file as observed; ``content`` is None when it does not exist or could not be read.
+
+    Attributes:
+        leftovers: Names beside it that a run of this collection left when it died.
+        healing: A run that died left it half written or without its name; everything else tells how it will be once
+            ``apply`` has put the old text back, with which it begins.
+    """
 
     id: str
     path: str | None
@@ -94,6 +100,8 @@ class FileState:
     lookalikes: tuple[str, ...] = ()
     executables: tuple[str, ...] = ()
     error: Mapping[str, t.Any] | None = None
+    leftovers: tuple[str, ...] = ()
+    healing: bool = False
 
 
 @dataclass(frozen=True)
@@ -209,6 +217,8 @@ def _file(row: Mapping[str, t.Any], contents: _Contents) -> FileState:
         lookalikes=tuple(row.get("lookalikes") or ()),
         executables=tuple(row.get("executables") or ()),
         error=row.get("error"),
+        leftovers=tuple(row.get("leftovers") or ()),
+        healing=bool(row.get("healing")),
     )
 
 

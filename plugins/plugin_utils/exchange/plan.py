@@ -15,6 +15,7 @@ from .debts import Debt, debts_of, restart_of
 from .file import FILES, FilePlan, content_problems, place_problems, plan_file
 from .findings import (
     conversion_warnings,
+    cut_warnings,
     disabled_warnings,
     findings_of,
     mta_warnings,
@@ -111,6 +112,7 @@ def make_plan(wanted: Wanted, inspection: Inspection, exchange: Exchange) -> Pla
             files.append(file)
             problems += content_problems(file, wanted)
     warnings = [
+        *cut_warnings(inspection),
         *server_warnings(inspection, exchange, wanted),
         *conversion_warnings(files),
         *staying_warnings(files, wanted),

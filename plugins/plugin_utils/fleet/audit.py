@@ -15,7 +15,7 @@ from .owed import service_of
 from .wording import place, port_name, who_answers, why
 
 # Findings about how a file looks that change nothing for anybody; an audit does not repeat them.
-COSMETIC = frozenset({"blank_line", "text_before_section", "lookalike"})
+COSMETIC = frozenset({"blank_line", "text_before_section", "leftover", "lookalike"})
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from ..shapes import Json
 from .errors import TargetError
+from .leftovers import mended, set_apart, telling
 from .script import PROTOCOL_VERSION, NoAnswer, loader, parse_answer, payload, printable
 
 RECONNECT_FIRST_S = 1.0
@@ -154,6 +155,9 @@ class Session:
     def inspect(self, **request: t.Any) -> Json:
         """Read; repeated after a lost connection, because reading twice harms nobody.
 
+        A file that a run left half written, or without its name, is told as ``apply`` will find it once it has put the
+        old text back; ``healing`` is true there, and the leftover that tells costs a second execution.
+
         Args:
             **request: Keys of docs/target_protocol.md, section 2, without the common ones.
 
@@ -161,10 +165,34 @@ class Session:
             TargetError: The target's error, or ``no_answer``, ``connection_lost``.
             ConnectionLost: With ``sent`` false: the host was never reached.
         """
+        return self._as_mended(self._read(request), request["files"])
+
+    def _read(self, request: Json) -> Json:
         try:
             return self.ask("inspect", request)
         except ConnectionLost as lost:
             return self._again(lost, lambda: self.ask("inspect", request))
+
+    def _as_mended(self, answer: Json, asked: Sequence[Mapping[str, t.Any]]) -> Json:
+        """Return an answer of ``inspect`` with its files as ``apply`` will find them."""
+        try:
+            rows = [set_apart(row) for row in answer["files"]]
+            paths = {row["id"]: path for row in rows if (path := telling(row))}
+        except (KeyError, TypeError, AttributeError) as error:
+            raise TargetError("wrong_answer", repr(error), answer=answer) from error
+        answer = {**answer, "files": rows}
+        if not paths:
+            return answer
+        wanted = [_whole_file(str(file_id), path, content=True) for file_id, path in paths.items()]
+        seen = self._read({**_NOTHING, "files": wanted, "state": True})
+        if seen["lock"] is not None:
+            return answer  # it is being written right now
+        found = {row["id"]: row for row in seen["files"]}
+        contents = {row["id"]: row["content"] for row in asked}
+        rows = [
+            mended(row, found[row["id"]], content=contents[row["id"]]) if row["id"] in found else row for row in rows
+        ]
+        return {**answer, "files": rows}
 
     def apply(self, **request: t.Any) -> Json:
         """Write files, compare-and-swap.
@@ -191,7 +219,7 @@ class Session:
                 refused = error
             state, seen = self._look_for_write(None if refused else lost, request["files"])
             if state == "new":
-                return {**seen, "op": "apply", "applied": _applied(request["files"], seen), "restored": [], "left": []}
+                return {**seen, "op": "apply", "applied": _applied(request["files"], seen), **_NO_CHANGES}
             if refused is not None and not self._is_mine(refused.detail):
                 raise refused
             if state != "old" or seen["lock"] is not None:
@@ -312,16 +340,22 @@ class Session:
     def _look_for_write(self, lost: ConnectionLost | None, files: Sequence[Mapping[str, t.Any]]) -> tuple[str, Json]:
         """Look at the files until nobody is at work any more; ours is waited for longer than somebody else."""
         end = self.clock.monotonic() + self.deadline
-        seen = self.learn("inspect", _look_at(files), lost)
+        seen = self._look(files, lost)
         looks = 1
         while _compare(files, _by_path(seen)) != "new" and seen["lock"] is not None:
             patient = self._is_mine(seen["lock"]) and self.clock.monotonic() < end
             if looks >= TRACE_TRIES and not patient:
                 break
             self.clock.sleep(TRACE_WAIT_S)
-            seen = self.learn("inspect", _look_at(files))
+            seen = self._look(files)
             looks += 1
         return _compare(files, _by_path(seen)), seen
+
+    def _look(self, files: Sequence[Mapping[str, t.Any]], lost: ConnectionLost | None = None) -> Json:
+        """Return the files; one that nobody writes any more as the next try will find it."""
+        request = _look_at(files)
+        seen = self.learn("inspect", request, lost)
+        return seen if seen["lock"] is not None else self._as_mended(seen, request["files"])
 
     def _is_mine(self, holder: Mapping[str, t.Any]) -> bool:
         return bool(holder.get("run") == self.identity.run)
@@ -340,25 +374,21 @@ def _first_line(execution: Execution) -> str:
     return f"exit code {execution.rc}, no output"
 
 
+_NO_CHANGES: t.Final[Json] = {"restored": [], "left": [], "healed": []}
+_NOTHING: t.Final[Json] = {"registry": [], "services": [], "backup": None, "events": None, "ports": []}
+
+
+def _whole_file(file_id: str, path: str, *, content: bool) -> Json:
+    """Return a file of ``inspect`` that is where its path says."""
+    nowhere: Json = {"beside": [], "root": None, "below": None, "pointer": None}
+    about = {"content": content, "executables": False, "max_bytes": 16 * 1024 * 1024}
+    return {"id": file_id, "name": path.rpartition("\\")[2], "path": path, **nowhere, **about}
+
+
 def _look_at(files: Sequence[Mapping[str, t.Any]]) -> Json:
     """Return an inspection of just these files and of the lock."""
-    rows = [
-        {
-            "id": str(number),
-            "name": row["path"].rpartition("\\")[2],
-            "path": row["path"],
-            "beside": [],
-            "root": None,
-            "below": None,
-            "pointer": None,
-            "content": False,
-            "executables": False,
-            "max_bytes": 16 * 1024 * 1024,
-        }
-        for number, row in enumerate(files)
-    ]
-    keys: Json = {"registry": [], "services": [], "files": rows, "state": True}
-    return {**keys, "backup": None, "events": None, "ports": []}
+    rows = [_whole_file(str(number), row["path"], content=False) for number, row in enumerate(files)]
+    return {**_NOTHING, "files": rows, "state": True}
 
 
 def _by_path(seen: Mapping[str, t.Any]) -> dict[str, Mapping[str, t.Any]]:

@@ -675,32 +675,74 @@ function Get-NewBytes($File) {
 
 function Assert-File($File) {
     Assert-Shape $File 'path:s expect_sha256:s? content:s? from_backup:s? backup:s backup_path:s?'
-    $deletes = $null -eq $File.content -and $null -eq $File.from_backup
     if ($null -ne $File.content -and $null -ne $File.from_backup) { Stop-Run bad_request @{ key = 'from_backup' } }
-    if ($deletes -and $null -eq $File.expect_sha256) { Stop-Run bad_request @{ key = 'expect_sha256' } }
     if ($null -ne $File.from_backup -and $File.from_backup -cnotmatch $Digest) { Stop-Run bad_request @{ key = 'from_backup' } }
     if ($File.backup -notin 'store', 'beside', 'none') { Stop-Run bad_request @{ key = 'backup' } }
     if ($File.backup -eq 'beside' -and -not $File.backup_path) { Stop-Run bad_request @{ key = 'backup_path' } }
 }
 
-# What a run that died in the middle of a swap has left beside the file: the old one comes back, for it may be the only copy.
+# The last copy of it in the store, for the old file itself cannot be moved.
+function Restore-Stored([string]$Path) {
+    $of = @(Get-List (Open-Key $Own) backups | Where-Object { $_.Split([char[]]'|', 3)[2] -eq $Path })
+    if (-not $of.Count) { Stop-Run backup_missing @{ sha256 = $null } }
+    Write-New $Path (Get-NewBytes @{ content = $null; from_backup = $of[-1].Split('|')[1] })
+}
+
+# What undoes an in-place write that is cut. A file that is neither the old nor the new one, and as long as one of them,
+# is torn; any other is somebody's newer work.
+function Save-Undo([string]$Path, $Old, [byte[]]$New) {
+    $size = if ($null -ne $Old) { $Old.Length } else { 0 }
+    $content = if ($size) { [Convert]::ToBase64String($Old) } else { '' }
+    $line = '{0}|{1}|{2}|{3}|{4}' -f (Get-HashOrNull $Old), $size, (Get-Hash $New), $New.Length, $content
+    Write-New $Path ([Text.Encoding]::ASCII.GetBytes($line)) Create
+}
+
+function Restore-Torn([string]$Path, [string]$Undo) {
+    $was, $size, $new, $length, $content = [Text.Encoding]::ASCII.GetString((Read-File $Undo)).Split('|')
+    $now = Read-Present $Path
+    $torn = Get-HashOrNull $now
+    # The last: it was cut itself, before the file was touched.
+    if ($null -eq $torn -or $torn -in $was, $new -or [string]$now.Length -notin $size, $length -or $null -eq $content) { return }
+    $old = [byte[]]@()
+    if ($was) {
+        try { $old = [Convert]::FromBase64String($content) } catch { $old = [byte[]]@() }
+        if ((Get-Hash $old) -ne $was) { $old = Get-NewBytes @{ content = $null; from_backup = $was } }
+    }
+    $stream = Open-File $Path ReadWrite None
+    try {
+        Assert-Hash $Path (Read-Stream $stream) $torn
+        if ($was) { Write-Stream $stream $old }
+    }
+    finally { $stream.Close() }
+    if (-not $was) { [IO.File]::Delete((Get-RealPath $Path)) }
+    $Answer.healed += $Path
+}
+
+# What a run that died in the middle of its work has left beside the file: the old one comes back, for it may be the
+# only copy.
 function Clear-Leftovers([string]$Path) {
     $real = Get-RealPath $Path
     $Target.At = @{ path = $Path }
     $directory = [IO.Path]::GetDirectoryName($real)
     if (-not [IO.Directory]::Exists($directory)) { return }
-    $pattern = '^' + [regex]::Escape([IO.Path]::GetFileName($real)) + '\.[0-9a-f-]{8,36}\.tmp(~?)$'
+    $pattern = '^' + [regex]::Escape([IO.Path]::GetFileName($real)) + '\.[0-9a-f-]{8,36}\.(tmp~?|was)$'
     foreach ($file in [IO.Directory]::GetFiles($directory)) {
         if ([IO.Path]::GetFileName($file) -notmatch $pattern) { continue }
-        if ($Matches[1] -and -not [IO.File]::Exists($real)) {
+        $kind = $Matches[1]
+        $leftover = $Path.Substring(0, $Path.LastIndexOf('\') + 1) + [IO.Path]::GetFileName($file)
+        if ($kind -eq 'was') { Restore-Torn $Path $leftover }
+        elseif ($kind -eq 'tmp~' -and -not [IO.File]::Exists($real)) {
             # Move never overwrites.
-            Invoke-Patiently { [IO.File]::Move($file, $real) }
+            try { Invoke-Patiently { [IO.File]::Move($file, $real) } }
+            catch {
+                $failure = $_
+                try { Restore-Stored $Path } catch { throw $failure }
+            }
             $Answer.healed += $Path
-            continue
         }
         # A second old one is nobody's to judge.
-        if (-not $Matches[1] -or $Answer.healed -notcontains $Path) { Remove-Quietly $file }
-        if ([IO.File]::Exists($file)) { $Answer.left += $Path.Substring(0, $Path.LastIndexOf('\') + 1) + [IO.Path]::GetFileName($file) }
+        if ($kind -ne 'tmp~' -or $Answer.healed -notcontains $Path) { Remove-Quietly $file }
+        if ([IO.File]::Exists($file)) { $Answer.left += $leftover }
     }
 }
 
@@ -786,24 +828,37 @@ function Set-LocalFile($Change, [byte[]]$New, $Found) {
 # In place: rename over SMB1 is unproven, and FAT has no ReplaceFile.
 function Set-InPlace($Change, [byte[]]$New, $Found) {
     $path = $Change.path
-    $mode = if ($null -eq $Found) { 'CreateNew' } else { 'Open' }
-    $stream = Open-File $path ReadWrite None $mode
-    $whole = $false
+    $undo = "$path.$($Request.run).was"
+    $stream = $null
+    $sound = $true
     try {
+        # A new file is recorded before it is there.
+        if ($null -eq $Found) { Save-Undo $undo $null $New }
+        $stream = Open-File $path ReadWrite None $(if ($null -eq $Found) { 'CreateNew' } else { 'Open' })
         $old = Read-Stream $stream
-        if ($null -ne $Found) { Assert-Hash $path $old $Found }
+        if ($null -ne $Found) {
+            Assert-Hash $path $old $Found
+            Save-Undo $undo $old $New
+        }
         $Change.begun = $true
-        try { Write-Stream $stream $New; $whole = $true } catch { Write-Stream $stream $old; throw }
+        $sound = $false
+        try { Write-Stream $stream $New } catch { Write-Stream $stream $old; $sound = $null -ne $Found; throw }
+        $sound = $true
     }
     finally {
-        $stream.Close()
-        if ($null -eq $Found -and -not $whole) { Remove-Quietly (Get-RealPath $path) }
+        if ($stream) { $stream.Close() }
+        if ($null -eq $Found -and -not $sound) {
+            Remove-Quietly (Get-RealPath $path)
+            $sound = -not [IO.File]::Exists((Get-RealPath $path))
+        }
+        # Else it is for the next run.
+        if ($sound) { Remove-Quietly (Get-RealPath $undo) }
     }
 }
 
 function Set-File($Change, $New, $Found) {
     $path = $Change.path
-    if ($null -eq $New) { Remove-File $Change $Found; return }
+    if ($null -eq $New) { if ($null -ne $Found) { Remove-File $Change $Found }; return }
     try { if ((Get-FileSystem $path) -eq 'NTFS') { Set-LocalFile $Change $New $Found } else { Set-InPlace $Change $New $Found } }
     catch {
         # Somebody made it since it was compared.

@@ -44,6 +44,8 @@ class FileView:
         sha256: Its hash, None if it does not exist.
         directory_exists: Whether its directory does.
         read_only: Whether it has that attribute.
+        healing: Whether a run that died left it half written or without its name; everything else tells how it will be
+            once its old text is back, with which writing begins.
         stamp: The clock of the machine that runs the script, as ``YYYYMMDD-HHMMSS`` in its own time zone.
     """
 
@@ -52,6 +54,7 @@ class FileView:
     sha256: str | None
     directory_exists: bool
     read_only: bool
+    healing: bool
     stamp: str
 
 
@@ -85,6 +88,7 @@ def _look(session: Session, path: str) -> FileView:
             sha256=found["sha256"] if found["exists"] else None,
             directory_exists=found["directory_exists"],
             read_only=bool(found["read_only"]),
+            healing=bool(found.get("healing")),
             stamp=_stamp(answer["clock"]),
         )
     except (KeyError, IndexError, TypeError, ValueError) as error:
@@ -111,6 +115,18 @@ def run(session: Session, options: Mapping[str, t.Any], *, host: str, check: boo
     Returns:
         The module's result, with ``failed`` and ``msg`` when something is in the way; the keys are the same either way.
     """
+    try:
+        return _run(session, options, host=host, check=check)
+    except _Healed as healed:
+        result = _run(session, options, host=host, check=check, again=True)
+        return {**result, "changed": True, "healed": list(healed.args)}
+
+
+class _Healed(Exception):
+    """A run that died had left the file half written; it is whole now, and what was planned is not right any more."""
+
+
+def _run(session: Session, options: Mapping[str, t.Any], *, host: str, check: bool, again: bool = False) -> Json:
     view: FileView | None = None
     plan: IniPlan | None = None
     path = str(options["path"])
@@ -120,12 +136,16 @@ def run(session: Session, options: Mapping[str, t.Any], *, host: str, check: boo
         view = _look(session, wanted.path)
         _check_view(wanted, view)
         plan = plan_ini(wanted, view.data)
-        if plan.changed:
+        writes = plan.changed or view.healing
+        if writes:
             _check_writable(view)
-        answer = _write(session, options, view, plan) if plan.changed and not check else {}
+        answer = _write(session, options, view, plan) if writes and not check else {}
     except Refused as refused:
         return {**_untouched(session, path, view, plan, redact, host), **failure(refused, host)}
     except TargetError as error:
+        healed = error.answer.get("healed") or []
+        if error.code in ("changed", "not_found") and healed and not again:
+            raise _Healed(*healed) from error
         failed = failure(error, host)
         applied = error.answer.get("applied") or []
         backup = {"backup_file": applied[0].get("backup") if applied else None}
@@ -135,13 +155,14 @@ def run(session: Session, options: Mapping[str, t.Any], *, host: str, check: boo
         return {**result, **(_left_by(error) if plan is not None else {})}
     result = _result(session, path, view, plan, redact, host)
     applied = answer.get("applied") or [{}]
-    return {**result, "backup_file": applied[0].get("backup")}
+    told: Json = {key: answer[key] for key in ("healed", "left") if key in answer}
+    return {**result, **told, "backup_file": applied[0].get("backup")}
 
 
 def _left_by(error: TargetError) -> Json:
     """Return what a failed apply says about the file, where that is not what inspect found."""
     if error.answer.get("left"):
-        return {"changed": True, "sha256": None}
+        return {"changed": True, "sha256": None, "left": error.answer["left"]}
     if "applied" not in error.answer:
         return {"sha256": None}
     if error.code == "changed":
@@ -167,13 +188,13 @@ def _check_writable(view: FileView) -> None:
 
 
 def _write(session: Session, options: Mapping[str, t.Any], view: FileView, plan: IniPlan) -> Json:
-    backup = None
+    backup, exists = None, plan.changed or view.data is not None
     if options["backup"] and view.data is not None:
         backup = f"{view.path}.{session.identity.run[:8]}.{view.stamp}.bak"
     file = {
         "path": view.path,
         "expect_sha256": view.sha256,
-        "content": base64.b64encode(bytes(plan.after)).decode("ascii"),
+        "content": base64.b64encode(bytes(plan.after)).decode("ascii") if exists else None,
         "from_backup": None,
         "backup": "beside" if backup else "none",
         "backup_path": backup,
@@ -185,7 +206,7 @@ def _result(
     session: Session, path: str, view: FileView | None, plan: IniPlan | None, redact: tuple[str, ...], host: str
 ) -> Json:
     result: Json = {
-        "changed": plan is not None and plan.changed,
+        "changed": plan is not None and (plan.changed or (view is not None and view.healing)),
         "path": view.path if view else path,
         "created": bool(view and plan and plan.changed and view.data is None),
         "sha256_before": view.sha256 if view else None,
@@ -193,6 +214,8 @@ def _result(
         "encoding": None,
         "newline": None,
         "backup_file": None,
+        "healed": [view.path] if view is not None and view.healing else [],
+        "left": [],
         "changes": [],
         "duplicates": [],
         "findings": [],
@@ -211,9 +234,14 @@ def _result(
         "changes": list(plan.changes),
         "duplicates": list(plan.duplicates),
         "findings": list(plan.findings),
-        "warnings": [f"{host}: {warning}" for warning in plan.warnings],
+        "warnings": [f"{host}: {warning}" for warning in (*_cut(view), *plan.warnings)],
         "diff": diff_of(plan, view.path, redact),
     }
+
+
+def _cut(view: FileView) -> list[str]:
+    told = "a run died while it wrote this file; its text from before comes back first"
+    return [f"{view.path}: {told}."] if view.healing else []
 
 
 def _untouched(
@@ -222,7 +250,7 @@ def _untouched(
     """Return the result of a task that wrote nothing: the file is what was found, and nothing in it differs."""
     result = _result(session, path, view, plan, redact, host)
     result.pop("diff", None)
-    result |= {"changed": False, "created": False, "changes": [], "sha256": result["sha256_before"]}
+    result |= {"changed": False, "created": False, "changes": [], "healed": [], "sha256": result["sha256_before"]}
     if view is not None and view.data is None:
         result |= {"encoding": None, "newline": None}
     elif plan is not None:

@@ -89,12 +89,17 @@ def run(session: Session, options: Mapping[str, t.Any], *, host: str, check: boo
     """
     try:
         return _run(session, options, host=host, check=check)
-    except _Healed:
-        return _run(session, options, host=host, check=check, again=True)
+    except _Healed as healed:
+        result = _run(session, options, host=host, check=check, again=True)
+        return {**result, "changed": True, "healed": list(dict.fromkeys([*healed.paths, *result["healed"]]))}
 
 
 class _Healed(Exception):
-    """A run that died had taken the file away; the old one is back now, and what was planned is not right any more."""
+    """A run that died had left files half written; they are whole now, and what was planned is not right any more."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        super().__init__(*paths)
+        self.paths = paths
 
 
 def _run(session: Session, options: Mapping[str, t.Any], *, host: str, check: bool, again: bool = False) -> Json:
@@ -114,12 +119,12 @@ def _run(session: Session, options: Mapping[str, t.Any], *, host: str, check: bo
     except Refused as refused:
         return {**_result(plan, view, session, host), "changed": False, **failure(refused, host)}
     except TargetError as error:
-        if error.code == "changed" and error.answer.get("healed") and not again:
-            raise _Healed from error
+        if error.code in ("changed", "not_found") and error.answer.get("healed") and not again:
+            raise _Healed(error.answer["healed"]) from error
         return {**_result(plan, view, session, host), **_failure(error, host)}
     result = _result(plan, view, session, host)
     _add_backups(result, answer)
-    return result
+    return {**result, **{key: answer[key] for key in ("healed", "left") if key in answer}}
 
 
 def _apply(session: Session, plan: Plan, options: Mapping[str, t.Any]) -> Json:
@@ -132,13 +137,14 @@ def _apply(session: Session, plan: Plan, options: Mapping[str, t.Any]) -> Json:
 
 
 def _failure(error: TargetError, host: str) -> Json:
-    applied, left = (error.answer.get(key) or [] for key in ("applied", "left"))
+    applied, left, healed = (error.answer.get(key) or [] for key in ("applied", "left", "healed"))
     return {
         **failure(error, host),
-        "changed": bool(left) or (bool(applied) and not error.answer.get("restored")),
+        "changed": bool(left or healed) or (bool(applied) and not error.answer.get("restored")),
         "applied": applied,
         "restored": error.answer.get("restored") or [],
         "left": left,
+        "healed": healed,
     }
 
 
@@ -154,6 +160,8 @@ def _result(plan: Plan, view: View | None, session: Session, host: str) -> Json:
     result: Json = {
         "changed": bool(plan.writes),
         "files": [file.as_result() for file in plan.files],
+        "healed": [file.path for file in plan.writes if file.state.healing],
+        "left": [],
         "diff": [file.diff() for file in plan.writes],
         "owed": [debt.as_result() for debt in plan.owed],
         "restart": plan.restart.as_result(),

@@ -82,23 +82,64 @@ class Application:
         self.answer["applied"] = [self._result(change) for change in changes]
 
     def _clear_leftovers(self, path: str) -> None:
-        """What a run that died in its swap left: ``~`` is the old file, which comes back where there is none."""
+        """What a run that died left: an old file or a half-written one comes back, everything else goes."""
         directory, name = split(path)
         if not self.files.is_dir(directory):
             return
         for other in self.files.names(directory):
-            found = re.fullmatch(re.escape(name) + r"\.[0-9a-f-]{8,36}\.tmp(~?)", other, re.IGNORECASE)
+            found = re.fullmatch(re.escape(name) + r"\.[0-9a-f-]{8,36}\.(tmp~?|was)", other, re.IGNORECASE)
             if found is None:
                 continue
             leftover = f"{directory}\\{other}"
-            if found[1] and not self.files.exists(path):
-                self.files.create(path, self.files.read(leftover))
-                self.answer["healed"].append(path)
-                self.files.remove(leftover)
-            elif found[1] and path in self.answer["healed"]:
+            if found[1].lower() == "was":
+                self._mend(path, self.files.read(leftover))
+            elif found[1].lower() == "tmp~" and not self.files.exists(path):
+                self._bring_back(path, leftover)
+                continue
+            if found[1].lower() == "tmp~" and path in self.answer["healed"]:
                 self.answer["left"].append(leftover)
             else:
                 self._remove(leftover)
+
+    def _bring_back(self, path: str, leftover: str) -> None:
+        """The old file gets its name back; where it cannot be had, its text comes from the store."""
+        try:
+            data = self.files.read(leftover)
+            self.files.create(path, data)
+            self.files.remove(leftover)
+        except WindowsFailure as failure:
+            of_path = [digest for dummy, digest, saved_path in self.store.index() if saved_path.lower() == path.lower()]
+            stored = self.store.backup(of_path[-1]) if of_path else None
+            if stored is None:
+                raise file_failure(failure, self.files, path) from failure
+            self.files.create(path, stored)
+            self.answer["left"].append(leftover)
+        self.answer["healed"].append(path)
+
+    def _mend(self, path: str, undo: bytes) -> None:
+        """A file that is neither what it was nor what it was to be, and as long as one of them, was cut."""
+        fields = undo.split(b"|")
+        node = self.files.node(path)
+        if len(fields) != 5 or node is None or node.data is None:
+            return
+        was, old_size, new, new_size = (field.decode() for field in fields[:4])
+        if sha256(node.data) in (was, new) or len(node.data) not in (int(old_size), int(new_size)):
+            return
+        if not was:
+            self.files.delete(path)
+        else:
+            self.files.overwrite(path, self._old_text(was, fields[4]), in_place=True)
+        self.answer["healed"].append(path)
+
+    def _old_text(self, digest: str, encoded: bytes) -> bytes:
+        try:
+            data = base64.b64decode(encoded, validate=True)
+        except binascii.Error:
+            data = b""
+        stored = data if sha256(data) == digest else self.store.backup(digest)
+        if stored is None:
+            raise TargetFailure("backup_missing", "there is no such backup", sha256=digest)
+        return stored
 
     def _remove(self, leftover: str) -> None:
         try:
@@ -177,13 +218,27 @@ class Application:
         self.done.append(change)
 
     def _put(self, path: str, before: bytes | None, wanted: bytes | None) -> None:
+        in_place = self.scene.remote or self.files.kind(path) != "NTFS"
         if wanted is None:
-            self.files.delete(path)
+            if before is not None:
+                self.files.delete(path)
         elif before is None:
             self.files.create(path, wanted)
+        elif in_place:
+            self._overwrite(path, before, wanted)
         else:
-            in_place = self.scene.remote or self.files.kind(path) != "NTFS"
-            self.files.overwrite(path, wanted, in_place=in_place)
+            self.files.overwrite(path, wanted)
+
+    def _overwrite(self, path: str, before: bytes, wanted: bytes) -> None:
+        """In place, with what would undo it beside it as long as it lasts."""
+        undo = f"{path}.{self.scene.run}.was"
+        line = f"{sha256(before)}|{len(before)}|{sha256(wanted)}|{len(wanted)}|{base64.b64encode(before).decode()}"
+        self.files.remove(undo)
+        try:
+            self.files.create(undo, line.encode())
+            self.files.overwrite(path, wanted, in_place=True)
+        finally:
+            self.files.remove(undo)
 
     def _now(self, path: str) -> bytes | None:
         node = self.files.node(path)

@@ -167,7 +167,6 @@ def _check_change(item: Json) -> None:
     content, saved = item["content"], item["from_backup"]
     wrong = {
         "from_backup": saved is not None and (content is not None or not _digest(saved)),
-        "expect_sha256": content is None and saved is None and item["expect_sha256"] is None,
         "backup_path": item["backup"] == "beside" and not item["backup_path"],
     }
     for key, bad in wrong.items():

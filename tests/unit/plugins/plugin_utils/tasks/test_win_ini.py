@@ -66,6 +66,7 @@ class Disk:
             "id": wish["id"],
             "path": wish["path"].replace("%SystemRoot%", "C:\\WINNT"),
             "exists": data is not None,
+            "lookalikes": [],
         }
         found |= {
             "directory_exists": self.directory_exists,

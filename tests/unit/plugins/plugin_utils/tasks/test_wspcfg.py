@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import typing as t
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.msexchange.winsock_proxy.plugins.module_utils.listeners import LISTENERS
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.tasks import wspcfg as task
-from tests.support.inspections import BIN, IMC, NOW, Described, File, Replay, error, missing, service, session
+from tests.support.inspections import BIN, IMC, NOW, Described, File, Replay, error, missing, service, session, sha256
 from tests.support.options import options_of
 
 Json = dict[str, t.Any]
@@ -602,6 +603,29 @@ def test_a_file_that_a_dead_run_had_taken_away_comes_back_before_anything_is_pla
     replay = Replay(server, steps={"apply": [heal, heal]})
     result = task.run(session(replay), options_of("wspcfg", listeners=["pop3"]), host="EX1", check=False)
     assert result["failed"] and replay.ops == ["inspect", "apply"] * 2, "once more, not for ever"
+
+
+@pytest.mark.parametrize("torn", [None, b"[STORE]\r\nServerBindTc\0\0\0"], ids=["without its name", "half written"])
+def test_a_file_that_a_dead_run_left_is_planned_from_what_it_was(torn: bytes | None) -> None:
+    old, leftover = b"[SOMETHING]\r\nElse=1\r\n", f"{BIN}.0f3c1a52-0000.{'tmp~' if torn is None else 'was'}"
+    told = f"{sha256(old)}|{len(old)}|{'0' * 64}|{len(torn or b'')}|{base64.b64encode(old).decode()}".encode()
+    server = Described()
+    server.files["bin"] = File(BIN, torn, lookalikes=(leftover.rpartition("\\")[2],))
+    second = File(leftover, old if torn is None else told).row("bin")
+
+    def look(request: Json) -> Json:
+        assert [row["path"] for row in request["files"]] == [leftover]
+        return {**server.inspect({**request, "files": []}), "files": [second]}
+
+    replay = Replay(server, steps={"inspect": [server.inspect, look]})
+    wish = options_of("wspcfg", listeners=["pop3"])
+    result = task.run(session(replay), wish, host="EX1", check=True)
+    assert replay.ops == ["inspect", "inspect"] and not result.get("failed")
+    assert (result["changed"], result["healed"], result["left"]) == (True, [BIN], [])
+    assert result["files"][0]["sha256_before"] == sha256(old)
+    assert result["diff"][0]["before"] == old.decode().replace("\r\n", "\n")
+    assert any("a run died while it wrote this file" in text for text in result["warnings"])
+    assert {"cut_write", "leftover"} <= {row["code"] for row in result["findings"]}
 
 
 def test_unfinished_journal_is_owed() -> None:
