@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 from pathlib import Path
 
@@ -39,6 +40,7 @@ class ActionModule(ActionBase):
                 playbook_dir=str(variables.get("playbook_dir") or "."),
                 groups=variables.get("groups") or {},
                 is_file=lambda path: Path(path).is_file(),
+                can_write=lambda path: os.access(Path(path).expanduser().parent, os.W_OK | os.X_OK),
             ),
             validate=validate,
             connect=lambda options: open_session(self, options, host=host),

@@ -12,7 +12,7 @@ from ansible.utils.display import Display
 
 from ..plugin_utils.fleet.inventory import FleetVariables, inventory_of
 from ..plugin_utils.fleet.plan import OWES, FleetPlan, plan_fleet
-from ..plugin_utils.fleet.show import audit_rows, audit_text, plan_text
+from ..plugin_utils.fleet.show import audit_rows, audit_text, fleet_warnings, headline_of, plan_text
 from ..plugin_utils.tasks.fleet_action import ASKED, INSIDE, FleetAction, answers_of, looks_of
 
 display = Display()
@@ -46,7 +46,9 @@ class ActionModule(FleetAction):
             self.show(lines)
         more = {"audit": audit_rows(plan)} if options["audit"] else {}
         batch = {"serial": options["serial"], "max_fail_percentage": options["max_fail_percentage"]}
-        return {**result, **batch, **more, "lines": lines, "id": str(uuid.uuid4()), "at": time.time()}
+        told = {"lines": lines, "headline": headline_of(lines), "remarks": fleet_warnings(plan)}
+        this = {"id": str(uuid.uuid4()), "play": str(self._task.get_play()._uuid), "at": time.time()}
+        return {**result, **batch, **more, **told, **this}
 
     def _text(self, plan: FleetPlan, options: dict[str, t.Any], *, meant: int) -> list[str]:
         if options["audit"]:

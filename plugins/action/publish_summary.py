@@ -11,7 +11,7 @@ from ansible.utils.display import Display
 
 from ..plugin_utils.fleet.inventory import FleetVariables
 from ..plugin_utils.fleet.summary import progress_of, summary_result, summary_text
-from ..plugin_utils.tasks.fleet_action import PLAN, FleetAction, looks_of
+from ..plugin_utils.tasks.fleet_action import PLAN, SUMMARY, FleetAction, looks_of
 
 display = Display()
 
@@ -29,7 +29,7 @@ class ActionModule(FleetAction):
             hosts,
             outcomes=fleet.registered(hosts, "__publish_verdict"),
             started=fleet.registered(hosts, "__publish_owed"),
-            summed=fleet.registered(hosts, "__publish_summary"),
+            summed=fleet.registered(hosts, SUMMARY),
             seconds=time.time() - float(plan["at"]),
             looks=looks_of(fleet, hosts),
         )

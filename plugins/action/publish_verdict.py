@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 import typing as t
 
 from ..plugin_utils.fleet.outcome import Run, outcome_of
@@ -20,4 +21,4 @@ class ActionModule(FleetAction):
     def decide(self, options: dict[str, t.Any], variables: dict[str, t.Any]) -> dict[str, t.Any]:
         run = Run(**{name: value or {} for name, value in options.items()})
         plan = (variables.get(PLAN) or {}).get("id")
-        return {**outcome_of(told_of(variables), run), "plan": plan}
+        return {**outcome_of(told_of(variables), run), "plan": plan, "at": time.time()}

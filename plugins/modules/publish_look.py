@@ -173,6 +173,9 @@ options:
   proxy:
     description: The role's option C(publish_proxy).
     type: str
+  report:
+    description: The role's option C(publish_report).
+    type: str
 """
 
 EXAMPLES = r"""

@@ -107,6 +107,19 @@ lines:
   returned: always
   type: list
   elements: str
+headline:
+  description: The counts that end it, as one sentence.
+  returned: always
+  type: str
+remarks:
+  description: What holds for all servers together.
+  returned: always
+  type: list
+  elements: str
+play:
+  description: Identifies the play, whose batches have a plan each.
+  returned: always
+  type: str
 serial:
   description: O(serial).
   returned: always

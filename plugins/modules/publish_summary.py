@@ -32,6 +32,10 @@ last:
   description: Whether the run ends with this batch, so that the summary was printed.
   returned: always
   type: bool
+headline:
+  description: What came of the run, as one sentence.
+  returned: always
+  type: str
 good:
   description: Servers on which everything is as expected.
   returned: always

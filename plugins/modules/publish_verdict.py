@@ -93,6 +93,10 @@ events_since:
   description: From when on events of the server tell about this run, in seconds since 1970.
   returned: always
   type: float
+at:
+  description: When it was judged, in seconds since 1970.
+  returned: always
+  type: float
 summary:
   description: What was written, restarted and proven, what waits and what failed.
   returned: always

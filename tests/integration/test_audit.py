@@ -85,16 +85,12 @@ def test_drift_is_2_and_nothing_is_changed(here: Site) -> None:
 @pytest.mark.usefixtures("drifted", "away")
 def test_unreachable_is_4_and_has_its_line_beside_the_others(here: Site) -> None:
     target = here.lab.directory / "audit.json"
-    run = here.play.run("audit", extra={"publish_audit_json": str(target)})
+    run = here.play.run("audit", extra={"publish_report": str(target)})
     assert run.status == 4, run.output
-    rows = {row["host"]: row for row in json.loads(target.read_text(encoding="utf-8"))}
-    assert {host: row["state"] for host, row in rows.items()} == {
-        "fine": "ok",
-        "drift": "drift",
-        "away": "unknown",
-        "wrong": "refused",
-        "never": "ok",
-    }
+    reported = {row["host"]: row["state"] for row in json.loads(target.read_text(encoding="utf-8"))["servers"]}
+    expected = {"fine": "in order", "drift": "drift", "away": "not reached", "wrong": "refused", "never": "in order"}
+    assert reported == expected
+    rows = {row["host"]: row for row in run.fleet("publish_plan")["audit"]}
     (finding,) = rows["away"]["findings"]
     assert "cannot be reached" in finding and "ansible_host" in finding
     assert rows["away"]["line"] in table(run)
@@ -129,17 +125,15 @@ def test_an_error_alone_is_2_and_stays_on_its_line(here: Site) -> None:
 
 
 def test_a_server_is_asked_once_and_the_next_audit_sees_that_it_answers(here: Site) -> None:
-    target = here.lab.directory / "late.json"
     here.lab.inject("drop", "AWAY", point="connect", times=1)
-    first = here.play.run("audit", "-l", "fine,away", extra={"publish_audit_json": str(target)})
+    first = here.play.run("audit", "-l", "fine,away")
     here.lab.clear("AWAY")
     assert (first.status, first.failed(), first.unreachable()) == (4, [], ["away"])
     assert states(first) == {"fine": "ok", "away": "unknown"}
-    later = here.play.run("audit", "-l", "fine,away", extra={"publish_audit_json": str(target)})
+    later = here.play.run("audit", "-l", "fine,away")
     away, dummy = table(later)
     assert away.startswith(f"drift    away  {BIN} has to be created")
-    rows = {row["host"]: row["state"] for row in json.loads(target.read_text(encoding="utf-8"))}
-    assert rows == {"fine": "ok", "away": "drift"}
+    assert states(later) == {"fine": "ok", "away": "drift"}
     assert (later.status, later.failed(), later.unreachable()) == (2, ["away"], [])
     assert "duplicate mapping key" not in first.output + later.output
 

@@ -15,7 +15,7 @@ import pytest
 from tests.tools.stage import ROOT, tracked
 
 # Modules of plugin_utils that stand between Ansible and the engines; everything else there knows nothing of Ansible.
-ADAPTERS = {"fleet/inventory.py", "target/connection.py", "tasks/action.py", "tasks/fleet_action.py"}
+ADAPTERS = {"fleet/inventory.py", "reports/page.py", "target/connection.py", "tasks/action.py", "tasks/fleet_action.py"}
 # Ansible's text helpers, which engines may use.
 HELPERS = "ansible.module_utils.common.text"
 ACTION_LINES = 80
@@ -29,6 +29,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "target": frozenset({"problems"}),
     "exchange": frozenset({"problems", "ini"}),
     "fleet": frozenset({"problems", "ini", "exchange"}),
+    "reports": frozenset({"exchange", "fleet"}),
     "tasks": frozenset({"problems", "ini", "target", "exchange", "fleet"}),
 }
 ROOT_MODULES = {"shapes"}

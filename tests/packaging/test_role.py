@@ -41,7 +41,7 @@ def test_every_entry_point_that_a_playbook_uses_is_checked() -> None:
 
 
 # What the playbooks take besides, and the role only hands through.
-OF_THE_PLAYBOOKS = {"publish_serial", "publish_max_fail_percentage", "publish_audit_json"}
+OF_THE_PLAYBOOKS = {"publish_serial", "publish_max_fail_percentage"}
 
 
 def test_every_input_that_tasks_read_is_documented() -> None:

@@ -25,7 +25,7 @@ ASKING: Mapping[str, tuple[str, ...]] = {
     "wspcfg_info": ("__publish_look.wishes.arguments.wspcfg_info",),
     "service_restart": ("__publish_restart",),
 }
-FOR_THE_PLAY = {"publish_ports", "publish_plan", "publish_summary"}
+FOR_THE_PLAY = {"publish_ports", "publish_plan", "publish_report", "publish_summary"}
 FOR_ONE_SERVER = {"publish_refuse", "publish_owed", "publish_verdict"}
 
 

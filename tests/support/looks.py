@@ -33,7 +33,7 @@ def wishes(host: str = "a", *, files: Sequence[str] = (), restoring: bool = Fals
     Raises:
         Refused: An option cannot be used.
     """
-    site = Site("/plays", GROUPS, lambda path: path in files)
+    site = Site("/plays", GROUPS, lambda path: path in files, lambda path: path.startswith("/srv/"))
     given = {"listeners": ["pop3"], "proxy_address": ADDRESS, **options}
     return as_result(read_wishes(given, host=host, site=site, validate=validate, restoring=restoring))
 

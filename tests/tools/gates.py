@@ -136,6 +136,7 @@ GATES = (
     suite("lab", "tests/unit/lab", sandbox=True),
     Gate("molecule", "test", tool("python", "-m", "tests.tools.molecule"), sandbox=True),
     suite("probe", "tests/probe"),
+    suite("browser", "tests/browser"),
     Gate("galaxy", "lint", tool("python", "-m", "tests.tools.galaxy"), setup=set_up("galaxy")),
     Gate("ansible-lint", "lint", tool("python", "-m", "tests.tools.ansiblelint")),
     suite("packaging", "tests/packaging", group="lint"),

@@ -70,5 +70,6 @@ def read_look(host: str, result: JsonObject | None) -> Look:
         text = str(row.get("msg") or "").strip().removeprefix("Task failed: ") or NO_LOOK
         return Look(host, not row.get("unreachable"), (f"{host}: {text}",), {}, {})
     found = row["found"] if "files" in row["found"] else {}
-    messages = tuple(row["messages"]) or (() if found else (f"{host}: {NO_LOOK}",))
+    is_looked_at = bool(found) or "targets" in row  # those of a look that asked the server nothing
+    messages = tuple(row["messages"]) or (() if is_looked_at else (f"{host}: {NO_LOOK}",))
     return Look(host, bool(row["reached"]), messages, row["wishes"], found)

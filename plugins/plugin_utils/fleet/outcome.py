@@ -229,6 +229,7 @@ def _summary(told: Told, run: Run, message: str) -> Json:
         "put_back": undone,
         "restarted": restarts,
         "proven": [dict(row) for row in results or () if row["ok"]],
+        "wrong": [dict(row) for row in results or () if not row["ok"]],
         "waits": [dict(entry) for entry in run.owed.get("deferred") or ()],
         "failed": message,
         "asked_from": told.look.wishes.get("probe_host") if told.look.wishes.get("probe") else "",

@@ -308,6 +308,14 @@ def _counts(plan: FleetPlan, *, acting: bool) -> list[str]:
     )
 
 
+def headline_of(lines: Sequence[str]) -> str:
+    """Return the counts that end a plan or an audit, as one sentence."""
+    last = len(lines) - 1
+    while last and lines[last].startswith(" "):
+        last -= 1
+    return " ".join(" ".join(lines[last:]).split())
+
+
 # -- the audit ------------------------------------------------------------------------------------------------------
 
 AUDIT_WORDS = {REFUSED: "refused", UNREACHED: "unknown"}

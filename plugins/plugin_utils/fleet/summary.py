@@ -73,9 +73,7 @@ def summary_text(progress: Progress, *, evidence: bool = False) -> list[str]:
         evidence: Whether the ports' own words and the steps and processes of every restart are shown as well.
     """
     outcomes = progress.outcomes
-    good = sum(bool(outcome["ok"]) for outcome in outcomes.values())
-    word = DONE[progress.wish]
-    text = [f"{word} {good} of {counted(len(progress.acting), 'server')} in {duration(progress.seconds)}."]
+    text = [headline_of(progress)]
     rows = [
         (host, [*lines_of(host, outcome), *(_evidence(outcome) if evidence else ())])
         for host, outcome in outcomes.items()
@@ -85,6 +83,13 @@ def summary_text(progress: Progress, *, evidence: bool = False) -> list[str]:
         text += ["", *entry]
     rest = [*_not_started(progress), *_waiting(progress), *_others(progress)]
     return [*text, *([""] if rest else []), *rest]
+
+
+def headline_of(progress: Progress) -> str:
+    """Say in a sentence what the run came to."""
+    good = sum(bool(outcome["ok"]) for outcome in progress.outcomes.values())
+    servers = counted(len(progress.acting), "server")
+    return f"{DONE[progress.wish]} {good} of {servers} in {duration(progress.seconds)}."
 
 
 def lines_of(host: str, outcome: JsonObject) -> list[Line]:
@@ -181,6 +186,7 @@ def summary_result(progress: Progress) -> Json:
     outcomes = progress.outcomes
     return {
         "last": progress.is_last,
+        "headline": headline_of(progress),
         "seconds": round(progress.seconds, 1),
         "good": [host for host, outcome in outcomes.items() if outcome["ok"]],
         "bad": [host for host, outcome in outcomes.items() if not outcome["ok"]] + list(progress.lost),
@@ -223,11 +229,12 @@ def progress_of(
         lost=[host for host in begun if host not in judged],
         percentage=float(plan["max_fail_percentage"]),
         seconds=seconds,
-        wish=_wish(looks),
+        wish=wish_of(looks),
         acting=tuple(hosts),
     )
 
 
-def _wish(looks: Sequence[Look]) -> str:
+def wish_of(looks: Sequence[Look]) -> str:
+    """Return what a run is to bring about: ``present``, ``absent`` or ``restore``, the same for all its servers."""
     wishes = looks[0].wishes if looks else {}
     return "restore" if wishes.get("restore") else str(wishes.get("state") or "present")

@@ -62,6 +62,7 @@ OPTIONS: Mapping[str, Mapping[str, t.Any]] = {
     "rollback": {"type": "str", "choices": ["regression", "always", "never"], "default": "regression"},
     "conflict_hosts": {"type": "raw", "default": "all"},
     "proxy": {"type": "str"},
+    "report": {"type": "str"},
 }
 
 _PLACES = ("bin_dir", "imc_dir", "exchange_version")
@@ -99,6 +100,9 @@ HANDED_ON: Mapping[str, Mapping[str, str]] = {
 CONNECTION = ("computer", "computer_username", "computer_password", "target_deadline", "lock_wait")
 SECRETS = frozenset({"computer_username", "computer_password"})
 
+# What a report's file name ends in: a page for people, data for programs, JUnit for a CI.
+REPORT_FORMS = (".html", ".json", ".xml")
+
 # Options of service_restart that accept a risk.
 ACCEPTING = ("allow_kms", "allow_cluster", "allow_disabled", "start_dependencies")
 
@@ -111,11 +115,13 @@ class Site:
         playbook_dir: Directory of the playbook, from which files of tasks are looked for.
         groups: Inventory names by group, ``all`` among them.
         is_file: Whether a path is a file on the controller.
+        can_write: Whether a file of this path can be written on the controller.
     """
 
     playbook_dir: str
     groups: Mapping[str, Sequence[str]]
     is_file: Callable[[str], bool]
+    can_write: Callable[[str], bool]
 
 
 Validator = Callable[[Mapping[str, t.Any], Mapping[str, t.Any]], "tuple[Json, Sequence[str]]"]
@@ -148,6 +154,7 @@ def read_wishes(
     if messages:
         problems += _type_problems(plain, validate)
     problems += _compared_problems(typed.get("conflict_hosts"), site)
+    problems += _report_problems(typed.get("report"), site)
     if restoring and not typed.get("restore"):
         remedy = (
             "Give original, latest, or the sha256 of a backup (wspcfg_info lists them), for example "
@@ -178,6 +185,18 @@ def _hook(path: str, site: Site) -> str:
     start = site.playbook_dir.rstrip("/")
     places = [path] if path.startswith("/") else [f"{start}/{path}", f"{start}/tasks/{path}"]
     return next((place for place in places if site.is_file(place)), "")
+
+
+def _report_problems(path: str | None, site: Site) -> Iterator[Problem]:
+    """Refuse a report that could not be written, before anything is done."""
+    if not path:
+        return
+    if not path.lower().endswith(REPORT_FORMS):
+        remedy = f"Give a file that ends in {', '.join(REPORT_FORMS[:-1])} or {REPORT_FORMS[-1]}."
+        yield Problem("bad_option", "its name does not say which form is wanted", remedy, f"{PREFIX}report", path)
+    elif not site.can_write(path):
+        remedy = "Give a file in a directory of the controller that you may write."
+        yield Problem("bad_option", "no file can be written there", remedy, f"{PREFIX}report", path)
 
 
 def _compared(value: t.Any, site: Site) -> list[str] | str:

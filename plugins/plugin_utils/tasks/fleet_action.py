@@ -86,6 +86,7 @@ class FleetAction(ActionBase):  # type: ignore[misc]
 # -- variables of the role --------------------------------------------------------------------------------------------
 
 LOOK, PLAN, ASKED, INSIDE = "__publish_look", "__publish_plan", "__publish_ports", "__publish_inside"
+SUMMARY = "__publish_summary"
 
 
 def looks_of(variables: FleetVariables, hosts: Sequence[str]) -> list[Look]:
