@@ -25,10 +25,12 @@ help:  ## list the targets
 venv:  ## make .venv with the pinned tools
 	@[ -n "$(ANY_PYTHON)" ] || { echo "No python3 on PATH. On Debian and Ubuntu: apt-get install python3 python3-venv" >&2; exit 1; }
 	@"$(ANY_PYTHON)" tests/tools/bootstrap.py
+	@$(VENV)/python -m tests.conftest
 
 .PHONY: demo
-demo: venv  ## publish, break, audit and repair seven simulated servers, with what was expected and seen
+demo: venv  ## publish, break, audit and repair seven simulated servers; KEEP=1 leaves such a fleet for trying
 	@$(ISOLATE) tests.demo.demo
+	@$(if $(KEEP),$(VENV)/python -m tests.demo.keep)
 
 .PHONY: test
 test: venv  ## every gate and every test, with a closing line of totals

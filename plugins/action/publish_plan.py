@@ -46,7 +46,7 @@ class ActionModule(FleetAction):
             self.show(lines)
         more = {"audit": audit_rows(plan)} if options["audit"] else {}
         batch = {"serial": options["serial"], "max_fail_percentage": options["max_fail_percentage"]}
-        told = {"lines": lines, "headline": headline_of(lines), "remarks": fleet_warnings(plan)}
+        told = {"lines": lines, "headline": headline_of(lines), "remarks": fleet_warnings(plan, audit=options["audit"])}
         this = {"id": str(uuid.uuid4()), "play": str(self._task.get_play()._uuid), "at": time.time()}
         return {**result, **batch, **more, **told, **this}
 

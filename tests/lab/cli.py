@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--fleet", default="demo", help="demo, a number of hosts, or a YAML file (default: demo)")
     up.add_argument("--speed", type=float, help="simulated seconds per real second")
     up.add_argument("--engine", choices=("lab", "wine"), default="lab", help="wine: one server whose Windows is real")
+    up.add_argument("--hours", type=float, help="end by itself after so many hours")
     up.add_argument("--background", action="store_true", help="return as soon as the lab answers")
     _command(commands, "down", _down, "stop the lab")
     show = _command(commands, "status", _status, "machines, services, ports on the proxies, armed faults")
@@ -109,6 +110,8 @@ async def _serve(options: argparse.Namespace) -> int:
         _write(world, directory, offset)
         await control.listen(directory)
         print(_summary(world, directory, offset), flush=True)
+        if options.hours:
+            loop.call_later(3600.0 * options.hours, control.stopped.set)
         await control.stopped.wait()
     except OSError as error:
         print(f"lab: {error}", file=sys.stderr)
@@ -144,6 +147,7 @@ def _summary(world: World, directory: Path, offset: int) -> str:
 def _up_in_background(options: argparse.Namespace) -> int:
     command = [sys.executable, "-m", "tests.lab", "up", "--dir", str(options.dir), "--fleet", options.fleet]
     command += ["--speed", str(options.speed)] if options.speed else []
+    command += ["--hours", str(options.hours)] if options.hours else []
     with (options.dir / "lab.log").open("wb") as log:
         process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True

@@ -64,7 +64,16 @@ class Control:
         line = await reader.readline()
         try:
             answer = {"ok": True, "result": self.answer(json.loads(line))}
-        except (FaultError, FleetError, WindowsFailure, KeyError, TypeError, ValueError) as error:
+        except (
+            FaultError,
+            FleetError,
+            WindowsFailure,
+            KeyError,
+            TypeError,
+            ValueError,
+            OSError,
+            OverflowError,
+        ) as error:
             answer = {"ok": False, "error": f"{type(error).__name__}: {error}"}
         writer.write(json.dumps(answer).encode() + b"\n")
         await writer.drain()

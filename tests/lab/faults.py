@@ -446,10 +446,11 @@ def take_port(
     line: str = "220 gateway Microsoft ESMTP MAIL Service, Version: 5.0.2195.6713 ready",
     program: str = "inetinfo.exe",
 ) -> Undo:
-    """Another program of the proxy machine takes a port of an external address."""
+    """Another program of the proxy machine takes a port of an external address, or of a proxy's first one."""
     proxy = world.proxy(address)
-    proxy.take(address, port, program=program, line=line)
-    return lambda: proxy.give_back(address, port)
+    taken = address if address in proxy.addresses else proxy.addresses[0]
+    proxy.take(taken, port, program=program, line=line)
+    return lambda: proxy.give_back(taken, port)
 
 
 @_fault

@@ -8,9 +8,11 @@ What it leaves behind is an error. The demo, the benchmarks and molecule are sta
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +20,7 @@ import typing as t
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.tools import leftovers
+from tests.tools import leftovers, sandbox
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BUILD = ROOT / "build"
@@ -55,11 +57,25 @@ def main(command: list[str]) -> int:
     run, before = secrets.token_hex(8), leftovers.files()
     for number in leftovers.SIGNALS:
         signal.signal(number, functools.partial(interrupt, run))
-    done = subprocess.run([*SANDBOX, *command], cwd=ROOT, env=isolated_environment(run), check=False)
-    left = leftovers.left(run, before)
+    folder = BUILD / "caught" / run
+    environment = dict(isolated_environment(run))
+    if not folder.is_relative_to(sandbox.TEMPORARY):  # a folder cannot be laid over one that holds it
+        environment[sandbox.CATCH] = str(folder)
+    done = subprocess.run([*SANDBOX, *command], cwd=ROOT, env=environment, check=False)
+    made = sandbox.caught(folder)
+    # Without a folder of their own nobody can tell the run's temporary files from others.
+    left = leftovers.left(run, before, made) if made.is_dir() else leftovers.processes(run)
+    remove(folder)
     for line in left:
         print(f"left behind: {line}", file=sys.stderr)
     return done.returncode or int(bool(left))
+
+
+def remove(folder: Path) -> None:
+    """Remove what an overlay has left, of which one folder may be entered by nobody."""
+    with contextlib.suppress(FileNotFoundError):
+        (folder / "work" / "work").chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

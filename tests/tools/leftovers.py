@@ -12,11 +12,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.tools.sandbox import TEMPORARY
+
 MARK = "WSP_GATES_RUN"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 QUIET_LOOKS = 3  # how often nothing must be found in a row
 GONE_WITHIN = 10.0  # seconds: what another program of the same user makes for a moment is nobody's leftover
-PLACES = (Path("/tmp"), Path.home(), Path.home() / ".cache", Path.home() / ".config")
+PLACES = (TEMPORARY, Path.home(), Path.home() / ".cache", Path.home() / ".config")
 # Only what the tools that run here are known to make; anything else in these folders belongs to somebody else.
 NAMES = (
     *("ansible*", ".ansible*", "pytest-of-*", "tmp*", ".wine*", "wine*", "molecule*", "wsp*", "hypothesis*", "pip-*"),
@@ -42,11 +44,21 @@ def owned(path: Path) -> bool:
         return False
 
 
-def left(run: str, before: frozenset[Path]) -> list[str]:
-    """What is there after a run and was not before: processes that descend from it, and files; one line each."""
+def left(run: str, before: frozenset[Path], made: Path | None = None) -> list[str]:
+    """What is there after a run and was not before: processes that descend from it, and files; one line each.
+
+    Args:
+        run: The run.
+        before: Files of before; those in the temporary directory do not count where its own are told apart.
+        made: Folder of the run's own temporary files; None where they cannot be told from others.
+    """
     deadline = time.monotonic() + GONE_WITHIN
     while True:
-        found = processes(run) + [str(path) for path in sorted(files() - before)]
+        new = sorted(files() - before)
+        if made is not None:
+            own = [TEMPORARY / path.name for path in sorted(made.iterdir()) if not path.is_char_device()]
+            new = own + [path for path in new if path.parent != TEMPORARY]
+        found = processes(run) + [str(path) for path in new]
         if not found or time.monotonic() > deadline:
             return found
         time.sleep(0.2)

@@ -6,10 +6,14 @@
 Root gets a network namespace, an ordinary user a user and network namespace. Where the system forbids both, the
 command runs on the host's network with ``WSP_LAB_MAPPED_PORTS=1``, and one line on standard error says so: the lab then
 binds mapped high ports.
+
+Where ``WSP_CATCH`` names a folder, everything that the command makes in ``/tmp`` lands there instead, so that it can be
+told from what other programs make meanwhile; without a namespace, or without overlays, nothing is caught.
 """
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 import shutil
@@ -21,6 +25,8 @@ from pathlib import Path
 
 MARK = "WSP_SANDBOX"
 MAPPED = "WSP_LAB_MAPPED_PORTS"
+CATCH = "WSP_CATCH"
+TEMPORARY = Path("/tmp")
 LOW_PORT = 110
 _SIOCGIFFLAGS = 0x8913
 _SIOCSIFFLAGS = 0x8914
@@ -49,8 +55,26 @@ def ways_in() -> list[list[str]]:
     unshare = shutil.which("unshare")
     if unshare is None:
         return []
-    user = [unshare, "--user", "--map-root-user", "--net"]
-    return [[unshare, "--net"], user] if os.geteuid() == 0 else [user]
+    user = [unshare, "--user", "--map-root-user", "--net", "--mount"]
+    return [[unshare, "--net", "--mount"], user] if os.geteuid() == 0 else [user]
+
+
+def caught(folder: Path) -> Path:
+    """Where the command's temporary files are; it exists when they are caught."""
+    return folder / "made"
+
+
+def catch(folder: Path) -> None:
+    """Lay a folder over ``/tmp`` in this mount namespace; where that does not work, leave no folder behind."""
+    made, work = caught(folder), folder / "work"
+    for each in (made, work):
+        each.mkdir(parents=True)
+    layers = f"lowerdir={TEMPORARY},upperdir={made},workdir={work}"
+    for more in ("", ",userxattr"):  # an ordinary user's namespace needs the second
+        mount = ctypes.CDLL(None, use_errno=True).mount
+        if mount(b"overlay", os.fsencode(TEMPORARY), b"overlay", 0, os.fsencode(layers + more)) == 0:
+            return
+    made.rmdir()
 
 
 def inside(command: list[str]) -> int:
@@ -65,6 +89,8 @@ def inside(command: list[str]) -> int:
         return 1
     if not command:
         return 0
+    if os.environ.get(CATCH):
+        catch(Path(os.environ[CATCH]))
     os.environ[MARK] = "namespace"
     return os.execvp(command[0], command)
 

@@ -263,9 +263,15 @@ def _asked(rows: Iterable[Row]) -> str:
     return f"ports asked from {', '.join(vantages)}" if vantages else "no port was asked"
 
 
-def fleet_warnings(plan: FleetPlan) -> list[str]:
-    """Return what is said once for all servers: what may restart a machine meanwhile, and what this run cannot see."""
-    restarting = [row.owes.restart for row in plan.rows.values() if row.owes and row.owes.restarts]
+def fleet_warnings(plan: FleetPlan, *, audit: bool = False) -> list[str]:
+    """Return what is said once for all servers: what may restart a machine meanwhile, and what this run cannot see.
+
+    Args:
+        plan: The plan.
+        audit: Whether nothing will be done, so that no machine is in danger.
+    """
+    owing = [] if audit else [row.owes for row in plan.rows.values() if row.owes and row.owes.restarts]
+    restarting = [owes.restart for owes in owing]
     down = [entry["name"] for restart in restarting for entry in restart["services"] if restart["warnings"]]
     return [*monitor_warnings(down), *([plan.partial] if plan.partial else [])]
 

@@ -109,7 +109,7 @@ def view_of(report: Report) -> dict[str, t.Any]:
         "report": report,
         "title": _TITLES[report.kind],
         "made_at": utc(report.made.at).replace("T", " ").replace("Z", " UTC"),
-        "took": duration(report.seconds),
+        "took": duration(report.seconds) if report.seconds >= 1 else "",
         "counts": report.counts(),
         "port_counts": ports,
         "columns": _columns(report),

@@ -42,15 +42,26 @@ def test_up_status_inject_clear_down(tmp_path: Path) -> None:
         assert injected.stdout == "fault 1: lock_file\n", injected.stderr
         refused = lab_command("inject", "lock_file", "EX99", "--dir", str(deep))
         assert (refused.returncode, "there is no machine EX99" in refused.stderr) == (1, True)
+        taken = lab_command("inject", "take_port", "address=PROXY2", "port=119", "--dir", str(deep))
+        assert taken.stdout == "fault 2: take_port\n", taken.stderr
+        wrong = lab_command("inject", "take_port", "address=PROXY2", "port=99999", "--dir", str(deep))
+        assert wrong.returncode == 1 and wrong.stderr.startswith("lab: "), wrong.stderr
         shown = lab_command("status", "--dir", str(deep))
         assert "fault 1: lock_file EX5" in shown.stdout
         assert "EX5:MSExchangeIS" in shown.stdout
-        assert lab_command("clear", "--dir", str(deep)).stdout == "1 faults cleared\n"
+        assert lab_command("clear", "--dir", str(deep)).stdout == "2 faults cleared\n"
     finally:
         down = lab_command("down", "--dir", str(deep))
     assert down.returncode == 0, down.stderr
     assert lab_command("status", "--dir", str(deep)).returncode == 1
     assert not runs(pid)
+
+
+def test_a_lab_that_has_a_time_ends_by_itself(tmp_path: Path) -> None:
+    up = lab_command("up", "--dir", str(tmp_path), "--fleet", "1", "--hours", "0.0001")
+    assert up.returncode == 0, up.stderr
+    assert "1 Exchange server" in up.stdout
+    assert not (tmp_path / "lab.sock").exists()
 
 
 def test_hundreds_of_hosts_fit_into_little_memory(tmp_path: Path) -> None:

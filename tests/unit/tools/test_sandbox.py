@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.tools import sandbox
-from tests.tools.isolate import SANDBOX
+from tests.tools.isolate import ROOT, SANDBOX
 
 BIND = """
 import os, socket
@@ -98,3 +99,37 @@ def test_without_namespaces_ports_are_mapped_and_one_line_says_so(tmp_path: Path
     assert done.stderr.count("\n") == 1
     assert "mapped high ports" in done.stderr
     assert "Operation not permitted" in done.stderr
+
+
+LEAVES = "import pathlib, sys; pathlib.Path('/tmp', sys.argv[1]).write_text('x')"
+ISOLATED = """
+import sys
+from tests.tools import isolate
+isolate.leftovers.GONE_WITHIN = 0.0
+sys.exit(isolate.main(sys.argv[1:]))
+"""
+
+
+def test_only_what_a_command_has_made_itself_is_left_behind() -> None:
+    require_namespaces(None)
+    names = [f"tmp-{secrets.token_hex(8)}" for _ in range(2)]
+    own, strangers = (Path("/tmp", name) for name in names)
+    # The stranger is a program outside of the sandbox that is started meanwhile: here, the test itself.
+    command = [sys.executable, "-c", ISOLATED, sys.executable, "-c"]
+    try:
+        with subprocess.Popen(
+            [*command, "input(); " + LEAVES, own.name],
+            cwd=ROOT,
+            env=outside(),
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as run:
+            strangers.write_text("x", encoding="ascii")
+            dummy, said = run.communicate("\n", timeout=120)
+        if own.exists():
+            pytest.skip("this system has no overlays for this user; files in /tmp are not counted here")
+        assert (run.returncode, said.strip()) == (1, f"left behind: {own}")
+    finally:
+        for path in (own, strangers):
+            path.unlink(missing_ok=True)
