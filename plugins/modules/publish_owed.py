@@ -62,7 +62,7 @@ topics:
   type: list
   elements: str
 service_restart:
-  description: Arguments of M(msexchange.winsock_proxy.service_restart), but for the connection's.
+  description: Arguments of M(msexchange.winsock_proxy.service_restart), but for the account of the second hop.
   returned: when a plan was found
   type: dict
 prove:

@@ -121,6 +121,18 @@ def test_several_plays_and_the_role_twice_in_one_each_plan_anew(fleet: Site) -> 
     assert not restarted
 
 
+def test_the_role_twice_in_one_play_restarts_the_server_that_it_wrote(tmp_path: Path) -> None:
+    """A handler's variables are those of the last import, and that one publishes another server."""
+    wishes = [Wish("BEN", COMPUTER, POP), Wish("DAN", COMPUTER, POP, {"via": "MBEN"})]
+    with site(tmp_path, wishes) as here:
+        place = {"publish_computer": "DAN", "publish_proxy_address": here.address("DAN"), "publish_proxy": "PROXY2"}
+        other = {**place, "publish_listeners": ["imap4"]}
+        run = play(here, {"hosts": "ben", "roles": [ROLE, {"role": ROLE, **other}]})
+        assert run.status == 0, run.output
+        assert in_force(here, "BEN") == (here.port("pop3"),)
+        assert in_force(here, "DAN") == (here.port("imap4"),)
+
+
 def test_among_other_tasks_and_roles_of_a_play(fleet: Site) -> None:
     """A server that failed before is out of the plan; what comes after runs on those that are published."""
     run = play(

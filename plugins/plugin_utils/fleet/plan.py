@@ -19,7 +19,7 @@ from .look import Look
 from .owed import Owes, Policy, conflicts_of, refusals, unloaded, what_is_owed, with_withdrawn
 from .report import Case, causes_since, report
 from .targets import Claimed, targets_of, unclaimed
-from .wishes import accepted_risks, arguments_of
+from .wishes import accepted_risks, arguments_of, place_of
 
 IN_ORDER, OWES, BROKEN, REFUSED, UNREACHED = "in order", "owes", "broken", "refused", "not reached"
 STATES = (IN_ORDER, OWES, BROKEN, REFUSED, UNREACHED)
@@ -221,13 +221,13 @@ def owed_now(look: Look, *, claimed: Claimed, found: JsonObject | None = None, m
 
 
 def restart_arguments(look: Look, owes: Owes, more: Sequence[JsonObject] = ()) -> Json:
-    """Return all arguments of ``service_restart`` for what is owed now, but for the connection's.
+    """Return all arguments of ``service_restart`` for what is owed now, but for the account.
 
-    A service of which only its ports show that it must restart stands in no plan of ``wspcfg``; it is named.
+    The server is named as well: a handler's connection is that of the play's last import of the role. A service of which only its ports show that it must restart stands in no plan of ``wspcfg``; it is named.
     """
     what: Json = {"names": [entry["service"] for entry in more]} if more else {"plan": dict(owes.restart)}
     window = {"window": owes.window} if owes.window else {}
-    return {**arguments_of(look.wishes, "service_restart"), **what, **window}
+    return {**place_of(look.wishes), **arguments_of(look.wishes, "service_restart"), **what, **window}
 
 
 # -- the rows -------------------------------------------------------------------------------------------------------

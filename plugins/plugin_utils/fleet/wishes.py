@@ -240,6 +240,15 @@ def connection_of(wishes: JsonObject) -> Json:
     return {name: wishes.get(name) for name in CONNECTION}
 
 
+def place_of(wishes: JsonObject) -> Json:
+    """Return the part of the connection that a result may carry: which server, and for how long it is waited for.
+
+    A server that is reached directly says so with an empty ``computer``: a default may name another one.
+    """
+    given = {name: wishes.get(name) for name in CONNECTION if name not in SECRETS}
+    return {name: "" if value is None else value for name, value in given.items()}
+
+
 def as_result(wishes: JsonObject) -> Json:
     """Return the wishes as a result may carry them: without the account for the second hop.
 

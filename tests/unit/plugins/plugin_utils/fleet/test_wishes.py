@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet import wishes as engine
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.plan import owed_now, restart_arguments
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.problems.problem import Refused
 from tests.conftest import ROOT
-from tests.support.looks import wishes
+from tests.support.looks import look, wishes
 from tests.support.options import taken
 
 Json = dict[str, t.Any]
@@ -99,6 +100,16 @@ def test_options_that_are_not_given_have_their_defaults_and_no_task_gets_an_empt
     assert read_back["arguments"]["port_probe"] == {"timeout": 75.0, "deadline": 300.0, "delay": 5.0}
     assert read_back["arguments"]["service_restart"]["deadline"] == 3600
     assert read_back["compared"] == "all"
+
+
+@pytest.mark.parametrize("computer", ["", "EX1"])
+def test_a_restart_names_its_server_in_every_mode_and_never_an_account(computer: str) -> None:
+    account = {"computer_username": "D\\u", "computer_password": "geheim"} if computer else {}
+    told = look(computer=computer, lock_wait=0, target_deadline=7, **account)
+    arguments = restart_arguments(told, owed_now(told, claimed=lambda _host, _port: False))
+    place = {name: value for name, value in arguments.items() if name in engine.CONNECTION}
+    assert place == {"computer": computer, "target_deadline": 7, "lock_wait": 0}
+    assert set(place) == set(engine.CONNECTION) - engine.SECRETS
 
 
 def test_absent_hands_on_what_is_withdrawn_and_a_restore_no_listeners() -> None:
