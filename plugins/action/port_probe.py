@@ -43,8 +43,8 @@ class ActionModule(ActionBase):
 
     def _probe(self, params: dict[str, t.Any], task_vars: dict[str, t.Any], check: bool) -> dict[str, t.Any]:
         targets, options = read_options(params, check_mode=check)
-        host = task_vars.get("inventory_hostname")
-        how = {"fail_on_mismatch": params["fail_on_mismatch"], "say": lambda line: display.display(f"{host}: {line}")}
+        asker = self._task.delegate_to or task_vars.get("inventory_hostname")
+        how = {"fail_on_mismatch": params["fail_on_mismatch"], "say": lambda line: display.display(f"{asker}: {line}")}
         transport = self._connection.transport
         if transport == "local":
             return probe_here(targets, options, **how)

@@ -225,7 +225,8 @@ def restart_arguments(look: Look, owes: Owes, more: Sequence[JsonObject] = ()) -
 
     The server is named as well: a handler's connection is that of the play's last import of the role. A service of which only its ports show that it must restart stands in no plan of ``wspcfg``; it is named.
     """
-    what: Json = {"names": [entry["service"] for entry in more]} if more else {"plan": dict(owes.restart)}
+    # The plan of the fleet has printed the warnings, once for all servers.
+    what: Json = {"names": [entry["service"] for entry in more]} if more else {"plan": {**owes.restart, "warnings": []}}
     window = {"window": owes.window} if owes.window else {}
     return {**place_of(look.wishes), **arguments_of(look.wishes, "service_restart"), **what, **window}
 

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 from ...module_utils.listeners import LISTENERS
 from ...module_utils.probe.greetings import EXCHANGE
+from ...module_utils.probe.model import TAKEN
 from ..exchange.restart_plan import monitor_warnings
 from ..shapes import Json, JsonObject
 from .changes import changed_lines, changes_of, first_lines
 from .plan import BROKEN, IN_ORDER, OWES, REFUSED, UNREACHED, FleetPlan, Row
-from .wording import ascii_text, place
+from .wording import ascii_text, place, who_answers
 
 WIDTH = 100
 NAMES_WIDTH = 12  # a longer name of a server has a line of its own
@@ -30,7 +31,7 @@ class Line:
     """One thing that a plan says about a server.
 
     Attributes:
-        verb: What happens: ``write delete restart start open close keep wait refuse note``; empty for a detail.
+        verb: What happens: ``write delete restart start open close keep foreign wait refuse note``; empty for a detail.
         text: The rest of the line.
         indent: Columns beyond the verbs, for details.
     """
@@ -110,18 +111,20 @@ class PortChanges:
 
     Attributes:
         opens: Ports that will be open and are not, as far as was seen.
-        closes: Ports that will be closed.
+        closes: Ports that will be closed and are not, as far as was seen.
         keeps: Ports that are open and stay so.
+        stays: Ports that nobody wants any more, and that a stranger answers on.
     """
 
     opens: tuple[tuple[JsonObject, str], ...]
     closes: tuple[tuple[JsonObject, str], ...]
     keeps: tuple[tuple[JsonObject, str], ...]
+    stays: tuple[tuple[JsonObject, str], ...]
 
 
 def port_changes(row: Row) -> PortChanges:
     """Say what becomes of a server's ports once everything that it owes is done."""
-    opens, closes, keeps = [], [], []
+    opens, closes, keeps, stays = [], [], [], []
     seen = {place(result): result for result in row.ports}
     for target in row.owes.wanted if row.owes else ():
         result = seen.get(place(target))
@@ -129,7 +132,10 @@ def port_changes(row: Row) -> PortChanges:
         proven = row.owes is not None and target in row.owes.prove
         said = "" if proven else " after the restart that waits"
         said += "" if result is not None else "; was not asked"
-        if target["expect"] == "any":
+        if target["expect"] != "open" and result is not None and not is_open:
+            if result["status"] in TAKEN:
+                stays.append((target, f", {who_answers(result)}"))
+        elif target["expect"] == "any":
             closes.append((target, f" (predicted{said}; another server may answer there)"))
         elif target["expect"] == "closed":
             closes.append((target, f" (predicted{said})"))
@@ -137,7 +143,7 @@ def port_changes(row: Row) -> PortChanges:
             keeps.append((target, f", {answer_title(result)}"))
         else:
             opens.append((target, f" (predicted{said})"))
-    return PortChanges(tuple(opens), tuple(closes), tuple(keeps))
+    return PortChanges(tuple(opens), tuple(closes), tuple(keeps), tuple(stays))
 
 
 def _port_lines(row: Row) -> Iterator[Line]:
@@ -145,6 +151,7 @@ def _port_lines(row: Row) -> Iterator[Line]:
     yield from _grouped("open", changes.opens)
     yield from _grouped("close", changes.closes)
     yield from _grouped("keep", changes.keeps)
+    yield from _grouped("foreign", changes.stays)
 
 
 def lines_of(row: Row) -> list[Line]:
@@ -368,7 +375,8 @@ def audit_text(plan: FleetPlan, *, everything: bool = False) -> list[str]:
         everything: Whether servers in order have their line, too.
     """
     rows = list(plan.rows.values())
-    shown = [row for row in rows if everything or audit_word(row) != "ok" or row.notes]
+    in_order = [row for row in rows if audit_word(row) == "ok"]
+    shown = [row for row in rows if everything or row not in in_order]
     width = max((len(row.host) for row in shown), default=0)
     words = [audit_word(row) for row in rows]
     counts = [f"{words.count(word)} {name}" for word, name in _AUDIT_NAMES if words.count(word) or word == "ok"]
@@ -377,9 +385,22 @@ def audit_text(plan: FleetPlan, *, everything: bool = False) -> list[str]:
     asked = f"{right} of {counted(len(ports), 'port')} as wanted; " if ports else ""
     return [
         *(_audit_line(row, width) for row in shown),
+        *(() if everything else _noted(in_order)),
         *([plan.partial] if plan.partial else []),
         f"{counted(len(rows), 'server')}: {', '.join(counts)}; {asked}{_asked(rows)}",
     ]
+
+
+def _noted(rows: Sequence[Row]) -> Iterator[str]:
+    """One line for all servers in order of which the same is noted."""
+    alike: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        if row.notes:
+            alike.setdefault(tuple(row.notes), []).append(row)
+    for notes, noted in alike.items():
+        name = noted[0].host if len(noted) == 1 else counted(len(noted), "server")
+        said = "; ".join(f"note: {_without(noted[0].host, note)}" for note in notes)
+        yield ascii_text(f"{'ok':<8} {name}  {said}")
 
 
 _AUDIT_NAMES = (("ok", "in order"), ("drift", "drift"), ("refused", "refused"), ("unknown", "unknown"))

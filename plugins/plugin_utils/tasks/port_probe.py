@@ -18,6 +18,7 @@ from ..shapes import Json, JsonObject
 
 # How often somebody who waits is told about it, in seconds.
 SAY_EVERY_S = 30.0
+NAMED_IN_A_LINE = 6
 # A probe host that answers this much before it had to has nothing left that waiting would mend.
 EARLY_S = 1.0
 
@@ -30,14 +31,15 @@ class Waiting:
 
     Args:
         targets: Host, port and protocol of each.
-        deadline: Seconds from now.
+        options: How long they are asked.
         say: Takes a line.
     """
 
-    def __init__(self, targets: Sequence[JsonObject], *, deadline: float, say: Callable[[str], None]) -> None:
+    def __init__(self, targets: Sequence[JsonObject], options: Options, *, say: Callable[[str], None]) -> None:
         self._targets = targets
         self._begun = time.monotonic()
-        self._until = time.time() + deadline
+        # The first attempt has its whole timeout, whatever the deadline.
+        self._until = time.time() + max(options.deadline, options.timeout)
         self._say = say
         self._newest: dict[int, JsonObject] = {}
 
@@ -56,9 +58,9 @@ class Waiting:
             else:
                 waited.append(f"{name} {'silent' if row is None else row['status']}")
         until = time.strftime("%H:%M:%S", time.localtime(self._until))
-        as_wanted = f"; as expected: {', '.join(answered)}" if answered else ""
+        as_wanted = f"; as expected: {_some(answered)}" if answered else ""
         seconds = round(time.monotonic() - self._begun)
-        return f"{', '.join(waited)} for {seconds} s, asked until {until} on the controller{as_wanted}"
+        return f"{_some(waited)} for {seconds} s, asked until {until} on the controller{as_wanted}"
 
     @contextmanager
     def aloud(self) -> Iterator[None]:
@@ -82,7 +84,7 @@ def probe_here(
     targets: Sequence[Target], options: Options, *, fail_on_mismatch: bool, say: Callable[[str], None]
 ) -> Json:
     """Probe in this process."""
-    waiting = Waiting([vars(target) for target in targets], deadline=options.deadline, say=say)
+    waiting = Waiting([vars(target) for target in targets], options, say=say)
     with waiting.aloud():
         return summary(probe(targets, options, watch=waiting.watch), fail_on_mismatch=fail_on_mismatch)
 
@@ -106,7 +108,7 @@ def probe_there(
         say: Takes a line.
         now: A clock in seconds.
     """
-    waiting = Waiting([vars(target) for target in targets], deadline=options.deadline, say=say)
+    waiting = Waiting([vars(target) for target in targets], options, say=say)
     longest = max(SAY_EVERY_S, options.timeout)
     begun, results = now(), dict[int, Json]()
     pending = list(range(len(targets)))
@@ -126,6 +128,12 @@ def probe_there(
             if not pending or early or options.deadline - (now() - begun) < options.delay:
                 break
     return summary([results[index] for index in range(len(targets))], fail_on_mismatch=fail_on_mismatch)
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first of many names, and how many more there are."""
+    more = len(names) - NAMED_IN_A_LINE
+    return ", ".join(names[:NAMED_IN_A_LINE]) + (f" and {more} more" if more > 0 else "")
 
 
 def _is_final(row: JsonObject) -> bool:

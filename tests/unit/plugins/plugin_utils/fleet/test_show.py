@@ -10,7 +10,7 @@ import typing as t
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.changes import changes_of
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.look import Look
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.plan import Inventory, plan_fleet
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.show import WIDTH, plan_text
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.show import WIDTH, audit_text, plan_text
 from tests.support.looks import PATH, answers, look, owed, plan, port, result
 
 Json = dict[str, t.Any]
@@ -163,3 +163,28 @@ def test_a_server_monitor_is_warned_of_once_for_the_fleet() -> None:
     text = " ".join(" ".join(plan_text(plan_fleet(looks, answers(), Inventory()), acting=True)).split())
     assert text.count("Server Monitor") == 1
     assert "watches MSExchangeDS, MSExchangeIS may restart" in text
+
+
+def test_a_port_that_leaves_is_closed_by_nobody_where_a_stranger_has_it_or_it_is_closed_already() -> None:
+    stranger = result(110, "foreign", expect="closed", greeting="+OK Qpopper")
+    closed = result(143, "refused", expect="closed", protocol="imap4", ok=True)
+    ours = result(119, "open", expect="closed", protocol="nntp", **EXCHANGE)
+    leaving = [{**port(row["port"], row["protocol"]), "expect": "closed"} for row in (stranger, closed, ours)]
+    found = plan(files=["delete"], closed_targets=leaving, diff=[{"before": BEFORE, "after": ""}])
+    fleet = plan_fleet([look("ex1", found, state="absent")], answers(stranger, closed, ours), Inventory())
+    text = plan_text(fleet, acting=True)
+    assert [line.split(None, 1) for line in text if "192.0.2.1: " in line] == [
+        ["close", "192.0.2.1: 119 NNTP (predicted)"],
+        ["foreign", "192.0.2.1: 110 POP3, answers '+OK Qpopper'"],
+    ]
+    assert " 1 to close" in " ".join(text)
+
+
+def test_an_audit_says_a_note_of_many_servers_in_order_once() -> None:
+    looks = [look(f"ex{number}", probe=False) for number in range(300)]
+    fleet = plan_fleet(looks, answers(), Inventory())
+    lines = audit_text(fleet)
+    assert [line for line in lines if "note" in line] == [
+        "ok       300 servers  note: publish_probe is false, so no port is checked and nothing is proven"
+    ]
+    assert len([line for line in audit_text(fleet, everything=True) if line.startswith("ok ")]) == 300

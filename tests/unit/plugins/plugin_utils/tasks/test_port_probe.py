@@ -6,13 +6,18 @@
 from __future__ import annotations
 
 import threading
+import time
 import typing as t
 
 import pytest
 
 from ansible_collections.msexchange.winsock_proxy.plugins.module_utils.probe.model import Options, Target
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.tasks import port_probe
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.tasks.port_probe import Waiting, probe_there
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.tasks.port_probe import (
+    NAMED_IN_A_LINE,
+    Waiting,
+    probe_there,
+)
 
 Json = dict[str, t.Any]
 TARGETS = [Target("192.0.2.1", 110, "pop3"), Target("192.0.2.1", 143, "imap4")]
@@ -98,7 +103,7 @@ def test_a_probe_host_that_cannot_probe_says_so_at_once() -> None:
 
 
 def test_a_line_names_what_is_awaited_since_when_until_when_and_what_answers() -> None:
-    waiting = Waiting([vars(target) for target in TARGETS], deadline=60, say=lambda _line: None)
+    waiting = Waiting([vars(target) for target in TARGETS], Options(deadline=60), say=lambda _line: None)
     waiting.watch(0, row(0, "open"))
     line = waiting.line()
     assert line.startswith("192.0.2.1:143 imap4 silent for 0 s, asked until ")
@@ -107,9 +112,26 @@ def test_a_line_names_what_is_awaited_since_when_until_when_and_what_answers() -
     assert waiting.line().startswith("192.0.2.1:143 imap4 refused for ")
 
 
+def test_a_line_about_many_ports_names_a_few_and_counts_the_rest() -> None:
+    targets = [{"host": f"192.0.2.{number}", "port": 110, "protocol": "pop3"} for number in range(1, 201)]
+    waiting = Waiting(targets, Options(), say=lambda _line: None)
+    for index in range(100, 200):
+        waiting.watch(index, row(0, "open"))
+    line = waiting.line()
+    assert line.count("192.0.2.") == 2 * NAMED_IN_A_LINE
+    assert line.count(f" and {100 - NAMED_IN_A_LINE} more") == 2
+
+
+def test_a_single_attempt_is_awaited_for_its_timeout() -> None:
+    begun = time.time()
+    waiting = Waiting([vars(target) for target in TARGETS], Options(timeout=3600, deadline=0), say=lambda _line: None)
+    until = [time.strftime("%H:%M:%S", time.localtime(at + 3600)) for at in (begun, time.time())]
+    assert any(f"asked until {clock} on" in waiting.line() for clock in until)
+
+
 def test_who_waits_hears_a_line_while_the_probe_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(port_probe, "SAY_EVERY_S", 0.01)
     heard = threading.Event()
-    waiting = Waiting([vars(target) for target in TARGETS], deadline=60, say=lambda _line: heard.set())
+    waiting = Waiting([vars(target) for target in TARGETS], Options(deadline=60), say=lambda _line: heard.set())
     with waiting.aloud():
         assert heard.wait(30)
