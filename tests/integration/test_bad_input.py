@@ -82,42 +82,42 @@ BAD: Mapping[str, Bad] = {
     "LISTENER": Bad(
         ("publish_listeners", "pop4", "must be one or more of", "pop3s"), {"listeners": ["pop4"]}, words="ansible"
     ),
-    "NOTHING": Bad(("option listeners", "nothing is to be", "at least one listener"), {"listeners": []}),
-    "TWICE": Bad(("option listeners='pop3'", "twice", "every listener once"), {"listeners": ["pop3", "pop3"]}),
-    "PORT0": Bad(("ports.pop3", "'0'", "1 to 65535"), {**GOOD, "ports": {"pop3": 0}}),
-    "PORT65536": Bad(("ports.pop3", "'65536'", "1 to 65535"), {**GOOD, "ports": {"pop3": 65536}}),
+    "NOTHING": Bad(("option publish_listeners", "nothing is to be", "at least one listener"), {"listeners": []}),
+    "TWICE": Bad(("option publish_listeners='pop3'", "twice", "every listener once"), {"listeners": ["pop3", "pop3"]}),
+    "PORT0": Bad(("publish_ports.pop3", "'0'", "1 to 65535"), {**GOOD, "ports": {"pop3": 0}}),
+    "PORT65536": Bad(("publish_ports.pop3", "'65536'", "1 to 65535"), {**GOOD, "ports": {"pop3": 65536}}),
     "PORTTEXT": Bad(
-        ("ports.ldap", "'389 (636 for Secure)'", "1 to 65535"),
+        ("publish_ports.ldap", "'389 (636 for Secure)'", "1 to 65535"),
         {"listeners": ["ldap"], "ports": {"ldap": "389 (636 for Secure)"}},
     ),
     "PORTSAME": Bad(
-        ("ports=", "imap4: 4110", "a port of its own"),
+        ("publish_ports=", "imap4: 4110", "a port of its own"),
         {"listeners": ["pop3", "imap4"], "ports": {"pop3": 4110, "imap4": 4110}},
     ),
     "ADDRESS": Bad(
-        ("proxy_address='proxy.example.com'", "such as 192.0.2.10"), {**GOOD, "proxy_address": "proxy.example.com"}
+        ("publish_proxy_address='proxy.example.com'", "such as 192.0.2.10"), {**GOOD, "proxy_address": "proxy.example.com"}
     ),
-    "ADDRESS6": Bad(("proxy_address='2001:db8::1'", "such as 192.0.2.10"), {**GOOD, "proxy_address": "2001:db8::1"}),
+    "ADDRESS6": Bad(("publish_proxy_address='2001:db8::1'", "such as 192.0.2.10"), {**GOOD, "proxy_address": "2001:db8::1"}),
     "TLS": Bad(
-        ("proxy_address='imap4s'", "ProxyBindIp", "Set proxy_address"), {"listeners": ["imap4s"], "proxy_address": ""}
+        ("publish_proxy_address='imap4s'", "ProxyBindIp", "Set publish_proxy_address"), {"listeners": ["imap4s"], "proxy_address": ""}
     ),
     "PROSE": Bad(
         ("ServerBindTcpPorts", BIN, "line 2", "389 (636 for Secure)", "numbers with commas"),
         {"listeners": ["ldap"]},
         files={BIN: "[DSAMAIN]\r\nServerBindTcpPorts=389 (636 for Secure)\r\n"},
     ),
-    "NEWLINE": Bad(("bin_dir='C:\\\\new\\nline'", "Give an absolute path"), {**GOOD, "bin_dir": "C:\\new\nline"}),
+    "NEWLINE": Bad(("publish_bin_dir='C:\\\\new\\nline'", "Give an absolute path"), {**GOOD, "bin_dir": "C:\\new\nline"}),
     "COMPUTER": Bad(
-        ("computer='a]b'", "Give the NetBIOS or DNS name"), variables={"publish_computer": "a]b"}, mode=COMPUTER
+        ("publish_computer='a]b'", "Give the NetBIOS or DNS name"), variables={"publish_computer": "a]b"}, mode=COMPUTER
     ),
     "LARGE": Bad((BIN, "70000 bytes", "more than the 65536", "split it"), files={BIN: "; filler\r\n" * 7000}),
-    "GONE": Bad(("option bin_dir", "not found", "Set bin_dir to"), make=uninstalled),
+    "GONE": Bad(("option publish_bin_dir", "not found", "Set publish_bin_dir to"), make=uninstalled),
     "NOMAIL": Bad(
-        ("listeners='smtp'", "MSExchangeIMC", "remove these listeners"), {"listeners": ["smtp"]}, make=without_mail
+        ("publish_listeners='smtp'", "MSExchangeIMC", "remove these listeners"), {"listeners": ["smtp"]}, make=without_mail
     ),
-    "OLD": Bad(("listeners='pop3'", "4.0", "Remove it from listeners"), spec={"version": "4.0"}),
+    "OLD": Bad(("publish_listeners='pop3'", "4.0", "Remove it from listeners"), spec={"version": "4.0"}),
     "IMAP50": Bad(
-        ("listeners='imap4'", "5.0", "Remove it from listeners"), {"listeners": ["imap4"]}, spec={"version": "5.0"}
+        ("publish_listeners='imap4'", "5.0", "Remove it from listeners"), {"listeners": ["imap4"]}, spec={"version": "5.0"}
     ),
     "PASSWORD": Bad(
         ("ansible_user=", "Administrator", "Check ansible_user and ansible_password"),
@@ -130,14 +130,14 @@ BAD: Mapping[str, Bad] = {
         unreachable=True,
     ),
     "HOP": Bad(
-        ("computer='HOP'", "second hop", "CredSSP", "computer_username"),
+        ("publish_computer='HOP'", "second hop", "CredSSP", "publish_computer_username"),
         mode=COMPUTER,
         variables={"publish_computer_username": "", "publish_computer_password": ""},
     ),
     "REFUSED": Bad(
-        ("computer_username=", "refused", "Check computer_username"), mode=COMPUTER, make=inject("refuse_credential")
+        ("publish_computer_username=", "refused", "Check publish_computer_username"), mode=COMPUTER, make=inject("refuse_credential")
     ),
-    "AWAY": Bad(("computer='AWAY'", "could not reach", "Check the name"), mode=COMPUTER, make=inject("network_down")),
+    "AWAY": Bad(("publish_computer='AWAY'", "could not reach", "Check the name"), mode=COMPUTER, make=inject("network_down")),
     "HTTP": Bad(
         ("ansible_port=", "something else than WinRM", "Check ansible_host and ansible_port"),
         make=inject("not_windows", on_wire=True),
@@ -151,7 +151,7 @@ BAD: Mapping[str, Bad] = {
         ("ansible_connection", "did not answer", "set ansible_connection to"), make=inject("silent", on_wire=True)
     ),
     "BECOME": Bad(
-        ("option become", "CredSSP", "computer_username"),
+        ("option become", "CredSSP", "publish_computer_username"),
         variables={"ansible_become": True, "ansible_become_user": "SYSTEM"},
     ),
     "ONE": Bad(("publish_listeners (pop3)", "is claimed by two as well", "publish_ports")),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import typing as t
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...module_utils.listeners import LISTENERS
 from ..exchange.installation import VERSIONS, version_text
@@ -19,6 +19,7 @@ from ..exchange.wanted import LISTENER_OPTIONS
 from ..problems.problem import Problem, Refused
 from ..shapes import Json, JsonObject
 from .inputs import HOOKS, PREFIX, input_problems
+from .wording import role_words
 
 _NAMES = {"type": "list", "elements": "str", "choices": list(LISTENERS)}
 _BOOL = {"type": "bool", "default": False}
@@ -103,6 +104,12 @@ SECRETS = frozenset({"computer_username", "computer_password"})
 # What a report's file name ends in: a page for people, data for programs, JUnit for a CI.
 REPORT_FORMS = (".html", ".json", ".xml")
 
+# How the role calls an option of wspcfg or of the connection.
+ROLE_NAMES: Mapping[str, str] = {
+    **{name: PREFIX + own for name, own in HANDED_ON["wspcfg"].items()},
+    **{name: PREFIX + name for name in ("listeners", *CONNECTION)},
+}
+
 # Options of service_restart that accept a risk.
 ACCEPTING = ("allow_kms", "allow_cluster", "allow_disabled", "start_dependencies")
 
@@ -146,9 +153,9 @@ def read_wishes(
         Refused: With every problem, each naming option, value and remedy.
     """
     hooks = {name: _hook(str(given.get(name) or ""), site) for name in HOOKS}
-    problems = list(input_problems(given, hooks))
-    told = {problem.cause.partition(" is ")[0] for problem in problems}
     known = {name: value for name, value in given.items() if value is not None and value not in ("", [], {})}
+    problems = list(input_problems(known, hooks))
+    told = {problem.cause.partition(" is ")[0] for problem in problems}
     plain = {name: value for name, value in known.items() if PREFIX + name not in told}
     typed, messages = validate(OPTIONS, plain)
     if messages:
@@ -233,6 +240,13 @@ def arguments_of(wishes: JsonObject, module: str) -> Json:
     if module == "wspcfg" and not wishes.get("restore"):
         found["listeners"] = wishes.get("listeners" if wishes["state"] == "present" else "withdraw")
     return {name: value for name, value in found.items() if value is not None}
+
+
+def in_role_terms(problem: Problem) -> Problem:
+    """Return a problem of wspcfg or of the connection with the options as the role names them."""
+    name, dot, key = (problem.option or "").partition(".")
+    option = f"{ROLE_NAMES.get(name, name)}{dot}{key}" or None
+    return replace(problem, option=option, cause=role_words(problem.cause), remedy=role_words(problem.remedy))
 
 
 def connection_of(wishes: JsonObject) -> Json:

@@ -23,6 +23,8 @@ ROLE_WORDS: t.Mapping[str, str] = {
     "target_deadline": "publish_target_deadline",
     "computer_username": "publish_computer_username",
     "computer_password": "publish_computer_password",
+    **{name: f"publish_{name}" for name in ("bin_dir", "imc_dir", "exchange_version", "force_credentials")},
+    **{name: f"publish_{name}" for name in ("proxy_address", "proxy_addresses")},
     "mta_direct": "publish_mta_direct",
     "ports.ldaps": "publish_ports.ldaps",
     "ports.ldap": "publish_ports.ldap",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from ..fleet.look import Look, look_result
 from ..fleet.targets import Claimed, all_targets
-from ..fleet.wishes import Site, Validator, arguments_of, as_result, connection_of, read_wishes
+from ..fleet.wishes import Site, Validator, arguments_of, as_result, connection_of, in_role_terms, read_wishes
 from ..problems.advice import problem_of
 from ..problems.problem import Problem, Refused
 from ..shapes import Json
@@ -60,7 +60,7 @@ def look(
             return look_result(host, wishes=shown, targets=targets)
         session = connect(connection_of(wishes))
     except Refused as refused:
-        return look_result(host, problems=refused.problems, wishes=shown)
+        return look_result(host, problems=[in_role_terms(problem) for problem in refused.problems], wishes=shown)
     try:
         found = wspcfg.run(session, arguments_of(wishes, "wspcfg"), host=host, check=True)
     except ConnectionLost as lost:
@@ -71,6 +71,7 @@ def look(
         return look_result(host, reached=False, problems=[problem], wishes=shown)
     finally:
         session.close()
-    problems = [Problem(**row) for row in found["problems"]] if found.pop("failed", False) else []
+    rows = found["problems"] if found.pop("failed", False) else []
     found.pop("msg", None)
+    problems = [in_role_terms(Problem(**row)) for row in rows]
     return look_result(host, problems=problems, wishes=shown, found=found)
