@@ -266,6 +266,19 @@ def test_nothing_was_written_and_nothing_restarted(
     assert state(here, name) == before[name]
 
 
+# What the options alone show to be wrong.
+BEFORE_ANYTHING = ("WINDOW", "WINDOWLESS", "NOHOOK", "NOTIME", "NODELAY", "THROTTLE", "TIMETEXT", "PORTLIST", "TYPO")
+
+
+@pytest.mark.parametrize("name", BEFORE_ANYTHING)
+def test_an_option_that_cannot_be_carried_out_is_refused_before_anything_is_sent(
+    run: Run, here: Site, name: str
+) -> None:
+    assert name.lower() in run.failed()
+    assert here.executions(name) == 0
+    assert here.wire(name).counters.requests == 0
+
+
 @pytest.mark.parametrize("name", FINE)
 def test_the_good_ones_are_done_all_the_same(run: Run, here: Site, name: str) -> None:
     assert name.lower() not in run.failed()

@@ -130,7 +130,7 @@ GATES = (
     suite("unit", "tests/unit/plugins", "tests/unit/tools"),
     in_lane("core2.16", "unit", "tests/unit/plugins"),
     in_lane("core2.21", "unit", "tests/unit/plugins"),
-    with_core("core2.16", "fleet", "tests/integration/test_fleet.py", "tests/integration/test_audit.py"),
+    with_core("core2.16", "fleet", *(f"tests/integration/test_{name}.py" for name in ("fleet", "audit", "rolling"))),
     suite("conformance", "tests/conformance", "tests/windows"),
     suite("oracle", "tests/oracle"),
     suite("lab", "tests/unit/lab", sandbox=True),

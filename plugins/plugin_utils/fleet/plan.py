@@ -223,7 +223,8 @@ def owed_now(look: Look, *, claimed: Claimed, found: JsonObject | None = None, m
 def restart_arguments(look: Look, owes: Owes, more: Sequence[JsonObject] = ()) -> Json:
     """Return all arguments of ``service_restart`` for what is owed now, but for the account.
 
-    The server is named as well: a handler's connection is that of the play's last import of the role. A service of which only its ports show that it must restart stands in no plan of ``wspcfg``; it is named.
+    The server is named as well: a handler's connection is that of the play's last import of the role. A service of
+    which only its ports show that it must restart stands in no plan of ``wspcfg``; it is named.
     """
     # The plan of the fleet has printed the warnings, once for all servers.
     what: Json = {"names": [entry["service"] for entry in more]} if more else {"plan": {**owes.restart, "warnings": []}}
