@@ -148,6 +148,13 @@ outcome:
   description: V(restarted), V(nothing), V(failed), V(interrupted), or V(predicted) in check mode.
   returned: always
   type: str
+launched:
+  description:
+    - How the process that did the work was started, V(wmi), or V(process) where WMI did not answer. The latter may end
+      together with the connection; a warning says so. Null when none was started.
+  returned: always
+  type: str
+  sample: wmi
 services:
   description:
     - Every service concerned, in start order. When the worker died and another run completed its work, the states and

@@ -285,6 +285,17 @@ def no_worker(_world: World, machine: Machine) -> Undo:
 
 
 @_fault
+def no_wmi(_world: World, machine: Machine) -> Undo:
+    """WMI starts no process on this machine, which runs the script; the worker stays in the connection's job."""
+    machine.has_wmi = False
+
+    def undo() -> None:
+        machine.has_wmi = True
+
+    return undo
+
+
+@_fault
 def cut_worker(_world: World, _machine: Machine | None) -> None:
     """The worker is gone from here on (only with a point worker.*)."""
     raise Cut

@@ -100,6 +100,25 @@ function Get-Log {
     $log
 }
 """
+_FILE = "C:\\exchsrvr\\bin\\Wspcfg.ini"
+# Access rights of directories as they are told, and what is made of them; the registry's are real.
+_RIGHTS = """
+$Answer.made = @()
+$Target.Rights = 'O:BAD:(A;OICI;FA;;;WD)'
+function Get-Acl($LiteralPath) {
+    $acl = New-Object Security.AccessControl.DirectorySecurity
+    $acl.SetSecurityDescriptorSddlForm($Target.Rights)
+    $acl
+}
+function Set-Acl($LiteralPath, $AclObject) {
+    $Answer.made += $LiteralPath + ' ' + $AclObject.GetSecurityDescriptorSddlForm('All')
+    $Target.Rights = 'BECOMES'
+}
+"""
+_OURS = "O:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)"
+_MADE = [r"/.*\\msexchange\.winsock_proxy\\backup O:BAD:P(AI)?\(A;OICI;FA;;;SY\)\(A;OICI;FA;;;BA\)/"]
+_EXPOSED = [{"machine": "str", "path": r"/.*\\msexchange\.winsock_proxy\\backup/", "key": None}]
+_SAVES: t.Final[Json] = {"op": "apply", "files": [{"path": _FILE}]}
 _UNREACHABLE = {"error": {"code": "computer_unreachable", "detail": {"computer": "EXCH1"}}}
 
 CHECKS: t.Final = (
@@ -190,6 +209,79 @@ CHECKS: t.Final = (
             "$Answer.looks++", "$Answer.looks++; if ($Answer.looks -eq 2) { Start-Sleep -Milliseconds 20500 }"
         ),
         {"events": [], "events_error": "/System: .*20 s.*/", "looks": 2},
+    ),
+    Check(
+        "what Win32_Process.Create returns is told as what it is",
+        {"op": "restart", "wait": 0},
+        "function Invoke-CimMethod { [pscustomobject]@{ ReturnValue = 2 } }",
+        {"error": {"code": "worker_failed", "detail": {"returned": 2, "native": None}}},
+        {"base": "store_alone"},
+        {"journal": None, "locked": False},
+    ),
+    Check(
+        "a worker that WMI has started is told as such",
+        {"op": "restart", "services": [{"name": "MSExchangeIS"}]},
+        """
+        function Invoke-CimMethod($ClassName, $MethodName, $Arguments) {
+            $program, $rest = $Arguments.CommandLine.Substring(1).Split([char[]]'"', 2)
+            Start-Process -FilePath $program -ArgumentList $rest -WindowStyle Hidden
+            [pscustomobject]@{ ReturnValue = 0 }
+        }
+        """,
+        {"done": True, "outcome": "restarted", "launched": "wmi"},
+        {"base": "store_alone"},
+        {"journal": {"launched": "wmi"}},
+    ),
+    Check(
+        "a worker that WMI would not start is told as one that may end with the connection",
+        {"op": "restart", "services": [{"name": "MSExchangeIS"}]},
+        "function Invoke-CimMethod { throw 'no WMI' }",
+        {"done": True, "outcome": "restarted", "launched": "process"},
+        {"base": "store_alone"},
+        {"journal": {"launched": "process"}},
+    ),
+    Check(
+        "backups are for administrators only, and no finding once they are",
+        _SAVES,
+        _RIGHTS.replace("BECOMES", _OURS),
+        {"exposed": [], "made": _MADE},
+        {"base": "pop3_published"},
+        {"access": {"HKLM\\SOFTWARE\\msexchange.winsock_proxy": ["S-1-5-18", "S-1-5-32-544"]}},
+    ),
+    Check(
+        "what others may write although it was made for administrators only is a finding",
+        _SAVES,
+        _RIGHTS.replace("BECOMES", _OURS + "(A;OICI;FR;;;WD)"),
+        {"applied": [{"path": _FILE}], "exposed": _EXPOSED, "made": _MADE},
+        {"base": "pop3_published"},
+    ),
+    Check(
+        "what another owner could open again is a finding too",
+        _SAVES,
+        _RIGHTS.replace("BECOMES", _OURS.replace("O:BA", "O:BU")),
+        {"applied": [{"path": _FILE}], "exposed": _EXPOSED, "made": _MADE},
+        {"base": "pop3_published"},
+    ),
+    Check(
+        "rights that cannot be read or set are a finding, and no failure",
+        {**_SAVES, "records": [{"service": "MSExchangeIS", "wanted": "a" * 64}]},
+        "function Test-Private { throw (New-Object ComponentModel.Win32Exception 50) }",
+        {
+            "applied": [{"path": _FILE}],
+            "exposed": [{"key": "SOFTWARE\\msexchange.winsock_proxy", "path": None, "machine": "str"}, *_EXPOSED],
+        },
+        {"base": "pop3_published"},
+    ),
+    Check(
+        "a password is not left where others may read what the worker is to do",
+        {**_ACCOUNT, "op": "restart", "wait": 0},
+        _DRIVES
+        + """
+        function Test-Private { $false }
+        function Start-Worker { throw 'the password was handed over' }
+        """,
+        {"error": {"code": "worker_failed", "message": "access_denied", "detail": {"path": "/.*run/"}}},
+        {"base": "store_alone"},
     ),
     Check(
         "an error record that nothing in the script raised is told as well",

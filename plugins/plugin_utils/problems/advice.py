@@ -161,7 +161,7 @@ ADVICE: t.Mapping[str, Advice] = {
         "HKLM\\SOFTWARE\\msexchange.winsock_proxy.",
     ),
     "worker_failed": Advice(
-        "the worker that restarts the services could not be started, or did not take over",
+        "the worker that restarts the services could not be started, or did not take over{why}",
         "Check that the account is an administrator of the machine that runs the script and that WMI answers there.",
     ),
     "internal": Advice("the target script failed ({type}, line {line})", "Please report it with the message."),
@@ -299,7 +299,20 @@ _REASONS: t.Mapping[int, str] = {
 }
 
 
+# What Win32_Process.Create returns: numbers of its own, no Win32 codes (Windows SDK, class Win32_Process).
+_CREATE: t.Mapping[int, str] = {
+    2: "access denied",
+    3: "a privilege is missing",
+    8: "unknown failure",
+    9: "there is no such path",
+    21: "a parameter is wrong",
+}
+
+
 def _reason(detail: Mapping[str, t.Any]) -> dict[str, str]:
+    returned = detail.get("returned")
+    if returned is not None:
+        return {"why": f" (Win32_Process.Create returned {returned}: {_CREATE.get(returned, 'a reason of its own')})"}
     reason = _REASONS.get(detail.get("native") or 0)
     return {"why": f" ({reason})"} if reason else {}
 

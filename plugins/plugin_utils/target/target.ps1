@@ -519,12 +519,57 @@ function Get-Port($Item) {
 # 1175, 1176: ReplaceFile could not rename, and both files are what they were.
 $Codes.locked += 1175, 1176
 $Codes += @{ disk_full = 39, 112; changed = 80, 183 }
+$Answer.exposed = @()
 
 function Get-OwnKey([string]$Name) {
     $Target.At = @{ key = "$Own\$Name" }
     $path = "$Own\$Name".TrimEnd('\')
     try { return $Target.Hive.CreateSubKey($path) } catch { if (-not (Test-Reopened)) { throw } }
     return $Target.Hive.CreateSubKey($path)
+}
+
+# SYSTEM and Administrators alone, and no owner who could change that.
+function Test-Private($Acl) {
+    $trusted = 'S-1-5-18', 'S-1-5-32-544'
+    $sids = @($Acl.GetAccessRules($true, $true, [Security.Principal.SecurityIdentifier]) | ForEach-Object { $_.IdentityReference.Value }) + $Acl.GetOwner([Security.Principal.SecurityIdentifier]).Value
+    -not @($sids | Where-Object { $trusted -notcontains $_ }).Count
+}
+
+# Who can write here decides what a later run believes. Where that cannot be had (FAT keeps no rights), the answer says so.
+function Protect-Directory([string]$Real, [string]$Machine, [string]$Path) {
+    [IO.Directory]::CreateDirectory($Real) | Out-Null
+    try {
+        if (Test-Private (Get-Acl -LiteralPath $Real)) { return }
+        $wanted = New-Object Security.AccessControl.DirectorySecurity
+        $wanted.SetSecurityDescriptorSddlForm('O:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)', 'Access, Owner')
+        Set-Acl -LiteralPath $Real -AclObject $wanted
+        if (Test-Private (Get-Acl -LiteralPath $Real)) { return }
+        Add-Exposed $Machine $Path $null
+    }
+    catch { Add-Exposed $Machine $Path $null }
+}
+
+# NT 4.0 lets Everyone write below SOFTWARE, and a forged journal would start services.
+function Protect-Key {
+    Get-OwnKey '' | Out-Null
+    try {
+        $key = $Target.Hive.OpenSubKey($Own, [Microsoft.Win32.RegistryKeyPermissionCheck]::ReadWriteSubTree, [Security.AccessControl.RegistryRights]'ReadPermissions, ChangePermissions, TakeOwnership')
+        if (Test-Private $key.GetAccessControl()) { return }
+        # All sections would be the audit list too, for which nobody has the right.
+        $wanted = New-Object Security.AccessControl.RegistrySecurity
+        $wanted.SetSecurityDescriptorSddlForm('O:BAD:P(A;CI;KA;;;SY)(A;CI;KA;;;BA)', 'Access, Owner')
+        $key.SetAccessControl($wanted)
+        if (Test-Private $key.GetAccessControl()) { return }
+        Add-Exposed (Get-Server) $null $Own
+    }
+    catch { Add-Exposed (Get-Server) $null $Own }
+}
+
+function Get-Server { if ($Request.computer) { $Request.computer } else { [Environment]::MachineName } }
+
+function Add-Exposed([string]$Machine, $Path, $Key) {
+    if (@($Answer.exposed | Where-Object { $_.path -eq $Path -and $_.key -eq $Key }).Count) { return }
+    $Answer.exposed += [ordered]@{ machine = $Machine; path = $Path; key = $Key }
 }
 
 function Enter-Lock([double]$Wait) {
@@ -617,7 +662,11 @@ function Save-Backup([byte[]]$Bytes) {
     # One that cannot be read is written anew, and where that cannot be done either it is said.
     $same = $false
     try { $same = (Get-Hash (Read-File $path)) -eq $hash } catch { $same = $false }
-    if (-not $same) { Save-Copy $path $Bytes Create }
+    if (-not $same) {
+        $directory = $path.Substring(0, $path.LastIndexOf('\'))
+        try { Protect-Directory (Get-RealPath $directory) (Get-Server) $directory } catch { $same = $false }
+        Save-Copy $path $Bytes Create
+    }
     $path
 }
 
@@ -930,6 +979,7 @@ function Invoke-Apply {
     }
     if ($Request.lock) {
         Enter-Lock $Request.lock_wait
+        Protect-Key
         Get-BootToken | Out-Null
         foreach ($file in $Request.files) { Clear-Leftovers (Expand-Path $file.path) }
     }
@@ -990,11 +1040,16 @@ function Assert-Journal($Journal) {
     catch { Stop-Run journal_corrupt @{ key = "$Own\journal" } }
 }
 
+# $null also for a key that journals of earlier versions did not have.
+function Get-Value($Of, [string]$Name) { if ($Of.PSObject.Properties[$Name]) { return $Of.$Name } else { return $null } }
+
 # Whether it ran before the restart that stopped it, this one or one that this one finishes.
 function Test-Ran($Row) { if ($Row.PSObject.Properties['ran']) { return $Row.ran } else { return $Row.before -eq 'running' } }
 
 function Set-Outcome($Journal, $Outcome) {
     foreach ($key in 'services', 'timeline', 'left_alone', 'finished') { $Answer[$key] = @($Journal.$key) }
+    $Answer.launched = Get-Value $Journal launched
+    $Answer.exposed = @(Get-Value $Journal exposed | Where-Object { $_ })
     $Answer.done = $null -ne $Outcome
     if (-not $Answer.done) {
         foreach ($key in 'service', 'step', 'since', 'deadline') { $Answer[$key] = $Journal.$key }
@@ -1113,9 +1168,6 @@ function Assert-Window($Window) {
     if (-not $inside) { Stop-Run outside_window @{ now = $Answer.clock.now; utc_offset_minutes = $Answer.clock.utc_offset_minutes; window = $Window } }
 }
 
-# $null also for a key that journals of earlier versions did not have.
-function Get-Value($Of, [string]$Name) { if ($Of.PSObject.Properties[$Name]) { return $Of.$Name } else { return $null } }
-
 function New-Row($Of) {
     $row = New-Entry $EntryKeys
     $row.ran = $false
@@ -1127,7 +1179,7 @@ function New-Journal($Old) {
     $now = Get-Stamp
     $journal = [ordered]@{
         version = 1; run = $Request.run; who = $Request.who; machine = [Environment]::MachineName; boot = Get-BootToken; began = $now; updated = $now; phase = 'launching'
-        service = $null; step = $null; since = $now; deadline = $now + 30; outcome = $null; error = $null; services = @(); timeline = @(); left_alone = @(); finished = @(); previous = $null
+        service = $null; step = $null; since = $now; deadline = $now + 30; outcome = $null; error = $null; services = @(); timeline = @(); left_alone = @(); finished = @(); previous = $null; launched = $null; exposed = @()
     }
     $journal.services = @(foreach ($item in $Request.services) { New-Row $item })
     if ($Old -and $Old.phase -ne 'done') { Add-Previous $journal $Old }
@@ -1191,25 +1243,13 @@ function Start-Worker([string]$File) {
     $options = '-NoProfile -NonInteractive -ExecutionPolicy Bypass -EncodedCommand ' + [Convert]::ToBase64String([Text.Encoding]::Unicode.GetBytes($run))
     try { $made = Invoke-CimMethod -ClassName Win32_Process -MethodName Create -Arguments @{ CommandLine = '"{0}" {1}' -f $shell, $options } }
     catch {
+        # It stays in the job, and may end with the connection.
         Start-Process -FilePath $shell -ArgumentList $options -WindowStyle Hidden
-        return
+        return 'process'
     }
     # Its own numbers, no Win32 codes.
-    if ($made.ReturnValue -ne 0) { Stop-Run worker_failed @{ returned = [int]$made.ReturnValue } "the process was not created: $($made.ReturnValue)" }
-}
-
-# Who can write here decides what the worker runs. Without a credential Windows' own protection of %SystemRoot% will do.
-function Protect-Directory([string]$Directory) {
-    [IO.Directory]::CreateDirectory($Directory) | Out-Null
-    try {
-        $wanted = New-Object Security.AccessControl.DirectorySecurity
-        $wanted.SetSecurityDescriptorSddlForm('D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)')
-        Set-Acl -LiteralPath $Directory -AclObject $wanted
-        $acl = Get-Acl -LiteralPath $Directory
-        $others = @($acl.GetAccessRules($true, $true, [Security.Principal.SecurityIdentifier]) | Where-Object { $_.IdentityReference.Value -notin 'S-1-5-18', 'S-1-5-32-544' })
-        if ($others.Count -or -not $acl.AreAccessRulesProtected) { Stop-Run access_denied @{ path = $Directory } }
-    }
-    catch { if ($Request.credential) { throw } }
+    if ($made.ReturnValue -ne 0) { Stop-Run worker_failed @{ returned = [int]$made.ReturnValue } "Create returned $($made.ReturnValue)" }
+    return 'wmi'
 }
 
 # What the worker is to do, and the password: gone with the launcher, however that ends, and soon after the worker has read it.
@@ -1239,10 +1279,14 @@ function Invoke-Launch($Before) {
     $Target.Session = $false
     try {
         try {
-            Protect-Directory $directory
+            Protect-Directory $directory ([Environment]::MachineName) $directory
+            if ($Request.credential -and @($Answer.exposed | Where-Object { $_.path -eq $directory }).Count) { Stop-Run access_denied @{ path = $directory } }
             Remove-Abandoned $directory
             $stream = Open-Handover $file
-            Start-Worker $file
+            # The worker waits for the lock before it takes the journal.
+            $Work.Journal.launched = Start-Worker $file
+            $Work.Journal.exposed = $Answer.exposed
+            Save-Journal
         }
         catch { $failure = Get-Failure $_ }
         Exit-Lock
@@ -1727,6 +1771,7 @@ function Invoke-Restart {
     # Only the one who was asked has the text; it starts the worker, which has not.
     if (-not $Text) { Invoke-Worker; return }
     Enter-Lock $Request.lock_wait
+    Protect-Key
     $journal = Read-Journal
     if ($journal) {
         Assert-Journal $journal

@@ -24,6 +24,7 @@ from ..shapes import Json
 from ..target.errors import TargetError, explain
 from ..target.restarting import NOTIFY_EVERY_S, restart
 from ..target.session import Session
+from .exposed import exposed_warnings
 from .failure import failure
 from .wspcfg import look
 
@@ -294,6 +295,7 @@ def _result(job: Job, answer: Mapping[str, t.Any], session: Session, host: str) 
     return {
         "changed": any(_changed_state(row, timeline) for row in rows) or bool(answer.get("finished")),
         "outcome": answer.get("outcome", "nothing"),
+        "launched": answer.get("launched"),
         "services": rows,
         "timeline": timeline,
         "roots": list(plan.roots),
@@ -308,11 +310,22 @@ def _result(job: Job, answer: Mapping[str, t.Any], session: Session, host: str) 
         "unfinished": job.journal,
         "refusals": [problem.as_result() for problem in plan.refusals],
         "problems": [],
-        "warnings": [f"{host}: {warning}" for warning in job.warnings],
+        "warnings": [f"{host}: {warning}" for warning in (*job.warnings, *_launched(answer))]
+        + [*exposed_warnings(answer, host)],
         "diff": _transition(rows, timeline),
         "executions": session.executions,
         "clock": _clock(answer, job),
     }
+
+
+def _launched(answer: Mapping[str, t.Any]) -> Iterable[str]:
+    """Warn of a worker that Windows may end together with the connection."""
+    if answer.get("launched") == "process":
+        yield (
+            "WMI did not start the process that restarts the services, so it was started within the connection's own "
+            "job and may end with it; the next run would then start what is down. See that WMI answers on that machine "
+            "(service Winmgmt)."
+        )
 
 
 def _clock(answer: Mapping[str, t.Any], job: Job) -> Json | None:

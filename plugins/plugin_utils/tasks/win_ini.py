@@ -31,6 +31,7 @@ from ..problems.problem import Problem, Refused
 from ..shapes import Json
 from ..target.errors import TargetError
 from ..target.session import Session
+from .exposed import exposed_warnings
 from .failure import failure
 
 
@@ -156,6 +157,7 @@ def _run(session: Session, options: Mapping[str, t.Any], *, host: str, check: bo
     result = _result(session, path, view, plan, redact, host)
     applied = answer.get("applied") or [{}]
     told: Json = {key: answer[key] for key in ("healed", "left") if key in answer}
+    result["warnings"] += exposed_warnings(answer, host)
     return {**result, **told, "backup_file": applied[0].get("backup")}
 
 

@@ -23,6 +23,7 @@ from ..problems.problem import Problem, Refused
 from ..shapes import Json
 from ..target.errors import TargetError
 from ..target.session import Session
+from .exposed import exposed_findings, exposed_warnings
 from .failure import failure
 
 
@@ -121,9 +122,12 @@ def _run(session: Session, options: Mapping[str, t.Any], *, host: str, check: bo
     except TargetError as error:
         if error.code in ("changed", "not_found") and error.answer.get("healed") and not again:
             raise _Healed(error.answer["healed"]) from error
-        return {**_result(plan, view, session, host), **_failure(error, host)}
+        result = {**_result(plan, view, session, host), **_failure(error, host)}
+        _add_exposed(result, error.answer, host)
+        return result
     result = _result(plan, view, session, host)
     _add_backups(result, answer)
+    _add_exposed(result, answer, host)
     return {**result, **{key: answer[key] for key in ("healed", "left") if key in answer}}
 
 
@@ -152,6 +156,11 @@ def _add_backups(result: Json, answer: Mapping[str, t.Any]) -> None:
     backups = {row["path"].lower(): row["backup"] for row in answer.get("applied", ())}
     for row in result["files"]:
         row["backup"] = backups.get(row["path"].lower())
+
+
+def _add_exposed(result: Json, answer: Mapping[str, t.Any], host: str) -> None:
+    result["findings"] += exposed_findings(answer)
+    result["warnings"] += exposed_warnings(answer, host)
 
 
 def _result(plan: Plan, view: View | None, session: Session, host: str) -> Json:

@@ -55,6 +55,7 @@ class Machine:
         up: Whether it answers on the network.
         accepts: Accounts that may open a session from another machine, with their passwords; None: any caller.
         delegation_required: Whether callers without credentials of their own are refused.
+        has_wmi: Whether WMI starts that; else it stays in the job of the connection.
         can_detach: Whether detached work can be started (WMI and process creation allowed).
         tasks: Detached work (the restart worker), by run; it ends when the machine does.
     """
@@ -75,6 +76,7 @@ class Machine:
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     tokens: int = 0
     can_detach: bool = True
+    has_wmi: bool = True
 
     def __post_init__(self) -> None:
         self.files = FileSystem(self.clock)

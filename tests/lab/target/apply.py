@@ -42,7 +42,7 @@ class Application:
     old_records: dict[str, dict[str, str] | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.answer.update(applied=[], restored=[], left=[], healed=[])
+        self.answer.update(applied=[], restored=[], left=[], healed=[], exposed=[])
         self.store = Store(self.scene.server)
         self.files = self.scene.server.files
 
@@ -197,6 +197,9 @@ class Application:
             change.saved = self.store.copy_beside(change.before, change.backup_path or "", of=change.path)
             return
         change.saved = self.store.save(change.before)
+        if self.files.kind(change.saved) == "FAT" and not self.answer["exposed"]:
+            place = {"machine": self.scene.server.name, "path": self.store.directory, "key": None}
+            self.answer["exposed"].append(place)
         self.store.remember(sha256(change.before), change.path, self.scene.clock.now())
 
     def _write_records(self) -> None:

@@ -78,6 +78,8 @@ def new_journal(scene: Scene, boot: str, services: list[Json]) -> Json:
         "left_alone": [],
         "finished": [],
         "previous": None,
+        "launched": None,
+        "exposed": [],
     }
 
 
@@ -220,4 +222,5 @@ def waiting_answer(journal: Json) -> Json:
 
 
 def _so_far(journal: Json) -> Json:
-    return {key: journal[key] for key in ("services", "timeline", "left_alone", "finished")}
+    told = {key: journal[key] for key in ("services", "timeline", "left_alone", "finished")}
+    return {**told, "launched": journal.get("launched"), "exposed": journal.get("exposed") or []}

@@ -106,6 +106,8 @@ class Restart:
         file = RequestFile(self.scene.runner, self.scene.run)
         file.leave(self.request)
         if self.scene.runner.can_detach:
+            worker.journal.data["launched"] = "wmi" if self.scene.runner.has_wmi else "process"
+            self.store.write_journal(worker.journal.data)
             self.scene.runner.detach(self.scene.run, _work(worker, file))
         deadline = self.scene.clock.elapsed() + LAUNCH_LIMIT_S
         while self.scene.clock.elapsed() < deadline:

@@ -297,15 +297,30 @@ static DWORD wait_unlocked(const wchar_t *path, ULONGLONG ms) {
     return NO_ERROR;
 }
 
-/* access PATH -> access PATH SID ...: who has any right there */
+/* access PATH -> access PATH SID ...: who has any right there; a path that begins with HKLM\ is a registry key's */
 static DWORD tell_access(const wchar_t *given) {
-    wchar_t path[MAX_PATH * 2];
-    PSECURITY_DESCRIPTOR descriptor;
+    wchar_t path[MAX_PATH * 2] = L"";
+    BOOL is_key = wcsncmp(given, L"HKLM\\", 5) == 0;
+    PSECURITY_DESCRIPTOR descriptor = NULL;
     PACL list = NULL;
-    DWORD error;
+    DWORD error, size = 0;
+    HKEY key;
+    BOOL has_list = FALSE, dummy;
 
-    ExpandEnvironmentStringsW(given, path, MAX_PATH * 2);
-    error = GetNamedSecurityInfoW(path, SE_FILE_OBJECT, DACL_SECURITY_INFORMATION, NULL, NULL, &list, NULL, &descriptor);
+    if (is_key) {
+        error = RegOpenKeyExW(HKEY_LOCAL_MACHINE, given + 5, 0, READ_CONTROL, &key);
+        if (error) return error;
+        error = RegGetKeySecurity(key, DACL_SECURITY_INFORMATION, NULL, &size);
+        if (error == ERROR_INSUFFICIENT_BUFFER) {
+            descriptor = LocalAlloc(LMEM_FIXED, size);
+            error = RegGetKeySecurity(key, DACL_SECURITY_INFORMATION, descriptor, &size);
+        }
+        RegCloseKey(key);
+        if (!error && !GetSecurityDescriptorDacl(descriptor, &has_list, &list, &dummy)) error = GetLastError();
+    } else {
+        ExpandEnvironmentStringsW(given, path, MAX_PATH * 2);
+        error = GetNamedSecurityInfoW(path, SE_FILE_OBJECT, DACL_SECURITY_INFORMATION, NULL, NULL, &list, NULL, &descriptor);
+    }
     if (error) return error;
     for (int i = 0; list && i < list->AceCount; i++) {
         ACCESS_ALLOWED_ACE *entry;

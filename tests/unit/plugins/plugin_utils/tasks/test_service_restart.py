@@ -403,3 +403,26 @@ def test_a_time_is_told_with_the_machine_whose_clock_it_is() -> None:
     plan = wspcfg.run(session(Replay()), {"listeners": ["pop3"]}, host="EX1", check=False)["restart"]
     carried, dummy = restart(Described(), plan=plan)
     assert carried["clock"] == {"now": NOW, "utc_offset_minutes": 60, "machine": None}
+
+
+def test_how_the_worker_was_started_is_told_and_warned_of_where_it_may_end_with_the_connection() -> None:
+    told = {name: restart(Described(), answer(launched=name), names=["MSExchangeIS"])[0] for name in ("wmi", "process")}
+    assert [row["launched"] for row in told.values()] == ["wmi", "process"]
+    assert not any("WMI" in text for text in told["wmi"]["warnings"])
+    (warning,) = [text for text in told["process"]["warnings"] if "WMI" in text]
+    assert warning.startswith("EX1: WMI did not start") and "may end with it" in warning
+    assert restart(Described(), check=True, names=["MSExchangeIS"])[0]["launched"] is None
+
+
+def test_what_others_may_write_is_warned_of_also_when_the_restart_failed() -> None:
+    exposed = [{"machine": "MGMT1", "path": None, "key": "SOFTWARE\\msexchange.winsock_proxy"}]
+    for changes in ({}, {**START_FAILED, "outcome": "failed"}):
+        result, dummy = restart(Described(), answer(exposed=exposed, **changes), names=["MSExchangeIS"])
+        (warning,) = [text for text in result["warnings"] if "HKLM\\SOFTWARE\\msexchange.winsock_proxy" in text]
+        assert "on MGMT1 others than SYSTEM and Administrators" in warning
+
+
+def test_what_create_returned_is_told_as_its_own_number() -> None:
+    refused = error("worker_failed", returned=2)
+    result, dummy = restart(Described(), refused, names=["MSExchangeIS"])
+    assert "Win32_Process.Create returned 2: access denied" in result["msg"]

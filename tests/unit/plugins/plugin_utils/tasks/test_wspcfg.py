@@ -628,6 +628,21 @@ def test_a_file_that_a_dead_run_left_is_planned_from_what_it_was(torn: bytes | N
     assert {"cut_write", "leftover"} <= {row["code"] for row in result["findings"]}
 
 
+@pytest.mark.parametrize("failed", [False, True])
+def test_what_others_may_write_is_a_finding(failed: bool) -> None:
+    store = "C:\\WINNT\\msexchange.winsock_proxy\\backup"
+    exposed = {"exposed": [{"machine": "EX1", "path": store, "key": None}]}
+    server = Described()
+
+    def apply(request: Json) -> Json:
+        return {**(error("disk_full", path=BIN) if failed else server.apply(request)), **exposed}
+
+    replay = Replay(server, steps={"apply": [apply]})
+    result = task.run(session(replay), options_of("wspcfg", listeners=["pop3"]), host="EX1", check=False)
+    assert [row["path"] for row in result["findings"] if row["code"] == "exposed"] == [store]
+    assert any(text.startswith(f"EX1: {store}: on EX1 others than SYSTEM") for text in result["warnings"])
+
+
 def test_unfinished_journal_is_owed() -> None:
     server = Described()
     server.services["MSExchangeES"]["state"] = "stopped"
