@@ -22,7 +22,8 @@ options:
   events_since:
     description:
       - Also read the System and Application logs since then, in seconds since 1970 UTC by the server's clock, such as
-        C(clock.now) of an earlier result. The newest 200 events are returned.
+        C(clock.now) of an earlier result. The newest 200 of the events whose meaning for a port is documented are
+        returned, from the newest 5,000 entries of each log.
     type: float
   inside_ports:
     description:

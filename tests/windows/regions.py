@@ -119,6 +119,10 @@ _OURS = "O:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)"
 _MADE = [r"/.*\\msexchange\.winsock_proxy\\backup O:BAD:P(AI)?\(A;OICI;FA;;;SY\)\(A;OICI;FA;;;BA\)/"]
 _EXPOSED = [{"machine": "str", "path": r"/.*\\msexchange\.winsock_proxy\\backup/", "key": None}]
 _SAVES: t.Final[Json] = {"op": "apply", "files": [{"path": _FILE}]}
+_EVENTS: t.Final[Json] = {
+    "op": "inspect",
+    "events": {"since": 0, "logs": ["System"], "sources": ["W3SVC"], "ids": [], "limit": 3, "scan": 1000},
+}
 _UNREACHABLE = {"error": {"code": "computer_unreachable", "detail": {"computer": "EXCH1"}}}
 
 CHECKS: t.Final = (
@@ -198,17 +202,38 @@ CHECKS: t.Final = (
     ),
     Check(
         "a log of 100,000 entries costs what is asked of it",
-        {"op": "inspect", "events": {"since": 0, "logs": ["System"], "sources": [], "limit": 3}},
+        {
+            "op": "inspect",
+            "events": {"since": 0, "logs": ["System"], "sources": [], "ids": [], "limit": 3, "scan": 1000},
+        },
         _LOG,
         {"events": [{"id": 34463}, {"id": 34462}, {"id": 34461}], "events_error": None, "looks": 4},
     ),
     Check(
+        "a log of 100,000 entries of others costs what one of 1,000 does",
+        _EVENTS,
+        _LOG,
+        {"events": [], "events_error": "System: only the newest 1000 entries were looked at", "looks": 1001},
+    ),
+    Check(
+        "a log that has nothing else is looked at to its end, and that is no error",
+        {**_EVENTS, "events": {**_EVENTS["events"], "scan": 100000, "since": 946684800 + 99000}},
+        _LOG,
+        {"events": [], "events_error": None, "looks": 1001},
+    ),
+    Check(
+        "events are chosen by their ids, and only of those the message is made",
+        {**_EVENTS, "events": {**_EVENTS["events"], "sources": ["X"], "ids": [34462, 34460], "limit": 2}},
+        _LOG,
+        {"events": [{"id": 34462}, {"id": 34460}], "events_error": None, "looks": 5},
+    ),
+    Check(
         "a log is not read for ever",
-        {"op": "inspect", "events": {"since": 0, "logs": ["System"], "sources": ["W3SVC"], "limit": 3}},
+        _EVENTS,
         _LOG.replace(
             "$Answer.looks++", "$Answer.looks++; if ($Answer.looks -eq 2) { Start-Sleep -Milliseconds 20500 }"
         ),
-        {"events": [], "events_error": "/System: .*20 s.*/", "looks": 2},
+        {"events": [], "events_error": "System: only the newest 1 entries were looked at", "looks": 2},
     ),
     Check(
         "what Win32_Process.Create returns is told as what it is",

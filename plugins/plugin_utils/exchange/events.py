@@ -172,6 +172,10 @@ TABLE: tuple[Known, ...] = (
 )
 
 
+#: What is asked for: of any other event nobody could say what it means for a port.
+IDS: tuple[int, ...] = tuple(sorted({row.id for row in TABLE}))
+
+
 def known(event: Mapping[str, t.Any]) -> Known | None:
     """Return what is known about an event, None when nothing is.
 

@@ -456,20 +456,22 @@ function Invoke-Inspect {
 function Get-Log([string]$Name) { return , (New-Object Diagnostics.EventLog $Name, $Target.Machine).get_Entries() }
 
 function Get-Events($Wish) {
-    Assert-Shape $Wish 'since:n logs:l sources:l limit:n'
+    Assert-Shape $Wish 'since:n logs:l sources:l ids:l limit:n scan:n'
     $found = @()
     foreach ($name in $Wish.logs) {
         try {
             $entries = Get-Log $name
-            $mine = 0
+            $mine = $looked = 0
             $clock = [Diagnostics.Stopwatch]::StartNew()
             for ($i = $entries.get_Count() - 1; $i -ge 0; $i--) {
                 $entry = $entries.get_Item($i)
                 $at = Get-Time $entry.TimeGenerated
                 if ($at -lt $Wish.since -or $mine -ge $Wish.limit) { break }
-                # A log may hold 100,000 entries of others.
-                if ($clock.Elapsed.TotalSeconds -gt 20) { Stop-Run internal @{} 'more entries than can be read in 20 s' }
+                # A log may hold 100,000 entries of others, each of them a round trip.
+                if (++$looked -gt $Wish.scan -or $clock.Elapsed.TotalSeconds -gt 20) { Stop-Run internal @{} "only the newest $($looked - 1) entries were looked at" }
+                # The message of one that is not wanted is not made: its parts may lie on the server.
                 if ($Wish.sources -and $Wish.sources -notcontains $entry.Source) { continue }
+                if ($Wish.ids -and $Wish.ids -notcontains ($entry.InstanceId -band 0xFFFF)) { continue }
                 # 0 has no name: EVENTLOG_SUCCESS, which the event viewer shows as information.
                 $type = if ([int]$entry.EntryType) { ([string]$entry.EntryType).ToLowerInvariant() } else { 'information' }
                 $mine++

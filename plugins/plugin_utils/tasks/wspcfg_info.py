@@ -14,7 +14,7 @@ from ...module_utils.listeners import LISTENERS, OWNERS, Listener
 from ...module_utils.probe.ber import BerError
 from ...module_utils.probe.greetings import read_greeting
 from ...module_utils.probe.ldap import read_bind_answer
-from ..exchange.events import causes, decode
+from ..exchange.events import IDS, causes, decode
 from ..exchange.file import FILES, unchanged_files
 from ..exchange.inspection import FileState, Inspection, ServiceState
 from ..exchange.installation import proxy_here
@@ -31,8 +31,8 @@ from .failure import failure
 from .wspcfg import View, look
 
 EVENT_LOGS = ("System", "Application")
-# Enough for one restart; the newest come first.
-EVENT_LIMIT = 200
+# Enough for one restart; the newest come first. Each entry that is looked at is a round trip, wanted or not.
+EVENT_LIMITS = {"limit": 200, "scan": 5000}
 # Greetings after 5 to 20 s were seen (Q286375), for Exchange looks its client's name up first (Q258745). Less than the
 # 21 s after which Windows itself gives a connection up, with an error in its own language.
 READ_MS = 20000
@@ -49,7 +49,7 @@ def _event_query(options: Mapping[str, t.Any]) -> Json | None:
     if since < 0:
         remedy = "Give seconds since 1970 UTC, such as clock.now of an earlier result."
         raise Refused([Problem("bad_option", "time cannot be negative", remedy, "events_since", str(since))])
-    return {"since": float(since), "logs": list(EVENT_LOGS), "sources": [], "limit": EVENT_LIMIT}
+    return {"since": float(since), "logs": list(EVENT_LOGS), "sources": [], "ids": list(IDS), **EVENT_LIMITS}
 
 
 def _port_query(port: int, listener: Listener | None) -> Json:

@@ -218,7 +218,7 @@ class Inspection:
             return None, None
         logs = {log.lower(): log for log in asked["logs"]}
         errors = [self.server.event_errors[log] for log in logs.values() if log in self.server.event_errors]
-        sources = {source.lower() for source in asked["sources"]}
+        sources, ids = {source.lower() for source in asked["sources"]}, set(asked["ids"])
         found = [
             event
             for event in self.server.events
@@ -226,6 +226,7 @@ class Inspection:
             and event.log not in self.server.event_errors
             and event.at >= asked["since"]
             and (not sources or event.source.lower() in sources)
+            and (not ids or event.id in ids)
         ]
         newest = sorted(found, key=lambda event: event.at, reverse=True)[: asked["limit"]]
         return [_event_json(event) for event in newest], "; ".join(errors) or None

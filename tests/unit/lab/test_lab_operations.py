@@ -221,7 +221,7 @@ def test_events_come_newest_first_and_only_those_asked_for() -> None:
         ],
         "event_errors": {"System": "the log is corrupt"},
     }
-    query = {"since": 2, "logs": ["Application", "System"], "sources": ["a"], "limit": 1}
+    query = {"since": 2, "logs": ["Application", "System"], "sources": ["a"], "ids": [], "limit": 1, "scan": 9}
     (answer,) = run_steps(state, inspect(events=query)).answers
     assert [event["at"] for event in answer["events"]] == [4.0]
     assert "corrupt" in answer["events_error"]
