@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 COMPILER = "x86_64-w64-mingw32-gcc"
-PROFILE, CODE_PAGES = (Path(__file__).with_name(name) for name in ("profile_oracle.c", "code_pages.c"))
+PROFILE, CODE_PAGES, UPPER_CASE = (
+    Path(__file__).with_name(name) for name in ("profile_oracle.c", "code_pages.c", "upper_case.c")
+)
 BUILD = Path(__file__).resolve().parents[2] / "build" / "oracle"
 WINE_LIBRARIES = (
     "/usr/lib/*/wine/x86_64-windows",
@@ -148,22 +150,39 @@ def code_page_tables(directory: Path, pages: t.Iterable[str]) -> dict[str, dict[
     Raises:
         Unavailable: Wine does not start.
     """
-    program = build(CODE_PAGES)
-    environment = _environment(directory, None)
-    numbers = [page.removeprefix("cp") for page in pages]
-    command = ["wine", str(program), *numbers]
-    done = subprocess.run(command, env=environment, check=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    _end_server(environment)
-    if done.returncode:
-        raise Unavailable(f"wine does not tell the code pages: status {done.returncode}")
     tables: dict[str, dict[bytes, str]] = {}
-    for row in done.stdout.decode("ascii").splitlines():
+    for row in _told(CODE_PAGES, directory, [page.removeprefix("cp") for page in pages]):
         raw, units = row.split(" ")
         if raw == "page":
             table = tables.setdefault(f"cp{units}", {})
         else:
             table[bytes.fromhex(raw)] = bytes.fromhex(units).decode("utf-16-be", "surrogatepass")
     return tables
+
+
+def upper_case_table(directory: Path) -> dict[str, str]:
+    """Return every character of the BMP whose upper case is another one, with that one.
+
+    Args:
+        directory: An empty directory for the prefix; the caller removes it.
+
+    Raises:
+        Unavailable: Wine does not start.
+    """
+    pairs = (row.split(" ") for row in _told(UPPER_CASE, directory, []))
+    return {chr(int(unit, 16)): chr(int(upper, 16)) for unit, upper in pairs}
+
+
+def _told(source: Path, directory: Path, arguments: list[str]) -> list[str]:
+    """Return the lines that one of the programs prints."""
+    program = build(source)
+    environment = _environment(directory, None)
+    command = ["wine", str(program), *arguments]
+    done = subprocess.run(command, env=environment, check=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    _end_server(environment)
+    if done.returncode:
+        raise Unavailable(f"wine does not run {source.name}: status {done.returncode}")
+    return done.stdout.decode("ascii").splitlines()
 
 
 def _end_server(environment: t.Mapping[str, str]) -> None:

@@ -19,7 +19,8 @@ from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.exchange.
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.ini import document as ini
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.ini.text import CODECS
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.tasks import wspcfg
-from tests.oracle.oracle import Oracle, Unavailable, code_page_tables, missing_tools
+from tests.oracle import upper_case
+from tests.oracle.oracle import Oracle, Unavailable, code_page_tables, missing_tools, upper_case_table
 from tests.oracle.strategies import Grammar, edits, encoded, with_noise
 from tests.support.inspections import Described, Replay, session
 from tests.support.options import options_of
@@ -207,6 +208,15 @@ def test_every_byte_and_pair_of_every_code_page_is_what_windows_has_there(
         own = {character for character in table.values() if character not in (codec.unknown, "\r", "\n")}
         assert {character for character in own if codec.decode(codec.encode(character)) != character} == set()
         assert all(bool(codec.pair and codec.pair.match(raw)) is (len(raw) == 2) for raw in table)
+
+
+def test_names_are_compared_by_the_upper_case_of_windows(tmp_path_factory: pytest.TempPathFactory) -> None:
+    table = upper_case_table(tmp_path_factory.mktemp("upper"))
+    assert upper_case.TARGET.read_text(encoding="ascii") == upper_case.text(table)
+    every = [chr(code) for code in range(0x10000)]
+    upper = [table.get(character, character) for character in every]
+    assert len({(ini.fold(one), other) for one, other in zip(every, upper, strict=True)}) == len(set(upper))
+    assert len({ini.fold(character) for character in every}) == len(set(upper))
 
 
 MAKE: t.Mapping[str, t.Callable[..., ini.Edit]] = {

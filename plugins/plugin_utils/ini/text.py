@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import codecs
 import re
+import string
 import typing as t
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 
 from .code_pages import own_bytes, own_characters
+from .upper_case import upper_cases
 
 # What the profile functions trim around names and values; 0x1A is the end-of-file mark of DOS editors.
 BLANKS = "\t\n\x0b\x0c\r \x1a"
@@ -25,10 +27,12 @@ class IniError(Exception):
 
     Attributes:
         code: One word for programs: ``bad_name``, ``bad_value``, ``duplicate_key``, ``duplicate_section``,
-            ``encoding_cannot``, ``encoding_unknown``.
+            ``encoding_cannot``, ``encoding_unknown``, ``encoding_unsure``, ``select_none``, ``select_several``, and
+            what ``encoding.judge`` refuses.
         message: What is wrong, with the section, key or value that is meant.
         remedy: What to do about it.
         line: Line of the file, from 1, or None when no line is to blame.
+        place: Section and key of the edit that cannot be done, None when it is not one key's fault.
     """
 
     def __init__(self, code: str, message: str, *, remedy: str, line: int | None = None) -> None:
@@ -37,6 +41,7 @@ class IniError(Exception):
         self.message = message
         self.remedy = remedy
         self.line = line
+        self.place: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class Codec:
             two bytes at a lead byte even if the pair is invalid, so an ``=`` or line end can be swallowed; only a
             NUL stays for itself.
         unknown: What Windows reads for an invalid pair, as its code page tables say.
+        ascii_only: Whether nothing beyond ASCII may be written, because nobody said that this is the encoding.
     """
 
     name: str
@@ -58,6 +64,7 @@ class Codec:
     mark: bytes = b""
     pair: re.Pattern[bytes] | None = None
     unknown: str = "?"
+    ascii_only: bool = False
 
     def decode(self, raw: bytes) -> str:
         """Return the characters of ``raw``; never fails."""
@@ -85,8 +92,17 @@ class Codec:
         """Return the bytes of ``text``.
 
         Raises:
-            IniError: ``encoding_cannot`` for a character whose bytes would not read back as it.
+            IniError: ``encoding_cannot`` for a character whose bytes would not read back as it, ``encoding_unsure``
+                beyond ASCII where nobody named the encoding.
         """
+        if self.ascii_only and not text.isascii():
+            first = next(character for character in text if not character.isascii())
+            raise IniError(
+                "encoding_unsure",
+                f"the file looks like {self.name} without a byte order mark, and U+{ord(first):04X} is not the same in "
+                "every encoding",
+                remedy=f"set encoding to {self.name} if that is what the program reads, or to the file's code page",
+            )
         try:
             raw = text.encode(self.name)
         except UnicodeEncodeError:
@@ -211,21 +227,21 @@ def unmarked_utf_16(data: bytes) -> str | None:
     return UTF_16_BE.name if even > odd * 8 else None
 
 
+@cache
+def _folding() -> t.Mapping[int, int]:
+    """Return the table of upper case with the letters of ASCII the other way round, in which ``str.lower`` is fast."""
+    table = {code: upper for code, upper in upper_cases().items() if code > 0x7F}
+    small = {ord(letter): ord(letter.lower()) for letter in string.ascii_uppercase}
+    return {code: small.get(upper, upper) for code, upper in table.items()} | small
+
+
 def fold(name: str) -> str:
     """Return the form in which names are compared: character by character, as Windows' upper-case table does.
 
     Windows leaves the dotless i, the long s and the micro sign alone, although Unicode gives them a capital of
     another alphabet's row.
     """
-    return name.lower() if name.isascii() else "".join(_fold_character(character) for character in name)
-
-
-@lru_cache(maxsize=4096)
-def _fold_character(character: str) -> str:
-    upper = character.upper()
-    if len(upper) != 1 or (upper.isascii() and not character.isascii()) or character == "\xb5":
-        return character
-    return upper.lower() if upper.isascii() else upper
+    return name.lower() if name.isascii() else name.translate(_folding())
 
 
 class Line:
@@ -236,17 +252,22 @@ class Line:
         eol: Its end of line as bytes; empty on an unfinished last line.
         kind: What the profile functions take it for.
         name: Name of the section or key as they read it, the bare text of a line without ``=``; else empty.
+        number: Line of the file, from 1; 0 for a line that was made.
         start: Unit at which the text begins, after indentation.
         name_end: Unit after the name.
         equals: Unit of the ``=``, -1 unless ``kind`` is ``key``.
         codec: Encoding of ``raw``.
     """
 
-    __slots__ = ("codec", "eol", "equals", "kind", "name", "name_end", "raw", "start")
+    __slots__ = ("codec", "eol", "equals", "kind", "name", "name_end", "number", "raw", "start")
 
-    def __init__(self, whole: bytes, masked: bytes, codec: Codec) -> None:
+    def __init__(self, whole: bytes, masked: bytes, codec: Codec, number: int = 0) -> None:
         """Take a line with its end of line, as bytes and as ``Codec.mask`` shows it."""
-        ending = 2 if masked[-2:] == b"\r\n" else 1 if masked[-1:] in (b"\n", b"\r") else 0
+        if masked[-2:] == b"\r\n":
+            ending = 3 if masked[-3:-2] == b"\r" else 2
+        else:
+            ending = 1 if masked[-1:] in (b"\n", b"\r") else 0
+        self.number = number
         cut = len(whole) - ending * codec.width
         self.raw = whole[:cut]
         self.eol = whole[cut:]
@@ -321,24 +342,50 @@ def _c_string(text: str) -> str:
     return text.split("\0", 1)[0] if "\0" in text else text
 
 
-def scan(body: bytes, codec: Codec) -> list[Line]:
+def scan(body: bytes, codec: Codec, *, doubled_cr: bool = False) -> list[Line]:
     """Cut a file's bytes, without its byte order mark, into lines.
 
     Every CR, LF and CRLF ends a line. Joining ``raw`` and ``eol`` of all lines gives ``body`` again, except for the
     odd byte at the end of a damaged UTF-16 file, which belongs to no line.
+
+    Args:
+        body: The bytes.
+        codec: Their encoding.
+        doubled_cr: Whether CR CR LF is one end of a line, and not one with a blank line behind it.
     """
     width = codec.width
     if width == 2 and len(body) % 2:
         body = body[:-1]
     mask = codec.mask(body)
+    pieces = mask.splitlines(keepends=True)
+    if doubled_cr:
+        pieces = _with_doubled_ends(pieces)
     if mask is body:
-        return [Line(line, line, codec) for line in body.splitlines(keepends=True)]
+        return [Line(line, line, codec, number) for number, line in enumerate(pieces, 1)]
     lines, at = [], 0
-    for masked in mask.splitlines(keepends=True):
+    for number, masked in enumerate(pieces, 1):
         end = at + len(masked) * width
-        lines.append(Line(body[at:end], masked, codec))
+        lines.append(Line(body[at:end], masked, codec, number))
         at = end
     return lines
+
+
+def _with_doubled_ends(pieces: list[bytes]) -> list[bytes]:
+    joined: list[bytes] = []
+    for piece in pieces:
+        if piece == b"\r\n" and joined and joined[-1][-1:] == b"\r":
+            joined[-1] += piece
+        else:
+            joined.append(piece)
+    return joined
+
+
+_REMARK = re.compile(r"[;#]|//|rem[ \t]", re.IGNORECASE)
+
+
+def is_remark(text: str) -> bool:
+    """Whether people write a line like this as a comment, whatever Windows takes it for."""
+    return _REMARK.match(text.lstrip(BLANKS)) is not None
 
 
 def unquote(text: str) -> str:
