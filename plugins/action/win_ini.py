@@ -18,17 +18,23 @@ class ActionModule(TargetAction):
     OPTIONS = {
         "path": {"type": "str", "required": True},
         "sections": {"type": "dict"},
+        "bare_keys": {"type": "dict"},
+        "absent_keys": {"type": "dict"},
         "absent_sections": {"type": "list", "elements": "raw"},
+        "select": {"type": "dict"},
         "exclusive": {"type": "str", "choices": ["none", "sections", "file"], "default": "none"},
         "encoding": {"type": "str", "choices": ["auto", *ENCODINGS], "default": "auto"},
         "newline": {"type": "str", "choices": ["auto", "crlf", "lf"], "default": "auto"},
+        "quotes": {"type": "str", "choices": ["keep", "always", "never"], "default": "keep"},
+        "reader": {"type": "str", "choices": ["windows", "last_wins"], "default": "windows"},
+        "uncomment": {"type": "bool", "default": False},
         "duplicates": {"type": "str", "choices": ["keep", "remove", "fail"], "default": "keep"},
         "create": {"type": "bool", "default": True},
         "backup": {"type": "bool", "default": False},
         "redact": {"type": "list", "elements": "str", "no_log": False},
         "expect_sha256": {"type": "str"},
     }
-    RULES = {"required_one_of": [["sections", "absent_sections"]]}
+    RULES = {"required_one_of": [["sections", "bare_keys", "absent_keys", "absent_sections"]]}
 
     def work(self, session: Session, options: dict[str, t.Any], *, host: str, check: bool) -> dict[str, t.Any]:
         return win_ini.run(session, options, host=host, check=check)

@@ -19,6 +19,7 @@ class ActionModule(TargetAction):
         "path": {"type": "str", "required": True},
         "sections": {"type": "list", "elements": "raw"},
         "encoding": {"type": "str", "choices": ["auto", *ENCODINGS], "default": "auto"},
+        "reader": {"type": "str", "choices": ["windows", "last_wins"], "default": "windows"},
         "redact": {"type": "list", "elements": "str", "no_log": False},
     }
 

@@ -16,7 +16,9 @@ description:
     spelling, indentation, the blanks around C(=), a missing end of the last line and stray bytes are all kept.
   - Reads the file as Windows' own profile functions do. The first section of a name and its first key count, names are
     compared without case, quotes around a value are not part of it. Values that need quotes to be read back as they are
-    get them, and values that no quotes can save are refused.
+    get them, and values that no quotes can save are refused. With O(reader) it reads as other programs do.
+  - A file whose bytes contradict the encoding that its mark or O(encoding) names is not edited; the message says what
+    was seen and which option would be right.
   - The file is replaced in one step and only if nobody changed it since it was read. When something goes wrong the old
     file is intact, and the message says which of the possible causes it was.
   - A task is one remote execution when nothing changes and two when something does, however many keys there are.
@@ -28,10 +30,30 @@ extends_documentation_fragment:
 options:
   sections:
     description:
-      - A dictionary of sections, each a dictionary of keys and values. A key with the value V(null) is removed.
-      - An empty dictionary makes an empty section.
-      - Values are text. Numbers without a decimal point are taken as they are; put everything else in quotes, because
-        YAML would read V(yes), V(1.10) and dates in its own way.
+      - A dictionary of sections, each a dictionary of keys and values. An empty dictionary makes an empty section.
+      - The section of the empty name, V(''), is what stands before the first section. Windows' profile functions cannot
+        read keys there, which is a finding.
+      - A list of values sets a key that stands on several lines, in this order; lines that say so already stay.
+        Windows' profile functions read the first of them only, which is a finding.
+      - A value in one pair of quotes means the text in them, written in quotes. To have quotes in the value itself,
+        double them, as in C('""x""'). What is read already is no change, with or without quotes around it.
+      - V(null) is refused. Remove a key with O(absent_keys), leave one alone with C(default(omit\)).
+      - B(Quote what YAML reads in its own way.) C(0407) arrives as 263, C(22:30) as 1350, C(yes) as a boolean and
+        C(1.10) as a decimal number. Integers are taken as they arrive, but refused where the file spells the same
+        integer in another way; booleans, decimal numbers and dates are always refused.
+      - Write paths in single quotes or none; in double quotes YAML makes a tab of the C(\\t) in C("C:\\temp"). A
+        control character in a value is a finding.
+    type: dict
+  bare_keys:
+    description:
+      - Keys that stand alone on their line, without C(=), such as C(skip-networking). A dictionary of sections, each
+        a list of keys. A key that is there with a value loses it.
+      - Lines that begin with C(;), C(#), C(//) or C(REM ) are comments and never such keys.
+    type: dict
+  absent_keys:
+    description:
+      - Keys that must not exist, with and without C(=), whatever their value. A dictionary of sections, each a list
+        of keys.
     type: dict
   absent_sections:
     description:
@@ -39,15 +61,39 @@ options:
       - Names are text, as in O(sections); put in quotes what YAML would read in its own way.
     type: list
     elements: raw
+  select:
+    description:
+      - Chooses one of several sections of one name, for all other options. A dictionary of sections, each with C(key)
+        and C(value) of a line that only the section that is meant has.
+      - Without it, O(reader) says which section counts.
+    type: dict
   exclusive:
     description:
       - V(none) leaves keys and sections alone that are not named.
-      - V(sections) removes every other key of the sections in O(sections).
+      - V(sections) removes every other key of the sections in O(sections) and O(bare_keys). With O(reader=last_wins)
+        these are keys without C(=), too; Windows' profile functions do not read them, and they stay.
       - V(file) also removes every other section.
-      - Comments, text without C(=), keys and sections without a name, and what stands before the first section stay.
+      - Comments are never removed, whether they begin with C(;), C(#), C(//) or C(REM ).
+        Keys and sections without a name stay, and what stands before the first section unless the section V('') is
+        named.
     type: str
     choices: [none, sections, file]
     default: none
+  quotes:
+    description:
+      - Quotes around values that are written. V(keep) leaves them where they are, V(always) quotes every value that is
+        written, V(never) none, and refuses values that need quotes to be read back.
+      - New keys get quotes with V(keep) only where the value needs them. A value that is given in quotes is written
+        so in any case. A value that is read already is not written.
+    type: str
+    choices: [keep, always, never]
+    default: keep
+  uncomment:
+    description:
+      - Whether a key that stands there only in a comment is switched on by turning the comment into its line.
+        Otherwise the new line follows the comment.
+    type: bool
+    default: false
   newline:
     description:
       - End of new lines. V(auto) takes that of the line before, and CRLF in a new file.
@@ -59,8 +105,9 @@ options:
       - What happens to further keys and sections of a name that O(sections) or O(absent_sections) edits; Windows does
         not see them.
       - The one that Windows reads is edited in any case. V(keep) leaves the others, V(remove) takes them away, V(fail)
-        changes nothing and names the line.
+        changes nothing and names the line. Keys that are given a list are not concerned.
       - Where a key or a section is to be removed, all that would take its place are removed, with V(keep) too.
+      - With O(reader=last_wins) the last key is edited, and sections of one name are no duplicates.
     type: str
     choices: [keep, remove, fail]
     default: keep
@@ -100,9 +147,10 @@ EXAMPLES = r"""
       Database:
         Server: db1.example.com
         Timeout: 30
-        LegacyPort: null
       Log:
         Level: warning
+    absent_keys:
+      Database: [LegacyPort]
     absent_sections: [Trace]
     backup: true
 
@@ -122,6 +170,43 @@ EXAMPLES = r"""
     sections:
       Ports:
         http: "8080"
+
+- name: Set a key only where a variable is defined, and quote what YAML would change
+  msexchange.winsock_proxy.win_ini:
+    path: C:\Program Files\Backup\backup.ini
+    sections:
+      Job:
+        Start: "22:30"
+        Code: "0407"
+        Target: '"D:\My backups"'
+        Owner: "{{ backup_owner | default(omit) }}"
+
+- name: PHP's extensions, one line each, and an option that is switched off by a comment
+  msexchange.winsock_proxy.win_ini:
+    path: C:\php\php.ini
+    reader: last_wins
+    uncomment: true
+    sections:
+      PHP:
+        extension: [curl, mbstring, openssl]
+        memory_limit: 256M
+
+- name: A key without a value
+  msexchange.winsock_proxy.win_ini:
+    path: C:\ProgramData\MySQL\MySQL Server 8.0\my.ini
+    reader: last_wins
+    bare_keys:
+      mysqld: [skip-networking]
+
+- name: One of several sections of a name
+  msexchange.winsock_proxy.win_ini:
+    path: C:\Program Files\WireGuard\office.conf
+    reader: last_wins
+    select:
+      Peer: {key: PublicKey, value: "{{ office_key }}"}
+    sections:
+      Peer:
+        AllowedIPs: 192.0.2.0/24
 
 - name: Edit a Japanese file
   msexchange.winsock_proxy.win_ini:
@@ -150,7 +235,7 @@ created:
   returned: always
   type: bool
 changes:
-  description: Every key and section that differs afterwards, as Windows reads them. Empty when the task failed.
+  description: Every key's and section's line that differs afterwards, one row each. Empty when the task failed.
   returned: always
   type: list
   elements: dict
@@ -170,9 +255,13 @@ changes:
     after:
       description: Value afterwards, null if there is none.
       type: str
-  sample: [{section: Database, key: Timeout, action: changed, before: "15", after: "30"}]
+    line:
+      description: Line of the file as it was found, from 1; null for a new line.
+      type: int
+  sample: [{section: Database, key: Timeout, action: changed, before: "15", after: "30", line: 4}]
 duplicates:
-  description: Keys and sections that stand in the file again after the one that Windows reads, as the file was found.
+  description: Keys and sections that stand in the file more than once, as it was found; one row for each that does
+    not count.
   returned: always
   type: list
   elements: dict
@@ -184,10 +273,12 @@ duplicates:
       description: Name of the key; null when the section itself is meant.
       type: str
     line:
-      description: Line of the later one, from 1.
+      description: Line of the one that does not count, from 1.
       type: int
 findings:
-  description: What else Windows reads otherwise than it looks, as the file was found.
+  description:
+    - What else is read otherwise than it looks, in the file as it was found and in what was asked for.
+    - Those about what the task touches are warnings, too; of many of one kind the count and the first three.
   returned: always
   type: list
   elements: dict
@@ -196,7 +287,7 @@ findings:
       description: Stable name of the finding.
       type: str
     line:
-      description: Line of the file, from 1.
+      description: Line of the file, from 1; null when no line is meant.
       type: int
     message:
       description: What is there and what it means.
@@ -242,7 +333,7 @@ encoding:
   type: str
   sample: utf-16-le
 newline:
-  description: End of most lines; V(crlf), V(lf) or V(cr).
+  description: End of most lines; V(crlf), V(lf), V(cr) or V(crcrlf).
   returned: always
   type: str
 problems:

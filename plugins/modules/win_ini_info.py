@@ -11,8 +11,8 @@ short_description: Read INI files on Windows, as Windows reads them
 version_added: 1.0.0
 description:
   - Returns the keys and values of any INI file on a Windows host, in one remote execution. It changes nothing.
-  - Of several sections or keys of one name the first counts, as for Windows' own profile functions; the others are
-    listed in RV(duplicates).
+  - Of several sections or keys of one name the first counts, as for Windows' own profile functions, or what O(reader)
+    says; the others are listed in RV(duplicates).
   - A file that does not exist is no failure, see RV(exists).
 author:
   - the msexchange.winsock_proxy authors (@msexchange)
@@ -57,12 +57,13 @@ exists:
   returned: always
   type: bool
 content:
-  description: Values by section and key, names as they are written in the file.
+  description: Values in force by section and key, names as they are written in the file. Keys before the first
+    section are in the section V('').
   returned: always
   type: dict
   sample: {Database: {Server: db1.example.com, Timeout: "30"}}
 sections:
-  description: The same with line numbers, in the file's order.
+  description: Every section's line, in the file's order, also of sections that do not count.
   returned: always
   type: list
   elements: dict
@@ -71,21 +72,25 @@ sections:
       description: Name of the section.
       type: str
     line:
-      description: Line of its header, from 1.
+      description: Line of its header, from 1; null for what stands before the first.
       type: int
+    in_force:
+      description: Whether the reader sees it.
+      type: bool
     entries:
-      description: Its keys, each with C(name), C(value) and C(line).
+      description: Its keys, one row for each line, with C(name), C(value), C(line) and C(in_force). The value of a
+        key without C(=) is null.
       type: list
       elements: dict
 duplicates:
-  description: Keys and sections that stand in the file again after the one that Windows reads.
+  description: Keys and sections that stand in the file more than once; one row for each that does not count.
   returned: always
   type: list
   elements: dict
   sample: [{section: Database, key: timeout, line: 17}]
 findings:
   description:
-    - What else Windows reads otherwise than it looks, each with C(code), C(line), C(section), C(key) and C(message).
+    - What else is read otherwise than it looks, each with C(code), C(line), C(section), C(key) and C(message).
   returned: always
   type: list
   elements: dict
@@ -106,7 +111,7 @@ bom:
   returned: always
   type: bool
 newline:
-  description: End of most lines; V(crlf), V(lf) or V(cr).
+  description: End of most lines; V(crlf), V(lf), V(cr) or V(crcrlf).
   returned: always
   type: str
 problems:

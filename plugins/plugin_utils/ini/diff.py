@@ -7,136 +7,100 @@ from __future__ import annotations
 
 import re
 import typing as t
-from collections import Counter
-from fnmatch import fnmatchcase
 
-from .text import BLANKS, Line, fold
+from .readers import Readable
+from .redact import HIDDEN, Redactor
+from .text import fold
 
 if t.TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
-    from .readers import Readable
-
-HIDDEN = "<hidden>"
 HIDDEN_CHANGED = "<hidden, changed>"
-_EOL_NAMES: t.Mapping[str, str] = {"\r\n": "CRLF", "\n": "LF", "\r": "CR"}
-# A setting that somebody switched off by a comment mark is as secret as the setting.
-_COMMENT_MARKS = ";#/!'\"[" + BLANKS
-_REM = re.compile(r"rem[ \t]+", re.IGNORECASE)
-# What may stand before a setting in a comment or beside a section's name.
-_BEFORE_SETTING = re.compile(r"[\]\[;,#(){}'\"]")
+_EOL_NAMES: t.Mapping[str, str] = {"\r\r\n": "CRCRLF", "\r\n": "CRLF", "\n": "LF", "\r": "CR"}
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def is_redacted(section: str, key: str, redact: Sequence[str]) -> bool:
-    """Return whether a key's value has to be hidden.
+class Comparable(Readable, t.Protocol):
+    """What a diff needs of a document."""
 
-    Args:
-        section: Name of the section.
-        key: Name of the key, which may have comment marks before it.
-        redact: Shell patterns without regard to case, for a key's name (``*password*``) or ``section/key``.
-    """
-    return any(_matches(section, name, redact) for name in (key, _without_marks(key)))
+    @property
+    def ends(self) -> t.Mapping[str, int]: ...
 
-
-def _matches(section: str, key: str, redact: Sequence[str]) -> bool:
-    names = (fold(key), f"{fold(section)}/{fold(key)}")
-    return any(fnmatchcase(name, fold(pattern)) for name in names for pattern in redact)
+    @property
+    def unix_text(self) -> str: ...
 
 
-def _without_marks(key: str) -> str:
-    return _REM.sub("", key.strip(_COMMENT_MARKS), count=1).strip(_COMMENT_MARKS)
-
-
-def _hidden_from(section: str, line: Line, redact: Sequence[str]) -> tuple[str, int] | None:
-    """Return the key and where the line's value begins, None if the line may be shown.
-
-    A key's line is judged by its name. In any other line a setting may stand anywhere.
-    """
-    text = line.text
-    if not redact or "=" not in text:
-        return None
-    if line.kind == "key":
-        # As Windows reads it, cut at a NUL, and as people read it.
-        equals = text.index("=")
-        names = (line.name, text[:equals].replace("\0", "").strip(BLANKS))
-        return (line.name, equals) if any(is_redacted(section, name, redact) for name in names) else None
-    equals = -1
-    for part in text.replace("\0", BLANKS[0]).split("=")[:-1]:
-        equals += len(part) + 1
-        words = (part.strip(BLANKS), _BEFORE_SETTING.split(part)[-1].strip(BLANKS), (part.split() or [""])[-1])
-        name = next((word for word in words if is_redacted(section, word, redact)), None)
-        if name is not None:
-            return (name, equals)
-    return None
+# A hidden value: its section, its line up to it, and how often both came before.
+_Slot = tuple[str, str, int]
 
 
 class _Side:
-    """One side of the diff: the lines of a file, and what stands for each in the diff."""
+    """One side of the diff: the text of a file, and what of it is hidden."""
 
-    def __init__(self, document: Readable, redact: Sequence[str]) -> None:
-        self.codec = document.codec
-        self.marked = bool(document.bom)
+    def __init__(self, document: Comparable, redactor: Redactor) -> None:
+        self._document = document
         self.empty = not document.bom and not document.body
-        self.lines = document.lines
-        self.eols = {self.codec.decode(line.eol) for line in self.lines if line.eol}
-        self._redact = redact
-        self.secrets: dict[tuple[str, str, int], str] = {}
-        self._counts: Counter[tuple[str, str]] = Counter()
-        self._slots = [self._slot(section, line) for section, line in self._with_sections()]
+        self.text = document.unix_text
+        self.secrets: dict[_Slot, str] = {}
+        # Where each is: the line, from 0, and the place in it.
+        self._places: list[tuple[int, int, _Slot]] = []
+        self._rows: list[str] = []
+        suspects = redactor.suspects(self.text)
+        if suspects is None or suspects:
+            self._rows = self.text.split("\n")
+            self._hide(redactor, suspects)
 
-    def _with_sections(self) -> t.Iterator[tuple[str, Line]]:
-        section = ""
-        for line in self.lines:
-            section = line.name if line.kind == "header" else section
-            yield section, line
-
-    def _slot(self, section: str, line: Line) -> tuple[tuple[str, str, int], int] | None:
-        """Remember a hidden value under section, key and how often both came before; None for an open line."""
-        found = _hidden_from(section, line, self._redact)
-        if found is None:
-            return None
-        key, equals = found
-        name = (fold(section), fold(_without_marks(key)))
-        slot = (*name, self._counts[name])
-        self._counts[name] += 1
-        self.secrets[slot] = line.text[equals + 1 :]
-        return slot, equals
+    def _hide(self, redactor: Redactor, suspects: set[int] | None) -> None:
+        counts: dict[tuple[str, str], int] = {}
+        section, judge = "", redactor.of("")
+        for at, line in enumerate(self._document.lines):
+            if line.kind == "header":
+                section, judge = fold(line.name), redactor.of(line.name)
+            if suspects is not None and at not in suspects and not judge.suspect:
+                continue
+            text = self._rows[at]
+            cut = judge.cut(line, text)
+            if cut is not None:
+                name = (section, text[:cut])
+                count = counts[name] = counts.get(name, 0) + 1
+                slot = (*name, count)
+                self.secrets[slot] = text[cut:]
+                self._places.append((at, cut, slot))
 
     def render(self, other: _Side, changed_mark: str) -> str:
         """Return the text with one LF per line, hidden values replaced."""
-        rendered = []
-        for line, place in zip(self.lines, self._slots, strict=True):
-            text = line.text
-            if place is not None:
-                slot, equals = place
+        text = self.text
+        if self._places:
+            rows = self._rows
+            for at, cut, slot in self._places:
                 same = other.secrets.get(slot) == self.secrets[slot]
-                text = f"{text[:equals]}={HIDDEN if same else changed_mark}"
-            rendered.append(_printable(text) + ("\n" if line.eol else ""))
-        return "".join(rendered)
+                rows[at] = rows[at][:cut] + (HIDDEN if same else changed_mark)
+            text = "\n".join(rows)
+        return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
     def describe(self) -> str:
         """Return encoding and ends of lines, for a header that tells what the text cannot show."""
-        eols = " and ".join(sorted(_EOL_NAMES[eol] for eol in self.eols)) or "none"
-        return f"{self.codec.name}{' with byte order mark' if self.marked else ''}, line ends {eols}"
+        eols = " and ".join(sorted(_EOL_NAMES[eol] for eol, count in self._document.ends.items() if count)) or "none"
+        marked = " with byte order mark" if self._document.bom else ""
+        return f"{self._document.codec.name}{marked}, line ends {eols}"
 
 
-def _printable(text: str) -> str:
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda match: f"\\x{ord(match[0]):02x}", text)
-
-
-def unified_diff(before: Readable, after: Readable, *, path: str, redact: Sequence[str] = ()) -> dict[str, str]:
+def unified_diff(
+    before: Comparable, after: Comparable, *, path: str, redact: Iterable[str] | Redactor = ()
+) -> dict[str, str]:
     """Return Ansible's diff dictionary: ``before``, ``after``, ``before_header``, ``after_header``.
 
     Args:
         before: The file as it was, an empty document for one that did not exist.
         after: The file afterwards.
         path: What the headers name.
-        redact: Patterns of keys whose values are hidden, commented-out ones too; see ``is_redacted``.
+        redact: Patterns of keys whose values are hidden, or what judges by them; see ``Redactor``.
 
     Returns:
         Text with one LF per line. Where encoding, byte order mark or ends of lines differ, the headers tell both.
     """
-    old, new = _Side(before, redact), _Side(after, redact)
+    redactor = redact if isinstance(redact, Redactor) else Redactor(redact)
+    old, new = _Side(before, redactor), _Side(after, redactor)
     headers = (path, path)
     if not old.empty and not new.empty and old.describe() != new.describe():
         headers = (f"{path} ({old.describe()})", f"{path} ({new.describe()})")

@@ -10,17 +10,27 @@ files is importable from here.
 from __future__ import annotations
 
 import typing as t
-from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from .diff import is_redacted, unified_diff
-from .edits import AddSection, Duplicates, Edit, Editor, RemoveKey, RemoveSection, SetKey, Style
+from .diff import unified_diff
+from .edits import (
+    AddSection,
+    Change,
+    Duplicates,
+    Edit,
+    Editor,
+    Manner,
+    RemoveKey,
+    RemoveSection,
+    SetKey,
+    Style,
+)
 from .readers import FINDINGS, Finding, KeyReading, Reading, SectionReading, read_profile, read_strict, read_text
 from .text import ENCODINGS, Codec, IniError, Line, codec_for, fold, scan, sniff, unmarked_utf_16
 
 if t.TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 NEWLINES: t.Mapping[str, str] = {"crlf": "\r\n", "lf": "\n", "cr": "\r"}
 
@@ -33,11 +43,13 @@ class Document:
         codec: Encoding of the body.
         bom: Byte order mark at the start of the file, or empty.
         body: The file's bytes after the mark.
+        doubled_cr: Whether CR CR LF is one end of a line, and not one with a blank line behind it.
     """
 
     codec: Codec
     bom: bytes = b""
     body: bytes = b""
+    doubled_cr: bool = False
 
     @classmethod
     def parse(cls, data: bytes, *, encoding: str = "auto") -> Document:
@@ -74,12 +86,33 @@ class Document:
     @cached_property
     def lines(self) -> tuple[Line, ...]:
         """The lines as the profile functions cut and classify them; not to be changed."""
-        return tuple(scan(self.body, self.codec))
+        return tuple(self._scan(self.body))
+
+    def _scan(self, body: bytes) -> list[Line]:
+        return scan(body, self.codec, doubled_cr=self.doubled_cr)
 
     @cached_property
     def newline(self) -> str:
         """The end of line that most lines have; CRLF for a file without any."""
-        return _dominant_newline(self.lines)
+        most = max(self.ends.values())
+        often = [eol for eol, count in self.ends.items() if count == most]
+        if most and len(often) > 1:  # the one that comes first
+            return next(self.codec.decode(line.eol) for line in self.lines if self.codec.decode(line.eol) in often)
+        return often[0] if most else "\r\n"
+
+    @cached_property
+    def ends(self) -> t.Mapping[str, int]:
+        """How many lines have each end of line."""
+        mask = self.codec.mask(self._whole)
+        three = mask.count(b"\r\r\n") if self.doubled_cr else 0
+        two = mask.count(b"\r\n") - three
+        feeds, returns = mask.count(b"\n") - two - three, mask.count(b"\r") - two - three * 2
+        return {"\r\r\n": three, "\r\n": two, "\n": feeds, "\r": returns}
+
+    @property
+    def _whole(self) -> bytes:
+        """The body without the odd byte at the end of a damaged UTF-16 file."""
+        return self.body[: len(self.body) // self.codec.width * self.codec.width]
 
     @cached_property
     def profile_reading(self) -> Reading:
@@ -99,7 +132,13 @@ class Document:
     @property
     def text(self) -> str:
         """The file's characters, without byte order mark."""
-        return "".join(line.text + self.codec.decode(line.eol) for line in self.lines)
+        return self.codec.decode(self._whole)
+
+    @property
+    def unix_text(self) -> str:
+        """The same with a line feed at the end of each line."""
+        text = self.text.replace("\r\r\n", "\n") if self.doubled_cr else self.text
+        return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
     def apply(
         self,
@@ -123,21 +162,32 @@ class Document:
         Raises:
             IniError: ``bad_name``, ``bad_value``, ``encoding_cannot``, ``duplicate_key``, ``duplicate_section``.
         """
-        lines = scan(self.body, self.codec)
-        editor = Editor(
-            lines,
-            self.codec,
-            newline=_dominant_newline(lines) if newline == "auto" else NEWLINES[newline],
-            force_newline=newline != "auto",
-            duplicates=duplicates,
-            style=style,
-        )
+        return self.edit(edits, Manner(duplicates=duplicates, newline=newline, style=style)).document
+
+    def edit(self, edits: Iterable[Edit], manner: Manner) -> Edited:
+        """Return the document with the edits applied, and what they did, line by line.
+
+        Args:
+            edits: What to change, as for ``apply``.
+            manner: How.
+
+        Raises:
+            IniError: As ``apply``, and ``select_none`` and ``select_several``.
+        """
+        lines = self._scan(self.body)
+        newline = self.newline if manner.newline == "auto" else NEWLINES[manner.newline]
+        editor = Editor(lines, self.codec, newline=newline, manner=manner)
         editor.apply(edits)
-        body = editor.finish()
+        left = editor.finish()
+        body = b"".join([part for line in left for part in (line.raw, line.eol)])
         self._check_half_character(body)
         body += self._odd_byte()
         bom = self.bom if self.body or not body else self.bom or Document.new(encoding=self.encoding).bom
-        return replace(self, bom=bom, body=body)
+        document = replace(self, bom=bom, body=body)
+        if not self.ends["\r"]:
+            # A CR may meet an LF where lines were taken out between them; else the lines are known already.
+            document.__dict__["lines"] = tuple(left)
+        return Edited(document, tuple(editor.changes))
 
     def convert(self, *, encoding: str = "ansi", newline: str = "auto", blank_lines: bool = True) -> Document:
         """Return the document in another encoding, without byte order mark unless it is UTF-16.
@@ -168,7 +218,7 @@ class Document:
         before = self.lines[-1:]
         if not before or before[0].eol:
             return
-        after = scan(body, self.codec)[-1:]
+        after = self._scan(body)[-1:]
         if not after or after[0].raw != before[0].raw:
             raise IniError(
                 "encoding_cannot",
@@ -188,9 +238,12 @@ def _encode_line(codec: Codec, line: Line, number: int) -> bytes:
         raise IniError(error.code, f"line {number}: {error.message}", remedy=error.remedy, line=number) from error
 
 
-def _dominant_newline(lines: Sequence[Line]) -> str:
-    common = Counter(line.eol for line in lines if line.eol).most_common(1)
-    return lines[0].codec.decode(common[0][0]) if common else "\r\n"
+@dataclass(frozen=True)
+class Edited:
+    """A document after edits, and what they did."""
+
+    document: Document
+    changes: tuple[Change, ...]
 
 
 __all__ = [
@@ -209,7 +262,6 @@ __all__ = [
     "SectionReading",
     "SetKey",
     "fold",
-    "is_redacted",
     "read_profile",
     "read_strict",
     "read_text",

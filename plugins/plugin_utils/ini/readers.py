@@ -172,7 +172,7 @@ class _ProfileReader:
             message = f"section [{line.name}] stands already in line {first[1]}, which is the one that Windows reads"
             self._note("ambiguous_duplicate_section", number, message)
             return
-        if not _is_plain_header(line):
+        if not is_plain_header(line):
             # Not the line itself: text around the name may be a setting whose value has to be hidden.
             message = f"this line is read as section [{line.name}]; {FINDINGS['ambiguous_header']}"
             self._note("ambiguous_header", number, message)
@@ -193,7 +193,7 @@ class _ProfileReader:
             keys[name] = KeyReading(line.name, line.value, number)
 
 
-def _is_plain_header(line: Line) -> bool:
+def is_plain_header(line: Line) -> bool:
     """Whether a section line is exactly ``[name]``, blanks at its end allowed (Q231878 prints such lines)."""
     inner = line.text[1:].rstrip(_DOCUMENTED_BLANKS)
     return line.start == 0 and inner == f"{line.name}]" and not any(mark in line.name for mark in "[]\0\x1a")
@@ -286,7 +286,7 @@ class _StrictReader:
         return line.kind == "header" or line.name.startswith("[")
 
     def _header(self, number: int, line: Line) -> None:
-        if line.kind == "header" and line.name and _is_plain_header(line):
+        if line.kind == "header" and line.name and is_plain_header(line):
             self._open, self._sure = self._place(number, line.name, plain=True), True
             return
         candidates = _candidate_names(line)

@@ -1,71 +1,42 @@
 # Copyright (c) 2026, the msexchange.winsock_proxy authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What ``win_ini`` plans: from options and a file's bytes to its new bytes, and what to tell about them."""
+"""What ``win_ini`` plans: from the wishes and a file's bytes to its new bytes, and what to tell about them."""
 
 from __future__ import annotations
 
 import re
 import typing as t
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..problems.advice import problem_of
 from ..problems.problem import Problem, Refused
 from ..shapes import Json
-from .diff import HIDDEN, is_redacted, unified_diff
+from .diff import unified_diff
 from .document import Document
-from .edits import AddSection, Edit, RemoveKey, RemoveSection, SetKey
-from .readers import Finding, Reading
-from .text import BLANKS, IniError, fold
+from .edits import AddSection, Change, Edit, Manner, Quotes, RemoveKey, RemoveSection, SetBare, SetKey, SetKeys
+from .encoding import Judged, judge
+from .readers import Finding
+from .redact import HIDDEN, Redactor
+from .report import change_row, duplicate_rows, finding_rows, is_duplicate, told
+from .survey import BEFORE_SECTION, Section, Survey, survey
+from .text import IniError, fold, is_remark, unquote
+from .wishes import Given, IniWanted, SectionWish, Wish, same_name, yaml_integer
 
 # base64 of more does not fit into the 2,097,152 characters that Windows PowerShell 5.1 reads as one JSON text.
 INI_MAX_BYTES = 1024 * 1024
 
-# No device (\\.\), no alternate stream (a.ini:name), and no name that Windows would cut (a.ini. or a blank at its end).
-_ABSOLUTE = re.compile(
-    r"(?:[A-Za-z]:\\|\\\\[^\\/?*.:][^\\/?*:]*\\[^\\/:?*]+\\|%[^%\\]+%\\)"
-    r"[^\x00-\x1f<>|*?\":]*[^\x00-\x1f<>|*?\":\\. ]\Z"
-)
-_SHA256 = re.compile(r"[0-9a-fA-F]{64}\Z")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Wrong option first: what an IniError's code says about the options of the module.
 _OPTIONS_OF_CODES: t.Mapping[str, str] = {
     "bad_name": "sections",
     "bad_value": "sections",
-    "encoding_cannot": "encoding",
-    "encoding_unknown": "encoding",
     "duplicate_key": "duplicates",
     "duplicate_section": "duplicates",
+    "select_none": "select",
+    "select_several": "select",
 }
-
-
-@dataclass(frozen=True)
-class IniWanted:
-    """What the user asked for, checked.
-
-    Attributes:
-        path: The file, as the server has it.
-        sections: Keys and values by section; None removes the key.
-        absent: Sections that must not exist.
-        exclusive: ``none``, ``sections`` (in the named ones nothing but the named keys) or ``file`` (nothing else).
-        encoding: Encoding of a file without byte order mark, or ``auto``.
-        newline: ``auto``, ``crlf`` or ``lf``, for new lines.
-        duplicates: ``keep``, ``remove`` or ``fail``.
-        create: Whether a missing file is made.
-        redact: Patterns of keys whose values are shown nowhere.
-        expect_sha256: Hash that the file must have before, or None.
-    """
-
-    path: str
-    sections: Mapping[str, Mapping[str, str | None]]
-    absent: tuple[str, ...]
-    exclusive: str
-    encoding: str
-    newline: str
-    duplicates: t.Literal["keep", "remove", "fail"]
-    create: bool
-    redact: tuple[str, ...]
-    expect_sha256: str | None
 
 
 @dataclass(frozen=True)
@@ -75,10 +46,10 @@ class IniPlan:
     Attributes:
         before: The file as it is; an empty document if it does not exist.
         after: The file afterwards.
-        changes: One row per key or section that differs, values hidden where they have to be.
+        changes: One row per line that differs, values hidden where they have to be.
         duplicates: Names that stand in the file more than once.
         findings: What else is odd about the file.
-        warnings: What the user should know.
+        warnings: What the user should know about what the task touches.
     """
 
     before: Document
@@ -90,265 +61,255 @@ class IniPlan:
 
     @property
     def changed(self) -> bool:
-        return bytes(self.before) != bytes(self.after)
+        return self.before.body != self.after.body or self.before.bom != self.after.bom
 
 
-def read_path(options: Mapping[str, t.Any]) -> str:
-    """Return the path with backslashes.
-
-    Raises:
-        Refused: It is no absolute Windows path, or leads over the network to a server that ``computer`` should name.
-    """
-    path = str(options["path"]).replace("/", "\\")
-    remedy = "Give an absolute path as the server has it, such as C:\\app\\settings.ini or %SystemRoot%\\app.ini."
-    if not _ABSOLUTE.match(path):
-        raise Refused([Problem("bad_option", "this is no absolute Windows path of a file", remedy, "path", path)])
-    if options.get("computer") and path.startswith("\\\\"):
-        remedy = "With computer, give the path as that server itself has it, such as C:\\app\\settings.ini."
-        raise Refused([Problem("bad_option", "this is a network path", remedy, "path", path)])
-    return path
-
-
-def read_ini_wanted(options: Mapping[str, t.Any]) -> IniWanted:
-    """Check the options of ``win_ini``.
-
-    Raises:
-        Refused: With every problem that was found.
-    """
-    sections, problems = _read_sections(options.get("sections") or {})
-    absent, more = read_names(options, "absent_sections")
-    problems += more + _contradictions(sections, absent)
-    expect = options.get("expect_sha256")
-    if expect is not None and not _SHA256.match(expect):
-        remedy = "Give 64 hexadecimal digits, such as the result's sha256 of an earlier task."
-        problems.append(Problem("bad_option", "this is no SHA-256", remedy, "expect_sha256", expect))
-    if options["exclusive"] == "file" and not sections:
-        remedy = "Name the sections that stay; an empty file is nobody's wish."
-        problems.append(Problem("bad_option", "it would empty the file", remedy, "exclusive", "file"))
-    if problems:
-        raise Refused(problems)
-    return IniWanted(
-        path=read_path(options),
-        sections=sections,
-        absent=absent,
-        exclusive=options["exclusive"],
-        encoding=options["encoding"],
-        newline=options["newline"],
-        duplicates=options["duplicates"],
-        create=options["create"],
-        redact=tuple(options.get("redact") or ()),
-        expect_sha256=expect.lower() if expect else None,
-    )
-
-
-def _read_sections(given: Mapping[t.Any, t.Any]) -> tuple[dict[str, dict[str, str | None]], list[Problem]]:
-    sections: dict[str, dict[str, str | None]] = {}
-    problems = []
-    for name, keys in given.items():
-        if not isinstance(keys, Mapping):
-            remedy = "Give a dictionary of keys, {} for an empty section; to remove a section use absent_sections."
-            problems.append(
-                Problem("bad_option", "this section has no dictionary of keys", remedy, "sections", str(name))
-            )
-            continue
-        section = _text(name, problems, "sections", f"section {name}")
-        rows: dict[str, str | None] = {}
-        for key, value in keys.items():
-            where = f"[{name}] {key}"
-            text = _text(key, problems, "sections", where)
-            if text and text in rows:  # such as 1 and "1", which YAML tells apart
-                problems.append(_twice(where))
-            rows[text] = None if value is None else _text(value, problems, "sections", where)
-        if section and section in sections:
-            problems.append(_twice(section))
-        sections[section] = rows
-    return sections, problems
-
-
-def read_names(options: Mapping[str, t.Any], option: str) -> tuple[tuple[str, ...], list[Problem]]:
-    """Return the names that a list option holds, and what is wrong with them."""
-    problems: list[Problem] = []
-    names = options.get(option) or ()
-    return tuple(_text(name, problems, option, str(name)) for name in names), problems
-
-
-def _text(value: t.Any, problems: list[Problem], option: str, where: str) -> str:
-    """Return what the user wrote as text; YAML's own ideas of a value would lose how it was written."""
-    # ansible-core before 2.19 hands over a value that was written with !vault as an object of its own.
-    if isinstance(value, str) or getattr(value, "__ENCRYPTED__", False):
-        return str(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    kind = {bool: "a boolean", float: "a decimal number"}.get(type(value), f"a {type(value).__name__}")
-    remedy = "Put the text in quotes in the playbook, as it is to stand in the file."
-    problems.append(Problem("bad_option", f"YAML made {kind} of what should be text", remedy, option, where))
-    return ""
-
-
-def _contradictions(sections: Mapping[str, Mapping[str, t.Any]], absent: Sequence[str]) -> list[Problem]:
-    gone = {_same(name) for name in absent}
-    remedy = "Name it in sections or in absent_sections."
-    problems = [
-        Problem("bad_option", "this section is wanted and unwanted", remedy, "absent_sections", name)
-        for name in sections
-        if _same(name) in gone
-    ]
-    for where, names in [("", sections), *((f"[{name}] ", keys) for name, keys in sections.items())]:
-        seen: set[str] = set()
-        for name in names:
-            if _same(name) in seen:
-                problems.append(_twice(f"{where}{name}"))
-            seen.add(_same(name))
-    return problems
-
-
-def _same(name: str) -> str:
-    """Return the form in which Windows compares a name that it is asked for."""
-    return fold(name.strip(BLANKS))
-
-
-def _twice(where: str) -> Problem:
-    remedy = "Windows tells neither upper from lower case nor blanks around a name; name it once."
-    return Problem("bad_option", "this name is given twice", remedy, "sections", where)
-
-
-def plan_ini(wanted: IniWanted, data: bytes | None) -> IniPlan:
+def plan_ini(wanted: IniWanted, data: bytes | None, *, findings: Iterable[Finding] = ()) -> IniPlan:
     """Say what becomes of the file.
 
     Args:
         wanted: The checked options.
         data: The file's bytes, None if it does not exist.
+        findings: What is known about the file besides.
 
     Raises:
         Refused: The edits cannot be done, or the result would be too large.
     """
     try:
-        before = Document.parse(data or b"", encoding=wanted.encoding)
-        _check_encoding(wanted, before)
-        edits = list(_ini_edits(wanted, before.text_reading))
-        after = before.apply(edits, duplicates=wanted.duplicates, newline=wanted.newline)
+        judged = judge(data or b"", wanted.encoding)
+        _check_encoding(wanted, judged)
+        before = judged.document
+        seen = survey(before, wanted.reader)
+        edits = list(_Planner(wanted, seen).edits())
+        edited = before.edit(edits, _manner(wanted))
     except IniError as error:
         raise Refused([_problem(error, wanted)]) from error
-    if len(bytes(after)) > INI_MAX_BYTES:
-        detail = {"path": wanted.path, "size": len(bytes(after)), "max_bytes": INI_MAX_BYTES}
-        raise Refused([problem_of("too_large", detail)])
-    profile = before.profile_reading
+    after = edited.document
+    size = len(after.bom) + len(after.body)
+    if size > INI_MAX_BYTES:
+        raise Refused([problem_of("too_large", {"path": wanted.path, "size": size, "max_bytes": INI_MAX_BYTES})])
+    about = [*judged.findings, *seen.findings, *findings, *_about_wishes(wanted, seen), *_about_edits(edited.changes)]
+    touched = filter(_Touched(wanted).has, about)
     return IniPlan(
         before=before,
         after=after,
-        changes=tuple(_changes(before.text_reading, after.text_reading, wanted.redact)),
-        duplicates=tuple(duplicate_rows(profile)),
-        findings=tuple(finding_rows(profile)),
-        warnings=tuple(f"{wanted.path}, line {row.line}: {row.message}" for row in profile.findings if _is_loud(row)),
+        changes=tuple(change_row(change, wanted.redactor) for change in edited.changes),
+        duplicates=tuple(duplicate_rows(seen, wanted.redactor)),
+        findings=tuple(finding_rows(about, wanted.redactor)),
+        warnings=tuple(told(touched, wanted.path, wanted.redactor)),
     )
 
 
-def _check_encoding(wanted: IniWanted, document: Document) -> None:
+def _check_encoding(wanted: IniWanted, judged: Judged) -> None:
+    document = judged.document
     if document.bom and wanted.encoding not in ("auto", document.encoding):
         cause = f"the file begins with the byte order mark of {document.encoding}"
         remedy = "Use auto; a byte order mark always says what the file is."
         raise Refused([Problem("bad_option", cause, remedy, "encoding", wanted.encoding, wanted.path)])
+    if judged.refusal is not None:
+        raise judged.refusal
 
 
-def _ini_edits(wanted: IniWanted, reading: Reading) -> t.Iterator[Edit]:
-    yield from (RemoveSection(name) for name in wanted.absent)
-    if wanted.exclusive == "file":
-        named = {_same(name) for name in wanted.sections}
-        yield from (RemoveSection(section.name) for section in reading.sections if fold(section.name) not in named)
-    for name, keys in wanted.sections.items():
-        if wanted.exclusive != "none":
-            yield from _removals(reading, name, keys)
-        if not keys:
-            yield AddSection(name)
-        for key, value in keys.items():
-            yield RemoveKey(name, key) if value is None else SetKey(name, key, value)
+def _manner(wanted: IniWanted) -> Manner:
+    return Manner(
+        duplicates=wanted.duplicates,
+        newline=wanted.newline,
+        reader=wanted.reader,
+        free_keys=True,
+        commented="turn" if wanted.uncomment else "after",
+        select=wanted.select,
+    )
 
 
-def _removals(reading: Reading, name: str, keys: Mapping[str, str | None]) -> t.Iterator[Edit]:
-    section = reading.section(name)
-    named = {_same(key) for key in keys}
-    for key in section.keys if section else ():
-        if fold(key.name) not in named:
-            yield RemoveKey(name, key.name)
+class _Planner:
+    """Turns wishes into edits, with what the file says now."""
+
+    def __init__(self, wanted: IniWanted, seen: Survey) -> None:
+        self._wanted = wanted
+        self._sections: dict[str, list[Section]] = {}
+        for section in seen.sections:
+            self._sections.setdefault(fold(section.name), []).append(section)
+        self._seen = seen
+
+    def edits(self) -> Iterator[Edit]:
+        wanted = self._wanted
+        yield from (RemoveSection(name) for name in wanted.absent)
+        if wanted.exclusive == "file":
+            named = {same_name(section.name) for section in wanted.sections if section.named}
+            others = (rows[0].name for name, rows in self._sections.items() if name and name not in named)
+            yield from (RemoveSection(name, keep_comments=True) for name in others)
+        for wish in wanted.sections:
+            yield from self._of_section(wish)
+
+    def _of_section(self, wish: SectionWish) -> Iterator[Edit]:
+        self._check_names(wish)
+        rows = self._sections.get(same_name(wish.name), [])
+        section = _chosen(rows, wish, self._wanted, self._seen)
+        if wish.named and wish.name and not wish.keys and not wish.bare:
+            yield AddSection(wish.name)
+        for key, value in wish.keys.items():
+            yield self._of_key(wish.name, key, value, section)
+        yield from (SetBare(wish.name, key) for key in wish.bare)
+        yield from (RemoveKey(wish.name, key) for key in wish.absent)
+        # Last, so that new keys take place and style of those that leave.
+        if self._wanted.exclusive != "none" and wish.named:
+            yield from self._removals(
+                wish, rows if self._wanted.reader == "last_wins" else [section] if section else []
+            )
+
+    def _of_key(self, name: str, key: str, value: Wish, section: Section | None) -> Edit:
+        lines = section.by_key.get(fold(key), []) if section else []
+        present = [line.value for line in lines if line.kind == "key"]
+        if isinstance(value, Given):
+            counting = self._seen.counting(section, key) if section else None
+            now = [counting.value] if counting is not None else []
+            self._check_number(name, key, value, now)
+            return SetKey(name, key, *self._saying(value, now))
+        for item in value:
+            self._check_number(name, key, item, present)
+        return SetKeys(name, key, tuple(self._saying(item, present) for item in value))
+
+    def _saying(self, given: Given, present: Sequence[str]) -> tuple[str, Quotes]:
+        """Return the value as it is to be read and how it is quoted; a wish in quotes means what is in them."""
+        inner = unquote(given.text)
+        if given.text in present or inner == given.text:
+            return given.text, self._wanted.quotes
+        return inner, "'" if given.text[0] == "'" else '"'
+
+    def _removals(self, wish: SectionWish, sections: Iterable[Section]) -> Iterator[Edit]:
+        """Return what takes away the keys that the reader sees and nobody named; what looks like a comment stays."""
+        named = {same_name(key) for key in (*wish.keys, *wish.bare)}
+        last_wins = self._wanted.reader == "last_wins"
+        for line in (line for section in sections for line in section.lines):
+            seen = line.kind == "key" or last_wins
+            if seen and fold(line.name) not in named and not is_remark(line.name):
+                named.add(fold(line.name))
+                yield RemoveKey(wish.name, line.name)
+
+    def _check_number(self, section: str, key: str, given: Given, present: Iterable[str]) -> None:
+        for text in present:
+            if given.number and text != given.text and yaml_integer(text) == int(given.text):
+                hidden = self._wanted.redactor.hides(section, key)
+                shown = "another spelling of it" if hidden else repr(text)
+                number = "a number" if hidden else given.text
+                cause = f"[{section}] {key}: YAML made {number} of it, and the file has {shown}"
+                raise Refused([Problem("bad_option", cause, _QUOTE_IT, "sections", f"[{section}] {key}")])
+
+    def _check_names(self, wish: SectionWish) -> None:
+        """Refuse a number as a name where the file has a name that YAML would take for the same number."""
+        if wish.number and same_name(wish.name) not in self._sections:
+            self._check_spelling(wish.name, (rows[0].name for rows in self._sections.values()), f"section {wish.name}")
+        if not wish.numbers:
+            return
+        section = next(iter(self._sections.get(same_name(wish.name), [])), None)
+        for key in wish.numbers if section else ():
+            if section and fold(key) not in section.by_key:
+                names = (line.name for line in section.lines)
+                self._check_spelling(key, names, f"[{wish.name}] {key}")
+
+    @staticmethod
+    def _check_spelling(name: str, others: Iterable[str], where: str) -> None:
+        other = next((other for other in others if yaml_integer(other) == int(name)), None)
+        if other is not None:
+            cause = f"YAML made the number {name} of it, and the file has {other!r}"
+            raise Refused([Problem("bad_option", cause, _QUOTE_IT, "sections", where)])
+
+
+_QUOTE_IT = "Quote it in the playbook, as it is to stand in the file; YAML reads 0407 as 263 and 22:30 as 1350."
+
+
+def _chosen(rows: Sequence[Section], wish: SectionWish, wanted: IniWanted, seen: Survey) -> Section | None:
+    """Return the section whose keys are compared with the wish, None if there is none."""
+    select = wanted.select.get(same_name(wish.name))
+    if select is None:
+        return rows[0] if rows else None
+    key, value = select
+    lines = ((row, seen.counting(row, key)) for row in rows)
+    return next((row for row, line in lines if line is not None and line.value == value), None)
+
+
+def _about_wishes(wanted: IniWanted, seen: Survey) -> Iterator[Finding]:
+    """Return what is odd about the wishes themselves."""
+    for section in wanted.sections:
+        nameless = not section.name and section.named and wanted.reader == "windows"
+        if nameless and not any(finding.code == BEFORE_SECTION for finding in seen.findings):
+            yield Finding(BEFORE_SECTION, 0, "Windows' profile functions cannot read keys before the first section")
+        for key, value in section.keys.items():
+            if not isinstance(value, Given) and wanted.reader == "windows":
+                message = f"a list was given for {key}; Windows' profile functions read the first of its lines only"
+                yield Finding("repeated_key", 0, message, section.name, key)
+            for given in (value,) if isinstance(value, Given) else value:
+                odd = _CONTROL.search(given.text)
+                if odd:
+                    message = (
+                        f"the value given for {key} holds U+{ord(odd[0]):04X}; in double quotes YAML makes a control "
+                        "character of \\t, \\b and others, put it in single quotes"
+                    )
+                    yield Finding("control_character", 0, message, section.name, key)
+
+
+def _about_edits(changes: Iterable[Change]) -> Iterator[Finding]:
+    for change in changes:
+        if change.remark and change.key is not None:
+            message = f"the remark behind the value of {change.key} leaves with it; to Windows it was part of the value"
+            yield Finding("remark_removed", change.line, message, change.section, change.key)
+
+
+_LOUD = ("ambiguous_", "encoding_bom", "repeated_key", "control_character", "remark_removed", BEFORE_SECTION)
+
+
+class _Touched:
+    """Which names a task touches."""
+
+    def __init__(self, wanted: IniWanted) -> None:
+        self._absent = {same_name(name) for name in wanted.absent}
+        # Keys by section, None for all of them; and those that are meant to stand on several lines.
+        self._keys: dict[str, set[str] | None] = {}
+        self._lists: set[tuple[str, str]] = set()
+        for section in wanted.sections:
+            name, keys = same_name(section.name), (*section.keys, *section.bare, *section.absent)
+            whole = wanted.exclusive != "none" and section.named
+            self._keys[name] = None if whole else {same_name(key) for key in keys}
+            self._lists |= {
+                (name, same_name(key)) for key, value in section.keys.items() if not isinstance(value, Given)
+            }
+
+    def has(self, finding: Finding) -> bool:
+        """Whether a finding is about something that the task names, and worth a warning."""
+        if not finding.code.startswith(_LOUD) or finding.code == "ambiguous_header":
+            return False
+        section, key = fold(finding.section), fold(finding.key)
+        if section in self._absent:
+            return is_duplicate(finding) or finding.code == "encoding_bom"
+        if section not in self._keys or (is_duplicate(finding) and (section, key) in self._lists):
+            return False
+        keys = self._keys[section]
+        return not key or keys is None or key in keys
 
 
 def _problem(error: IniError, wanted: IniWanted) -> Problem:
-    other_page = ", or name the right code page in the option encoding" if error.code == "encoding_cannot" else ""
-    remedy = f"{error.remedy[:1].upper()}{error.remedy[1:]}{other_page}."
-    option = _OPTIONS_OF_CODES.get(error.code)
+    cause, remedy = error.message, f"{error.remedy[:1].upper()}{error.remedy[1:]}"
+    if error.code in ("encoding_cannot", "encoding_unsure") and error.place is not None:
+        cause += _value_of(wanted, *error.place)
+    if error.code == "encoding_cannot":
+        remedy += ", or name the right code page in the option encoding"
+    option = _OPTIONS_OF_CODES.get(error.code) or ("encoding" if error.code.startswith("encoding_") else None)
     value = {"encoding": wanted.encoding, "duplicates": wanted.duplicates}.get(option or "")
-    return Problem(error.code, error.message, remedy, option, value, wanted.path)
+    return Problem(error.code, cause, f"{remedy}.", option, value, wanted.path)
 
 
-def _is_loud(finding: Finding) -> bool:
-    return finding.code.startswith(("ambiguous_duplicate", "encoding"))
+def _value_of(wanted: IniWanted, section: str, key: str) -> str:
+    """Return the value that was given for a key, for a message."""
+    wish = next((wish for wish in wanted.sections if wish.name == section), None)
+    value = wish.keys.get(key) if wish else None
+    if value is None:
+        return ""
+    if wanted.redactor.hides(section, key):
+        return f" (in the value {HIDDEN})"
+    values = (value,) if isinstance(value, Given) else value
+    return f" (in the value {', '.join(repr(given.text) for given in values)})"
 
 
-def duplicate_rows(reading: Reading) -> t.Iterator[Json]:
-    """Return the rows of names that stand in the file more than once; the line is that of the later one."""
-    for finding in reading.findings:
-        if finding.code.startswith("ambiguous_duplicate"):
-            yield {"section": finding.section, "key": finding.key or None, "line": finding.line}
-
-
-def finding_rows(reading: Reading) -> t.Iterator[Json]:
-    """Return the rows of everything else that is odd."""
-    for finding in reading.findings:
-        if not finding.code.startswith("ambiguous_duplicate"):
-            names = {"section": finding.section or None, "key": finding.key or None}
-            yield {"code": finding.code, "line": finding.line, "message": finding.message, **names}
-
-
-def shown(section: str, key: str, value: str | None, redact: Sequence[str]) -> str | None:
-    """Return a value as it may be shown."""
-    return HIDDEN if value is not None and is_redacted(section, key, redact) else value
-
-
-def _changes(before: Reading, after: Reading, redact: Sequence[str]) -> t.Iterator[Json]:
-    old, new = _by_name(before), _by_name(after)
-    for name in dict.fromkeys([*old, *new]):
-        section = (new.get(name) or old[name])[0]
-        if (name in old) != (name in new):
-            yield {"section": section, "key": None, "action": _action(name in old), "before": None, "after": None}
-        old_keys, new_keys = (side.get(name, ("", {}))[1] for side in (old, new))
-        for folded in dict.fromkeys([*old_keys, *new_keys]):
-            was, now = old_keys.get(folded), new_keys.get(folded)
-            if was is not None and now is not None and was[1] == now[1]:
-                continue
-            key = (now or was or ("", ""))[0]
-            values = [shown(section, key, pair[1] if pair else None, redact) for pair in (was, now)]
-            action = "changed" if was and now else _action(was is not None)
-            yield {"section": section, "key": key, "action": action, "before": values[0], "after": values[1]}
-
-
-def _action(existed: bool) -> str:
-    return "removed" if existed else "added"
-
-
-def _by_name(reading: Reading) -> dict[str, tuple[str, dict[str, tuple[str, str]]]]:
-    return {
-        fold(section.name): (section.name, {fold(key.name): (key.name, key.value) for key in section.keys})
-        for section in reading.sections
-    }
-
-
-def diff_of(plan: IniPlan, path: str, redact: Sequence[str]) -> dict[str, str]:
+def diff_of(plan: IniPlan, path: str, redactor: Redactor) -> dict[str, str]:
     """Return Ansible's diff of a plan."""
-    return unified_diff(plan.before, plan.after, path=path, redact=redact)
-
-
-def content_of(document: Document, only: Iterable[str] | None, redact: Sequence[str]) -> list[Json]:
-    """Return what ``win_ini_info`` tells about the sections in force, each name once."""
-    chosen = None if only is None else {_same(name) for name in only}
-    return [
-        {
-            "name": section.name,
-            "line": section.line,
-            "entries": [
-                {"name": key.name, "value": shown(section.name, key.name, key.value, redact), "line": key.line}
-                for key in section.keys
-            ],
-        }
-        for section in document.text_reading.sections
-        if chosen is None or fold(section.name) in chosen
-    ]
+    return unified_diff(plan.before, plan.after, path=path, redact=redactor)

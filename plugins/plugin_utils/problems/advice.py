@@ -76,8 +76,8 @@ ADVICE: t.Mapping[str, Advice] = {
     "disk_full": Advice("the disk of {path} is full", "Free space on it and run again; the old file is in place."),
     "bad_name": Advice("Windows does not accept the name {path}", "Correct the path."),
     "too_large": Advice(
-        "{path} has {size} bytes, more than the {max_bytes} that are taken (64 KB is Windows' own limit for INI files, "
-        "Q74602; 1 MB is what Windows PowerShell's JSON carries)",
+        "{path} has {size} bytes, more than the {max_bytes} that are taken: the limit keeps what is no INI file, such "
+        "as a log, from being read whole into one answer (64 KB is Windows' own limit for INI files, Q74602)",
         "Look at the file on the server; split it, or move it away if it is not what it should be.",
     ),
     "changed": Advice(

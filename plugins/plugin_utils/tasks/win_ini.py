@@ -9,23 +9,18 @@ import base64
 import hashlib
 import time
 import typing as t
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from ..ini.document import Document
-from ..ini.win_ini_plan import (
-    INI_MAX_BYTES,
-    IniPlan,
-    IniWanted,
-    content_of,
-    diff_of,
-    duplicate_rows,
-    finding_rows,
-    plan_ini,
-    read_ini_wanted,
-    read_names,
-    read_path,
-)
+from ..ini.encoding import judge
+from ..ini.paths import drive_hint, read_path, unknown_place
+from ..ini.readers import Finding
+from ..ini.redact import Redactor
+from ..ini.report import content_of, duplicate_rows, finding_rows, section_rows
+from ..ini.survey import survey
+from ..ini.win_ini_plan import INI_MAX_BYTES, IniPlan, diff_of, plan_ini
+from ..ini.wishes import IniWanted, read_ini_wanted, read_names
 from ..problems.advice import problem_of
 from ..problems.problem import Problem, Refused
 from ..shapes import Json
@@ -48,6 +43,7 @@ class FileView:
         healing: Whether a run that died left it half written or without its name; everything else tells how it will be
             once its old text is back, with which writing begins.
         stamp: The clock of the machine that runs the script, as ``YYYYMMDD-HHMMSS`` in its own time zone.
+        mapped: Whether Windows keeps the file's settings in the registry (IniFileMapping).
     """
 
     path: str
@@ -57,10 +53,41 @@ class FileView:
     read_only: bool
     healing: bool
     stamp: str
+    mapped: bool
+
+    def findings(self) -> list[Finding]:
+        """Return what is odd about the file's place."""
+        if not self.mapped:
+            return []
+        message = (
+            "Windows' profile functions keep settings of a file of this name in the registry (IniFileMapping); what is "
+            "written into the file they may never read"
+        )
+        return [Finding("ini_file_mapping", 0, message)]
 
 
-def _look(session: Session, path: str) -> FileView:
+# Windows maps these two in any case; the registry tells of others.
+_MAPPED = frozenset({"win.ini", "system.ini"})
+_MAPPING = "SOFTWARE\\Microsoft\\Windows NT\\CurrentVersion\\IniFileMapping"
+# So many sections are looked up there.
+_SECTIONS_LOOKED_UP = 20
+
+
+def _mapping_rows(path: str, sections: Iterable[str]) -> list[Json]:
+    """Return what to ask the registry: the file's own row, and for each section a value or a key of its name."""
+    key = f"{_MAPPING}\\{path.rsplit(chr(92), 1)[-1]}"
+    names = [name for name in sections if name and "\\" not in name][:_SECTIONS_LOOKED_UP]
+    places = [(key, ""), *((key, name) for name in names), *((f"{key}\\{name}", "") for name in names)]
+    return [{"id": f"mapping{at}", "key": place, "value": value} for at, (place, value) in enumerate(places)]
+
+
+def _look(session: Session, path: str, sections: Iterable[str]) -> FileView:
     """Read the file.
+
+    Args:
+        session: The target.
+        path: The file.
+        sections: Names of sections for which IniFileMapping is looked up.
 
     Raises:
         TargetError: The target's error, that of the file included.
@@ -75,7 +102,13 @@ def _look(session: Session, path: str) -> FileView:
     }
     wish = {"pointer": None, "content": True, "executables": False, "max_bytes": INI_MAX_BYTES}
     answer = session.inspect(
-        registry=[], services=[], files=[{**row, **wish}], state=False, backup=None, events=None, ports=[]
+        registry=_mapping_rows(path, sections),
+        services=[],
+        files=[{**row, **wish}],
+        state=False,
+        backup=None,
+        events=None,
+        ports=[],
     )
     try:
         found = answer["files"][0]
@@ -91,6 +124,8 @@ def _look(session: Session, path: str) -> FileView:
             read_only=bool(found["read_only"]),
             healing=bool(found.get("healing")),
             stamp=_stamp(answer["clock"]),
+            mapped=path.rsplit("\\", 1)[-1].lower() in _MAPPED
+            or any(item["value"] is not None for item in answer.get("registry") or ()),
         )
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise TargetError("wrong_answer", repr(error)) from error
@@ -131,18 +166,18 @@ def _run(session: Session, options: Mapping[str, t.Any], *, host: str, check: bo
     view: FileView | None = None
     plan: IniPlan | None = None
     path = str(options["path"])
-    redact = tuple(options.get("redact") or ())
+    redactor = Redactor(options.get("redact") or ())
     try:
         wanted = read_ini_wanted(options)
-        view = _look(session, wanted.path)
+        view = _look(session, wanted.path, [section.name for section in wanted.sections])
         _check_view(wanted, view)
-        plan = plan_ini(wanted, view.data)
+        plan = plan_ini(wanted, view.data, findings=view.findings())
         writes = plan.changed or view.healing
         if writes:
             _check_writable(view)
         answer = _write(session, options, view, plan) if writes and not check else {}
     except Refused as refused:
-        return {**_untouched(session, path, view, plan, redact, host), **failure(refused, host)}
+        return {**_untouched(session, path, view, plan, redactor, host), **failure(refused, host)}
     except TargetError as error:
         healed = error.answer.get("healed") or []
         if error.code in ("changed", "not_found") and healed and not again:
@@ -151,10 +186,10 @@ def _run(session: Session, options: Mapping[str, t.Any], *, host: str, check: bo
         applied = error.answer.get("applied") or []
         backup = {"backup_file": applied[0].get("backup") if applied else None}
         if applied and not error.answer.get("restored"):
-            return {**_result(session, path, view, plan, redact, host), **backup, **failed}
-        result = {**_untouched(session, path, view, plan, redact, host), **backup, **failed}
+            return {**_result(session, path, view, plan, redactor, host), **backup, **failed}
+        result = {**_untouched(session, path, view, plan, redactor, host), **backup, **failed}
         return {**result, **(_left_by(error) if plan is not None else {})}
-    result = _result(session, path, view, plan, redact, host)
+    result = _result(session, path, view, plan, redactor, host)
     applied = answer.get("applied") or [{}]
     told: Json = {key: answer[key] for key in ("healed", "left") if key in answer}
     result["warnings"] += exposed_warnings(answer, host)
@@ -177,8 +212,12 @@ def _check_view(wanted: IniWanted, view: FileView) -> None:
         cause = f"the file has the SHA-256 {view.sha256 or '(it does not exist)'}; nothing was written"
         remedy = "Look at what changed it, then give the hash that the file has now."
         raise Refused([Problem("changed", cause, remedy, "expect_sha256", wanted.expect_sha256, view.path)])
+    unknown = unknown_place(view.path)
+    if unknown is not None:
+        raise Refused([unknown])
     if view.data is None and not view.directory_exists:
-        raise Refused([problem_of("parent_missing", {"path": view.path})])
+        problem = problem_of("parent_missing", {"path": view.path})
+        raise Refused([replace(problem, remedy=problem.remedy + drive_hint(view.path))])
     if view.data is None and not wanted.create:
         remedy = "Check the path, or set create to true."
         raise Refused([Problem("not_found", f"{view.path} does not exist", remedy, "create", "false")])
@@ -205,7 +244,7 @@ def _write(session: Session, options: Mapping[str, t.Any], view: FileView, plan:
 
 
 def _result(
-    session: Session, path: str, view: FileView | None, plan: IniPlan | None, redact: tuple[str, ...], host: str
+    session: Session, path: str, view: FileView | None, plan: IniPlan | None, redactor: Redactor, host: str
 ) -> Json:
     result: Json = {
         "changed": plan is not None and (plan.changed or (view is not None and view.healing)),
@@ -237,7 +276,7 @@ def _result(
         "duplicates": list(plan.duplicates),
         "findings": list(plan.findings),
         "warnings": [f"{host}: {warning}" for warning in (*_cut(view), *plan.warnings)],
-        "diff": diff_of(plan, view.path, redact),
+        "diff": diff_of(plan, view.path, redactor),
     }
 
 
@@ -247,10 +286,10 @@ def _cut(view: FileView) -> list[str]:
 
 
 def _untouched(
-    session: Session, path: str, view: FileView | None, plan: IniPlan | None, redact: tuple[str, ...], host: str
+    session: Session, path: str, view: FileView | None, plan: IniPlan | None, redactor: Redactor, host: str
 ) -> Json:
     """Return the result of a task that wrote nothing: the file is what was found, and nothing in it differs."""
-    result = _result(session, path, view, plan, redact, host)
+    result = _result(session, path, view, plan, redactor, host)
     result.pop("diff", None)
     result |= {"changed": False, "created": False, "changes": [], "healed": [], "sha256": result["sha256_before"]}
     if view is not None and view.data is None:
@@ -261,7 +300,7 @@ def _untouched(
 
 
 def _newline_name(document: Document) -> str:
-    return {"\r\n": "crlf", "\n": "lf", "\r": "cr"}[document.newline]
+    return {"\r\r\n": "crcrlf", "\r\n": "crlf", "\n": "lf", "\r": "cr"}[document.newline]
 
 
 # -- win_ini_info -----------------------------------------------------------------------------------------------------
@@ -278,23 +317,22 @@ def read(session: Session, options: Mapping[str, t.Any], *, host: str) -> Json:
     Returns:
         The module's result; a file that does not exist is no failure.
     """
-    redact = tuple(options.get("redact") or ())
+    redactor = Redactor(options.get("redact") or ())
     empty: Json = {"changed": False, "path": str(options["path"]), "exists": False, "size": None, "sha256": None}
     empty |= {"encoding": None, "bom": False, "newline": None, "sections": [], "content": {}}
     empty |= {"duplicates": [], "findings": [], "problems": [], "executions": 0}
     try:
-        only, problems = read_names(options, "sections")
-        if problems:
-            raise Refused(problems)
-        view = _look(session, read_path(options))
-        document = Document.parse(view.data or b"", encoding=options["encoding"])
+        only = read_names(options, "sections")
+        view = _look(session, read_path(options), only)
+        judged = judge(view.data or b"", options["encoding"])
     except (Refused, TargetError) as error:
         return {**empty, "executions": session.executions, **failure(error, host)}
     result = {**empty, "path": view.path, "executions": session.executions}
     if view.data is None:
         return result
-    profile = document.profile_reading
-    sections = content_of(document, None if options.get("sections") is None else only, redact)
+    document = judged.document
+    seen = survey(document, options["reader"])
+    rows = section_rows(seen, None if options.get("sections") is None else only, redactor)
     return {
         **result,
         "exists": True,
@@ -303,8 +341,8 @@ def read(session: Session, options: Mapping[str, t.Any], *, host: str) -> Json:
         "encoding": document.encoding,
         "bom": bool(document.bom),
         "newline": _newline_name(document),
-        "sections": sections,
-        "content": {row["name"]: {key["name"]: key["value"] for key in row["entries"]} for row in sections},
-        "duplicates": list(duplicate_rows(profile)),
-        "findings": list(finding_rows(profile)),
+        "sections": rows,
+        "content": content_of(rows),
+        "duplicates": list(duplicate_rows(seen, redactor)),
+        "findings": list(finding_rows([*judged.findings, *seen.findings, *view.findings()], redactor)),
     }

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.ini.diff import is_redacted, unified_diff
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.ini.diff import unified_diff
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.ini.document import Document
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.ini.edits import SetKey
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.ini.redact import Redactor
 from tests.oracle.strategies import SECTION_NAMES, Grammar, encoded
 
 
@@ -76,6 +77,17 @@ def test_values_of_chosen_keys_are_hidden_and_a_change_of_them_still_shows() -> 
         b"REM password=hunter2",
         b"; the old one was user=x, password=hunter2",
         b"[password=hunter2",
+        b"password: hunter2",
+        b"password:hunter2=",
+        b"password: user=hunter2",
+        b"password hunter2",
+        b"password hunter2==",
+        b"  Password\thunter2",
+        b"; password hunter2",
+        b"# password: hunter2",
+        b"// 'password': 'hunter2'",
+        b"; my password: hunter2",
+        b"; user x password hunter2",
     ],
 )
 @pytest.mark.parametrize("pattern", ["password", "S/PASSWORD", "pass*"])
@@ -88,8 +100,29 @@ def test_a_secret_is_hidden_wherever_its_setting_stands(line: bytes, pattern: st
 
 
 def test_other_settings_of_a_comment_are_shown() -> None:
-    text = "[S]\n;====\n; user=x, passwords=y, my password: z=1\nremote=1\n"
+    text = "[S]\n;====\n; user=x, passwords=y, my pass word: z=1\nremote=1\n; password\npassword\nx = password: 1\n"
     assert diff_of(text.encode(), b"", path="a", redact=["password", "mote"])["before"] == text
+
+
+def test_a_setting_that_is_a_section_line_is_hidden() -> None:
+    diff = diff_of(b"[S]\n[password=hunter2]\nx=1\n", b"", path="a", redact=["password"])
+    assert diff["before"] == "[S]\n[password=<hidden>\nx=1\n"
+
+
+def test_a_name_of_several_words_and_a_value_without_a_name() -> None:
+    text = b"[S]\n; the db password x1\ndb password=x2\n=x3\n; db  password x4\npassword=5\n"
+    diff = diff_of(text, b"", path="a", redact=["db password"])
+    assert diff["before"] == (
+        "[S]\n; the db password <hidden>\ndb password=<hidden>\n=<hidden>\n; db  password x4\npassword=5\n"
+    )
+
+
+def test_what_a_swallowed_line_end_joins_is_hidden() -> None:
+    data = b"[S]\na=1\x81\npassword=hunter2\nb=2\n"
+    document = Document.parse(data, encoding="cp932")
+    assert document.lines[1].raw == b"a=1\x81\npassword=hunter2"
+    diff = unified_diff(document, document, path="a", redact=["password"])
+    assert diff["before"] == "[S]\n<hidden>\nb=2\n"
 
 
 def test_moved_and_repeated_secrets_are_compared_in_their_order() -> None:
@@ -112,7 +145,7 @@ def test_moved_and_repeated_secrets_are_compared_in_their_order() -> None:
     ],
 )
 def test_patterns(section: str, key: str, pattern: str, hidden: bool) -> None:
-    assert is_redacted(section, key, [pattern]) is hidden
+    assert Redactor([pattern]).hides(section, key) is hidden
 
 
 @settings(max_examples=200, deadline=None)

@@ -214,7 +214,7 @@ def test_expected_hash() -> None:
         (
             Disk(error={"code": "too_large", "message": "", "detail": {"path": PATH}}),
             {},
-            ("2000000", "1048576", "JSON"),
+            ("2000000", "1048576", "no INI file"),
         ),
         (Disk(error={"code": "bad_name", "message": "", "detail": {"path": PATH}}), {}, ("does not accept",)),
         (Disk(refuse={"code": "disk_full", "message": "", "detail": {"path": PATH}}), {}, ("full", "old file")),
@@ -312,7 +312,12 @@ def test_info_reads_everything_in_one_execution() -> None:
     disk = Disk(b"\xff\xfe" + "[Db]\nServer='a b'\nserver=c\n[Db]\n".encode("utf-16-le"))
     result = win_ini_info(disk)
     assert result["content"] == {"Db": {"Server": "a b"}}
-    assert result["sections"] == [{"name": "Db", "line": 1, "entries": [{"name": "Server", "value": "a b", "line": 2}]}]
+    first = {"name": "Server", "value": "a b", "line": 2, "in_force": True}
+    second = {"name": "server", "value": "c", "line": 3, "in_force": False}
+    assert result["sections"] == [
+        {"name": "Db", "line": 1, "in_force": True, "entries": [first, second]},
+        {"name": "Db", "line": 4, "in_force": False, "entries": []},
+    ]
     assert result["duplicates"] == [
         {"section": "Db", "key": "server", "line": 3},
         {"section": "Db", "key": None, "line": 4},

@@ -1,0 +1,210 @@
+# Copyright (c) 2026, the msexchange.winsock_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which values of an INI file are hidden, wherever they stand in it; the time for it grows with the file alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from fnmatch import translate
+
+from .text import BLANKS, Line, fold, is_remark
+
+HIDDEN = "<hidden>"
+# A setting that somebody switched off by a comment mark is as secret as the setting.
+_COMMENT_MARKS = ";#/!'\"[" + BLANKS
+_REM = re.compile(r"rem[ \t]+", re.IGNORECASE)
+# A word; what may stand between it and its value; and what ends a phrase that may be a name.
+_WORD = re.compile(r"[^\s\x1a=:,;#(){}\[\]'\"]+")
+_SIGN = re.compile(r"[\s\x1a'\"]*[=:][\s\x1a]*|[\s\x1a]+")
+_PHRASE_END = re.compile(r"[=:,;#(){}\[\]'\"]")
+_SWALLOWED = re.compile(rb"[\r\n]")
+# What is no literal part of a shell pattern, and the slash, beside which either half may match.
+_NO_LITERAL = re.compile(r"\[[^\]]*\]|[*?/\[]")
+_LONGEST_NAME = 4
+# Values without a name, NUL, and characters that stand for bytes which are none and may have swallowed a line end.
+_NEVER_SURE = re.compile(r"^[\t\x0b\x0c\x1a ]*=|[\0?\u30fb]", re.MULTILINE)
+
+
+def _without_marks(key: str) -> str:
+    return _REM.sub("", key.strip(_COMMENT_MARKS), count=1).strip(_COMMENT_MARKS)
+
+
+class Redactor:
+    """Says which values are hidden.
+
+    Args:
+        patterns: Shell patterns without regard to case, for a key's name (``*password*``) or ``section/key``.
+    """
+
+    def __init__(self, patterns: Iterable[str] = ()) -> None:
+        folded = [fold(pattern) for pattern in patterns]
+        self.active = bool(folded)
+        self._pattern = re.compile("|".join(map(translate, folded)) or r"(?!)")
+        self._hint = _hint_of(folded)
+        self._words = min(max((len(pattern.split()) for pattern in folded), default=1), _LONGEST_NAME)
+        self._sections: dict[str, SectionRedactor] = {}
+
+    def suspects(self, text: str) -> set[int] | None:
+        """Return which lines of a text, from 0, may have something to hide on their own account; None for any of them.
+
+        Args:
+            text: Lines with a line feed at the end of each.
+        """
+        if not self.active:
+            return set()
+        if self._hint is None:
+            return None
+        return {*_lines_with(self._hint, fold(text)), *_lines_with(_NEVER_SURE, text)}
+
+    def of(self, section: str) -> SectionRedactor:
+        """Return what judges the lines of one section."""
+        found = self._sections.get(section)
+        if found is None:
+            found = SectionRedactor(fold(section), self._pattern, self._hint, self._words)
+            self._sections[section] = found
+        return found
+
+    def hides(self, section: str, key: str) -> bool:
+        """Return whether a key's value has to be hidden; its name may have comment marks before it."""
+        return self.active and self.of(section).hides(key)
+
+    def section(self, name: str) -> str:
+        """Return a section's name as it may be shown: its line may be a setting in brackets."""
+        return self._named("", name)
+
+    def key(self, section: str, name: str, value: str | None = None) -> str:
+        """Return a key's name as it may be shown: ``password: x`` and ``password aGk=`` hold a value.
+
+        Args:
+            section: Name of the section.
+            name: Name of the key.
+            value: What stands behind its ``=``, None where that is not known.
+        """
+        return self._named(section, name, blanks=value is None or not value.strip("="))
+
+    def value(self, section: str, key: str, value: str | None, line: Line | None = None) -> str | None:
+        """Return a value as it may be shown.
+
+        Args:
+            section: Name of the section.
+            key: Name of the key.
+            value: The value, None for none.
+            line: Its line, which may have swallowed others.
+        """
+        if value is None or not self.active:
+            return value
+        hidden = not key or self.hides(section, key) or self.key(section, key, value) != key
+        return HIDDEN if hidden or (line is not None and _SWALLOWED.search(line.raw)) else value
+
+    def _named(self, section: str, name: str, *, blanks: bool = True) -> str:
+        cut = self.of(section).cut_in_words(name, blanks=blanks) if self.active else None
+        return name if cut is None else name[:cut] + HIDDEN
+
+
+class SectionRedactor:
+    """Judges the lines of one section.
+
+    Args:
+        name: The section's folded name.
+        pattern: What hides.
+        hint: Of what it finds, a line with anything to hide has one; None where any line may have.
+        words: Of how many words the longest name consists that a pattern names.
+
+    Attributes:
+        suspect: Whether any line of the section may have something to hide.
+    """
+
+    def __init__(self, name: str, pattern: re.Pattern[str], hint: re.Pattern[str] | None, words: int) -> None:
+        self._name = name
+        self._pattern = pattern
+        self._hint = None if hint is None or hint.search(name) else hint
+        self.suspect = self._hint is None
+        self._words = words
+        self._hidden: dict[str, bool] = {}
+        self._cuts: dict[bytes, int | None] = {}
+
+    def hides(self, key: str) -> bool:
+        """Return whether the value of this key is hidden."""
+        found = self._hidden.get(key)
+        if found is None:
+            found = self._hidden[key] = self._matches(key) or self._matches(_without_marks(key))
+        return found
+
+    def _matches(self, key: str) -> bool:
+        name = fold(key)
+        return bool(self._pattern.match(name) or self._pattern.match(f"{self._name}/{name}"))
+
+    def cut(self, line: Line, text: str) -> int | None:
+        """Return where the part of a line's text begins that is hidden, None when all of it may be shown."""
+        cuts = self._cuts
+        if line.raw not in cuts:
+            cuts[line.raw] = self._cut(line, text)
+        return cuts[line.raw]
+
+    def _cut(self, line: Line, text: str) -> int | None:
+        if line.kind == "blank":
+            return None
+        if _SWALLOWED.search(line.raw):
+            # What Windows takes for one line is several to whoever wrote them; what begins where is not sure.
+            return 0
+        if line.kind == "key" and not line.name:
+            return text.index("=") + 1
+        if "\0" not in text:
+            if self._hint is not None and not self._hint.search(fold(text)):
+                return None
+        elif self.cut_in_words(text.replace("\0", "")) is not None:
+            return 0
+        if line.kind != "key" or is_remark(line.name):
+            return self.cut_in_words(text)
+        equals = text.index("=")
+        # Windows reads "name=value"; "name: va=lue", and base64 that ends in "=" behind a name, are people's.
+        padding = text[equals:].rstrip(BLANKS)
+        blanks = not padding.strip("=")
+        if blanks or text.find(":", 0, equals) >= 0:
+            cut = self.cut_in_words(text[: equals + len(padding)], blanks=blanks, to=equals)
+            if cut is not None:
+                return cut
+        hidden = self.hides(line.name) or ("\0" in text and self.hides(text[:equals].strip(BLANKS)))
+        return equals + 1 if hidden else None
+
+    def cut_in_words(self, text: str, *, blanks: bool = True, to: int | None = None) -> int | None:
+        """Return where the value of the first setting in a text begins that is hidden, None without one.
+
+        Args:
+            text: Anything; a name is a word of it, or as many as a pattern has, or all since the last mark.
+            blanks: Whether blanks alone may stand between name and value, besides ``=`` and a colon.
+            to: Where the text ends in which such a setting has to begin; its end.
+        """
+        starts: list[int] = []
+        phrase = last = 0
+        for word in _WORD.finditer(text, 0, len(text) if to is None else to):
+            if _PHRASE_END.search(text, last, word.start()):
+                phrase = word.start()
+            last = word.end()
+            starts = [*starts[1 - self._words :], word.start()] if self._words > 1 else [word.start()]
+            sign = _SIGN.match(text, last)
+            if sign is None or sign.end() == len(text) or (to is not None and sign.end() > to):
+                continue
+            marked = bool(_PHRASE_END.search(sign[0]))
+            if not marked and not blanks:
+                continue
+            begins = {*starts, phrase} if marked else starts
+            if any(self.hides(text[begin:last]) for begin in begins):
+                return sign.end()
+        return None
+
+
+def _lines_with(pattern: re.Pattern[str], text: str) -> Iterator[int]:
+    line = last = 0
+    for match in pattern.finditer(text):
+        line += text.count("\n", last, match.start())
+        last = match.start()
+        yield line
+
+
+def _hint_of(patterns: list[str]) -> re.Pattern[str] | None:
+    """Return what finds the longest literal part of each pattern, None if one has none."""
+    parts = [max(_NO_LITERAL.split(pattern), key=len) for pattern in patterns]
+    return re.compile("|".join(map(re.escape, parts))) if parts and all(parts) else None
