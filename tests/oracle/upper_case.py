@@ -29,15 +29,21 @@ from __future__ import annotations
 
 import typing as t
 
-# First and last character of a run, the step between its members, and what to add to reach the upper case.
-RUNS: t.Final[tuple[tuple[int, int, int, int], ...]] = (
+# First and last character of a run, the step between its members, and the upper case of the first; hexadecimal.
+RUNS: t.Final = """
 '''
-TAIL = ''')
+TAIL = '''"""
 
 
 def upper_cases() -> dict[int, int]:
     """Return every character that has another one as its upper case, with that one, for ``str.translate``."""
-    return {code: code + add for first, last, step, add in RUNS for code in range(first, last + 1, step)}
+    table: dict[int, int] = {}
+    for row in RUNS.split("\\n"):
+        numbers = [int(number, 16) for number in row.split()]
+        if numbers:
+            first, last, step, upper = numbers
+            table |= {code: code - first + upper for code in range(first, last + 1, step)}
+    return table
 '''
 
 
@@ -58,7 +64,7 @@ def runs(table: Mapping[str, str]) -> list[tuple[int, int, int, int]]:
 
 def text(table: Mapping[str, str]) -> str:
     """Return the module with the table."""
-    rows = (f"    (0x{first:04X}, 0x{last:04X}, {step}, {add}),\n" for first, last, step, add in runs(table))
+    rows = (f"{first:04X} {last:04X} {step} {first + add:04X}\n" for first, last, step, add in runs(table))
     return HEAD + "".join(rows) + TAIL
 
 
