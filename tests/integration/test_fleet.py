@@ -193,12 +193,16 @@ def test_a_condition_on_the_role_that_the_first_host_does_not_meet_is_no_silent_
     assert written(fleet) == []
 
 
-@pytest.mark.parametrize("playbook", ["publish", "unpublish", "restore", "audit", "verify"])
+@pytest.mark.parametrize("playbook", ["publish", "unpublish", "restore", "audit", "verify", "conflicts"])
 def test_a_pattern_that_matches_no_server_is_an_error(fleet: Site, playbook: str) -> None:
-    for arguments in ((), ("-l", "ann")):
-        run = fleet.play.run(playbook, *arguments, extra={"publish_hosts": "exchnage", "publish_restore": "latest"})
+    for arguments, hosts, words in (
+        ((), "exchnage", "exchnage;"),
+        (("-l", "ann"), "exchnage", "exchnage within --limit ann;"),
+        (("-l", "ann"), "cat", "cat within --limit ann;"),
+    ):
+        run = fleet.play.run(playbook, *arguments, extra={"publish_hosts": hosts, "publish_restore": "latest"})
         assert run.status == 2, run.output
-        assert "No server of the inventory matches publish_hosts=exchnage" in run.output
+        assert f"No server of the inventory matches publish_hosts={words}" in run.output
     assert written(fleet) == []
 
 
