@@ -95,29 +95,39 @@ BAD: Mapping[str, Bad] = {
         {"listeners": ["pop3", "imap4"], "ports": {"pop3": 4110, "imap4": 4110}},
     ),
     "ADDRESS": Bad(
-        ("publish_proxy_address='proxy.example.com'", "such as 192.0.2.10"), {**GOOD, "proxy_address": "proxy.example.com"}
+        ("publish_proxy_address='proxy.example.com'", "such as 192.0.2.10"),
+        {**GOOD, "proxy_address": "proxy.example.com"},
     ),
-    "ADDRESS6": Bad(("publish_proxy_address='2001:db8::1'", "such as 192.0.2.10"), {**GOOD, "proxy_address": "2001:db8::1"}),
+    "ADDRESS6": Bad(
+        ("publish_proxy_address='2001:db8::1'", "such as 192.0.2.10"), {**GOOD, "proxy_address": "2001:db8::1"}
+    ),
     "TLS": Bad(
-        ("publish_proxy_address='imap4s'", "ProxyBindIp", "Set publish_proxy_address"), {"listeners": ["imap4s"], "proxy_address": ""}
+        ("publish_proxy_address='imap4s'", "ProxyBindIp", "Set publish_proxy_address"),
+        {"listeners": ["imap4s"], "proxy_address": ""},
     ),
     "PROSE": Bad(
         ("ServerBindTcpPorts", BIN, "line 2", "389 (636 for Secure)", "numbers with commas"),
         {"listeners": ["ldap"]},
         files={BIN: "[DSAMAIN]\r\nServerBindTcpPorts=389 (636 for Secure)\r\n"},
     ),
-    "NEWLINE": Bad(("publish_bin_dir='C:\\\\new\\nline'", "Give an absolute path"), {**GOOD, "bin_dir": "C:\\new\nline"}),
+    "NEWLINE": Bad(
+        ("publish_bin_dir='C:\\\\new\\nline'", "Give an absolute path"), {**GOOD, "bin_dir": "C:\\new\nline"}
+    ),
     "COMPUTER": Bad(
         ("publish_computer='a]b'", "Give the NetBIOS or DNS name"), variables={"publish_computer": "a]b"}, mode=COMPUTER
     ),
     "LARGE": Bad((BIN, "70000 bytes", "more than the 65536", "split it"), files={BIN: "; filler\r\n" * 7000}),
     "GONE": Bad(("option publish_bin_dir", "not found", "Set publish_bin_dir to"), make=uninstalled),
     "NOMAIL": Bad(
-        ("publish_listeners='smtp'", "MSExchangeIMC", "remove these listeners"), {"listeners": ["smtp"]}, make=without_mail
+        ("publish_listeners='smtp'", "MSExchangeIMC", "remove these listeners"),
+        {"listeners": ["smtp"]},
+        make=without_mail,
     ),
     "OLD": Bad(("publish_listeners='pop3'", "4.0", "Remove it from listeners"), spec={"version": "4.0"}),
     "IMAP50": Bad(
-        ("publish_listeners='imap4'", "5.0", "Remove it from listeners"), {"listeners": ["imap4"]}, spec={"version": "5.0"}
+        ("publish_listeners='imap4'", "5.0", "Remove it from listeners"),
+        {"listeners": ["imap4"]},
+        spec={"version": "5.0"},
     ),
     "PASSWORD": Bad(
         ("ansible_user=", "Administrator", "Check ansible_user and ansible_password"),
@@ -135,9 +145,13 @@ BAD: Mapping[str, Bad] = {
         variables={"publish_computer_username": "", "publish_computer_password": ""},
     ),
     "REFUSED": Bad(
-        ("publish_computer_username=", "refused", "Check publish_computer_username"), mode=COMPUTER, make=inject("refuse_credential")
+        ("publish_computer_username=", "refused", "Check publish_computer_username"),
+        mode=COMPUTER,
+        make=inject("refuse_credential"),
     ),
-    "AWAY": Bad(("publish_computer='AWAY'", "could not reach", "Check the name"), mode=COMPUTER, make=inject("network_down")),
+    "AWAY": Bad(
+        ("publish_computer='AWAY'", "could not reach", "Check the name"), mode=COMPUTER, make=inject("network_down")
+    ),
     "HTTP": Bad(
         ("ansible_port=", "something else than WinRM", "Check ansible_host and ansible_port"),
         make=inject("not_windows", on_wire=True),

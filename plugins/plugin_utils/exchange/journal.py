@@ -75,7 +75,7 @@ def journal_result(inspection: Inspection) -> Json | None:
         return None
     keys = {key: journal.get(key) for key in ("run", "who", "began")}
     down = _left_down(inspection, journal)
-    owed = [] if inspection.lock is not None else [_debt(journal, name) for name in down]
+    owed = [] if inspection.lock is not None else [_owed_start(journal, name) for name in down]
     return {"corrupt": False, **keys, "same_boot": _same_boot(inspection, journal), "down": down, "owed": owed}
 
 
@@ -87,7 +87,7 @@ def _topic(journal: Mapping[str, t.Any], service: str) -> str:
     return handler_topic(known[names[0].lower()] if names else OWNERS[0].service)
 
 
-def _debt(journal: Mapping[str, t.Any], name: str) -> Json:
+def _owed_start(journal: Mapping[str, t.Any], name: str) -> Json:
     reason = f"an interrupted restart (run {journal.get('run')}) left it stopped; the next restart starts it again"
     return {**debt_row(name, reason, running=False, topic=_topic(journal, name)), "unfinished": True}
 

@@ -51,7 +51,7 @@ class Looked:
         return [port for port in ports if self.differing or service_of(port["protocol"]) not in silent]
 
 
-def findings_of(looked: Looked) -> tuple[str, ...]:
+def drift_of(looked: Looked) -> tuple[str, ...]:
     """Return what differs from what is wanted, one line each; empty when nothing does."""
     findings = [
         *_file_findings(looked),

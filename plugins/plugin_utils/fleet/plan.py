@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..shapes import Json, JsonObject
-from .audit import Looked, file_notes, findings_of
+from .audit import Looked, drift_of, file_notes
 from .conflicts import Claims, Conflict, find_conflicts, is_claimed_by_others
 from .look import Look
 from .owed import Owes, Policy, conflicts_of, refusals, unloaded, what_is_owed, with_withdrawn
 from .report import Case, causes_since, report
-from .targets import Claimed, targets_of, unclaimed
+from .targets import Claimed, named_targets, unclaimed
 from .wishes import accepted_risks, arguments_of, place_of
 
 IN_ORDER, OWES, BROKEN, REFUSED, UNREACHED = "in order", "owes", "broken", "refused", "not reached"
@@ -208,7 +208,7 @@ def owed_now(look: Look, *, claimed: Claimed, found: JsonObject | None = None, m
     plan = found or look.found
     if wishes["state"] == "absent" and not wishes.get("restore"):
         options = {**wishes, "listeners": wishes.get("withdraw") or wishes.get("listeners")}
-        plan = with_withdrawn(plan, targets_of(options, expect="closed"))
+        plan = with_withdrawn(plan, named_targets(options, expect="closed"))
     policy = Policy(
         restart=wishes["restart"],
         window=wishes.get("restart_window") or "",
@@ -323,7 +323,7 @@ def _row(
         look.found,
         tuple((probed or {}).get("results") or ()),
         tuple(dict.fromkeys((*_notes(look, inventory), *file_notes(looked)))),
-        findings_of(looked),
+        drift_of(looked),
         asked=bool((probed or {}).get("results")),
         vantage=wishes["probe_host"] if wishes["probe"] else "",
         more=tuple(more),

@@ -27,7 +27,7 @@ VERB_WIDTH = 8
 
 
 @dataclass(frozen=True)
-class Line:
+class PlanLine:
     """One thing that a plan says about a server.
 
     Attributes:
@@ -59,40 +59,40 @@ def answer_title(result: JsonObject) -> str:
     return "answers"
 
 
-def _grouped(verb: str, rows: Iterable[tuple[JsonObject, str]]) -> Iterator[Line]:
+def _grouped(verb: str, rows: Iterable[tuple[JsonObject, str]]) -> Iterator[PlanLine]:
     """One line for the ports of one address of which the same is said."""
     groups: dict[tuple[str, str], list[str]] = {}
     for port, said in rows:
         groups.setdefault((str(port["host"] or "any address of the proxy"), said), []).append(port_title(port))
     for (host, said), titles in groups.items():
-        yield Line(verb, f"{host}: {', '.join(titles)}{said}")
+        yield PlanLine(verb, f"{host}: {', '.join(titles)}{said}")
 
 
-def _file_lines(row: Row) -> Iterator[Line]:
+def _file_lines(row: Row) -> Iterator[PlanLine]:
     verbs = {"create": "write", "replace": "write", "delete": "delete"}
     differing = [file for file in row.plan["files"] if file["action"] != "none"]
     for file, difference in zip(differing, row.plan.get("diff") or (), strict=False):
         new = " (new)" if file["action"] == "create" else ""
-        yield Line(verbs[file["action"]], f"{file['path']}{new}")
+        yield PlanLine(verbs[file["action"]], f"{file['path']}{new}")
         section = None
         changes = changes_of(difference)
         width = max((len(change.key) for change in changes), default=0)
         for change in changes:
             if change.section != section:
                 section = change.section
-                yield Line("", f"[{section}]", 2)
+                yield PlanLine("", f"[{section}]", 2)
             value = change.before if change.after is None else change.after
             shown = f"{change.before} -> {change.after}" if change.mark == "~" else value
-            yield Line("", f"{change.mark} {change.key:<{width}}  {shown}", 2)
+            yield PlanLine("", f"{change.mark} {change.key:<{width}}  {shown}", 2)
         headers = (difference.get("before_header"), difference.get("after_header"))
         if headers[0] != headers[1]:
-            yield Line("", f"~ {headers[0]} -> {headers[1]}", 2)
+            yield PlanLine("", f"~ {headers[0]} -> {headers[1]}", 2)
         elif not changes:
             for text in first_lines(changed_lines(difference)):
-                yield Line("", text, 2)
+                yield PlanLine("", text, 2)
 
 
-def _restart_lines(row: Row) -> Iterator[Line]:
+def _restart_lines(row: Row) -> Iterator[PlanLine]:
     owes = row.owes
     if owes is None:
         return
@@ -100,9 +100,9 @@ def _restart_lines(row: Row) -> Iterator[Line]:
     for number, entry in enumerate(owes.restarts, 1):
         takes = f"; takes down {down} (runs again after)" if down and number == len(owes.restarts) else ""
         verb = "restart" if entry["running"] else "start"
-        yield Line(verb, f"{entry['service']}, because {entry['reason']}{takes}")
+        yield PlanLine(verb, f"{entry['service']}, because {entry['reason']}{takes}")
     for entry in owes.deferred:
-        yield Line("wait", f"{entry['service']}: {entry['reason']}; not done: {entry['because']}")
+        yield PlanLine("wait", f"{entry['service']}: {entry['reason']}; not done: {entry['because']}")
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def port_changes(row: Row) -> PortChanges:
     return PortChanges(tuple(opens), tuple(closes), tuple(keeps), tuple(stays))
 
 
-def _port_lines(row: Row) -> Iterator[Line]:
+def _port_lines(row: Row) -> Iterator[PlanLine]:
     changes = port_changes(row)
     yield from _grouped("open", changes.opens)
     yield from _grouped("close", changes.closes)
@@ -154,22 +154,22 @@ def _port_lines(row: Row) -> Iterator[Line]:
     yield from _grouped("foreign", changes.stays)
 
 
-def lines_of(row: Row) -> list[Line]:
+def plan_lines(row: Row) -> list[PlanLine]:
     """Return everything that is said about one server; nothing when it is in order."""
     if row.state in (REFUSED, BROKEN):
         return _reasons("refuse" if row.state == REFUSED else "broken", row)
     if row.state == UNREACHED:
-        return [Line("", f"not reached: {_without(row.host, text)}") for text in row.because]
+        return [PlanLine("", f"not reached: {_without(row.host, text)}") for text in row.because]
     if row.owes is None or (row.state == IN_ORDER and not row.owes.deferred):
         return []
     return [*(_file_lines(row) if row.owes.writes else ()), *_restart_lines(row), *_port_lines(row)]
 
 
-def _reasons(verb: str, row: Row) -> list[Line]:
+def _reasons(verb: str, row: Row) -> list[PlanLine]:
     """Return one line per sentence of each reason."""
     sentences = [_without(row.host, text).splitlines() for text in row.because]
     return [
-        Line("" if number else verb, sentence, VERB_WIDTH + 1 if number else 0)
+        PlanLine("" if number else verb, sentence, VERB_WIDTH + 1 if number else 0)
         for of_reason in sentences
         for number, sentence in enumerate(of_reason)
     ]
@@ -182,7 +182,7 @@ def _without(host: str, text: str) -> str:
 # -- layout ---------------------------------------------------------------------------------------------------------
 
 
-def laid_out(title: str, lines: Sequence[Line]) -> list[str]:
+def laid_out(title: str, lines: Sequence[PlanLine]) -> list[str]:
     """Return an entry as text: the servers' name before its lines, verbs in a column.
 
     Args:
@@ -211,9 +211,9 @@ def laid_out(title: str, lines: Sequence[Line]) -> list[str]:
     return [*textwrap.wrap(title, WIDTH - 2, initial_indent="  ", subsequent_indent="    "), *body]
 
 
-def entries(rows: Iterable[tuple[str, Sequence[Line]]]) -> Iterator[list[str]]:
+def entries(rows: Iterable[tuple[str, Sequence[PlanLine]]]) -> Iterator[list[str]]:
     """Yield the entries of a plan; servers of which the same is said are one."""
-    groups: dict[tuple[Line, ...], list[str]] = {}
+    groups: dict[tuple[PlanLine, ...], list[str]] = {}
     for host, lines in rows:
         if lines:
             groups.setdefault(tuple(lines), []).append(host)
@@ -229,12 +229,12 @@ def counted(number: int, one: str, many: str = "") -> str:
 # -- the plan -------------------------------------------------------------------------------------------------------
 
 
-def evidence_of(port: JsonObject) -> Line:
+def evidence_of(port: JsonObject) -> PlanLine:
     """Return what a port said, word for word, and what it took to hear it."""
     heard = f"said '{port['greeting']}'" if port.get("greeting") else "said nothing that was kept"
     attempts = counted(int(port.get("attempts") or 0), "attempt")
     text = f"{port['host']}: {port_title(port)} {port['status']}, {heard}; {attempts}, {port.get('elapsed_ms') or 0} ms"
-    return Line("", text, VERB_WIDTH + 1)
+    return PlanLine("", text, VERB_WIDTH + 1)
 
 
 def plan_text(plan: FleetPlan, *, acting: bool, meant: int = 0, evidence: bool = False) -> list[str]:
@@ -250,9 +250,9 @@ def plan_text(plan: FleetPlan, *, acting: bool, meant: int = 0, evidence: bool =
     number = len(plan.rows)
     servers = f"{number} of the {meant} servers of this play" if meant > number else counted(number, "server")
     text = [f"Plan for {servers}; {_asked(rows)}"]
-    for entry in entries((row.host, _with_evidence(row) if evidence else lines_of(row)) for row in rows):
+    for entry in entries((row.host, _with_evidence(row) if evidence else plan_lines(row)) for row in rows):
         text += ["", *entry]
-    notes = list(entries((row.host, [Line("note", note) for note in row.notes]) for row in rows))
+    notes = list(entries((row.host, [PlanLine("note", note) for note in row.notes]) for row in rows))
     for entry in notes:
         text += ["", *entry]
     for warning in fleet_warnings(plan):
@@ -260,8 +260,8 @@ def plan_text(plan: FleetPlan, *, acting: bool, meant: int = 0, evidence: bool =
     return [*text, "", *_counts(plan, acting=acting)]
 
 
-def _with_evidence(row: Row) -> list[Line]:
-    lines = lines_of(row)
+def _with_evidence(row: Row) -> list[PlanLine]:
+    lines = plan_lines(row)
     return [*lines, *(evidence_of(port) for port in row.ports)] if lines else []
 
 

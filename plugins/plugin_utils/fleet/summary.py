@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ..shapes import Json, JsonObject
 from .look import Look
 from .plan import IN_ORDER, REFUSED, UNREACHED
-from .show import WIDTH, Line, answer_title, counted, entries, evidence_of, port_title
+from .show import WIDTH, PlanLine, answer_title, counted, entries, evidence_of, port_title
 from .wording import ascii_text, duration
 
 DONE = {"present": "Published", "absent": "Unpublished", "restore": "Restored"}
@@ -75,10 +75,10 @@ def summary_text(progress: Progress, *, evidence: bool = False) -> list[str]:
     outcomes = progress.outcomes
     text = [headline_of(progress)]
     rows = [
-        (host, [*lines_of(host, outcome), *(_evidence(outcome) if evidence else ())])
+        (host, [*outcome_lines(host, outcome), *(_evidence(outcome) if evidence else ())])
         for host, outcome in outcomes.items()
     ]
-    rows += [(host, [Line("failed", "the connection was lost; see the messages above")]) for host in progress.lost]
+    rows += [(host, [PlanLine("failed", "the connection was lost; see the messages above")]) for host in progress.lost]
     for entry in entries(rows):
         text += ["", *entry]
     rest = [*_not_started(progress), *_waiting(progress), *_others(progress)]
@@ -92,7 +92,7 @@ def headline_of(progress: Progress) -> str:
     return f"{DONE[progress.wish]} {good} of {servers} in {duration(progress.seconds)}."
 
 
-def lines_of(host: str, outcome: JsonObject) -> list[Line]:
+def outcome_lines(host: str, outcome: JsonObject) -> list[PlanLine]:
     """Return what was done on one server, and what was proven."""
     told = outcome["summary"]
     lines = []
@@ -100,32 +100,33 @@ def lines_of(host: str, outcome: JsonObject) -> list[Line]:
         verb = "deleted" if row["action"] == "delete" else "wrote"
         backup = str(row.get("backup") or "").rpartition("\\")[2].partition(".")[0][:8]
         kept = f" (the old one is kept: {backup})" if backup else ""
-        lines.append(Line(verb, f"{row['path']}{kept}"))
+        lines.append(PlanLine(verb, f"{row['path']}{kept}"))
     if told["put_back"]:
-        lines.append(Line("put back", "the file of before"))
+        lines.append(PlanLine("put back", "the file of before"))
     for verb, started in (("restart", False), ("start", True)):
         services = [_service(row) for row in told["restarted"] if bool(row.get("started")) is started]
-        lines += [Line(verb, ", ".join(services))] if services else []
+        lines += [PlanLine(verb, ", ".join(services))] if services else []
     lines += _proven(told)
-    lines += [Line("wait", f"{entry['service']}: {entry['reason']}; {entry['because']}") for entry in told["waits"]]
+    lines += [PlanLine("wait", f"{entry['service']}: {entry['reason']}; {entry['because']}") for entry in told["waits"]]
     if told["failed"]:
         parts = [part.removeprefix(f"{host}: ") for part in str(told["failed"]).splitlines() if part.strip()]
         lines += [
-            Line("failed" if number == 0 else "", part, 0 if number == 0 else 9) for number, part in enumerate(parts)
+            PlanLine("failed" if number == 0 else "", part, 0 if number == 0 else 9)
+            for number, part in enumerate(parts)
         ]
         if told["wrote"] and not told["put_back"]:
-            lines.append(Line("", "the file stays; the playbook restore puts the old one back:", 9))
-            lines.append(Line("", f"-e publish_restore=latest --limit {host}", 9))
+            lines.append(PlanLine("", "the file stays; the playbook restore puts the old one back:", 9))
+            lines.append(PlanLine("", f"-e publish_restore=latest --limit {host}", 9))
     return lines
 
 
-def _evidence(outcome: JsonObject) -> Iterator[Line]:
+def _evidence(outcome: JsonObject) -> Iterator[PlanLine]:
     told = outcome["summary"]
     yield from map(evidence_of, told["proven"])
     for row in told["restarted"]:
         steps = ", ".join(f"{step} {_clock(at)}" for step, at in (row.get("steps") or {}).items())
         before, after = (number if number else "unknown" for number in row.get("processes") or (None, None))
-        yield Line("", f"{row['service']}: process {before} -> {after}; {steps}", 9)
+        yield PlanLine("", f"{row['service']}: process {before} -> {after}; {steps}", 9)
 
 
 def _clock(at: float) -> str:
@@ -141,13 +142,13 @@ def _service(row: JsonObject) -> str:
     )
 
 
-def _proven(told: JsonObject) -> Iterator[Line]:
+def _proven(told: JsonObject) -> Iterator[PlanLine]:
     groups: dict[str, list[str]] = {}
     for row in told["proven"]:
         said = f"{answer_title(row)} on {row['host']}" if row["status"] == "open" else f"closed on {row['host']}"
         groups.setdefault(said, []).append(port_title(row))
     for said, titles in groups.items():
-        yield Line("proven", f"{', '.join(titles)}: {said}, asked from {told['asked_from']}")
+        yield PlanLine("proven", f"{', '.join(titles)}: {said}, asked from {told['asked_from']}")
 
 
 def _wrapped(text: str) -> list[str]:

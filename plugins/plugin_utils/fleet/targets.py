@@ -15,7 +15,7 @@ from .conflicts import wanted_of
 Claimed = Callable[[str, int], bool]
 
 
-def targets_of(options: JsonObject, *, expect: str) -> list[Json]:
+def named_targets(options: JsonObject, *, expect: str) -> list[Json]:
     """Return one target for every listener whose place on the proxy is known; none when the options are refused.
 
     Args:

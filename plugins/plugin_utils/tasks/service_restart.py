@@ -26,7 +26,7 @@ from ..target.restarting import NOTIFY_EVERY_S, restart
 from ..target.session import Session
 from .exposed import exposed_warnings
 from .failure import failure
-from .wspcfg import look
+from .wspcfg import ask
 
 _SECONDS = ("stop_timeout", "start_timeout", "deadline", "settle")
 # What is over by then needs no second execution; what is not is told to the person who waits.
@@ -153,7 +153,7 @@ def _only_pending(inspection: Inspection, names: Sequence[str]) -> tuple[list[st
 def _made(session: Session, options: Mapping[str, t.Any]) -> Job:
     # A list that is written as one string keeps the blanks after its commas.
     names = [name.strip() for name in options.get("names") or (owner.service for owner in OWNERS)]
-    inspection = look(session, options, names=names).inspection
+    inspection = ask(session, options, names=names).inspection
     skipped: list[Json] = []
     if options["only_if_pending"]:
         names, skipped = _only_pending(inspection, names)

@@ -51,7 +51,7 @@ def places_of(options: Mapping[str, t.Any]) -> Places:
     return places
 
 
-def look(session: Session, options: Mapping[str, t.Any], **request: t.Any) -> View:
+def ask(session: Session, options: Mapping[str, t.Any], **request: t.Any) -> View:
     """Inspect a server once.
 
     Args:
@@ -108,11 +108,11 @@ def _run(session: Session, options: Mapping[str, t.Any], *, host: str, check: bo
     plan = EMPTY
     try:
         if options.get("restore") or options.get("undo"):
-            view = look(session, options)
+            view = ask(session, options)
             plan = _plan_back(session, options, view)
         else:
             wanted = read_wanted(options)
-            view = look(session, options)
+            view = ask(session, options)
             plan = make_plan(wanted, view.inspection, view.exchange)
         if plan.problems:
             raise Refused(plan.problems)

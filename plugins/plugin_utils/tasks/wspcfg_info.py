@@ -28,7 +28,7 @@ from ..shapes import Json
 from ..target.errors import TargetError
 from ..target.session import Session
 from .failure import failure
-from .wspcfg import View, look
+from .wspcfg import View, ask
 
 EVENT_LOGS = ("System", "Application")
 # Enough for one restart; the newest come first. Each entry that is looked at is a round trip, wanted or not.
@@ -92,7 +92,7 @@ def run(session: Session, options: Mapping[str, t.Any], *, host: str) -> Json:
     """
     try:
         asked = options.get("inside_ports")
-        view = look(session, options, events=_event_query(options), ports=_inside(options, asked or ()))
+        view = ask(session, options, events=_event_query(options), ports=_inside(options, asked or ()))
         if asked is None:
             view = _with_own_ports(session, options, view)
     except (Refused, TargetError) as error:
