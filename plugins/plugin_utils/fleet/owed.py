@@ -41,7 +41,7 @@ class Owes:
         restart: The plan for ``service_restart``; where everything that may restart waits, it only completes what an
             interrupted restart has left.
         window: In which window it must begin; empty: always.
-        wanted: Targets of the port probe before anything is written: everything that shall be open or closed then.
+        wanted: Targets of the port probe before anything is written: everything that must be open or closed then.
         prove: Targets that must be as expected once what is done now is done.
         refusals: Risks of the restart that no option accepts, one sentence each.
     """
@@ -291,7 +291,7 @@ def refusals(
 
 
 def _taken(results: Iterable[JsonObject]) -> Iterator[str]:
-    """Name the programs that answer on the proxy where Exchange shall."""
+    """Name the programs that answer on the proxy where Exchange should."""
     for result in results:
         if result["expect"] == "open" and result["status"] in TAKEN:
             yield (

@@ -149,7 +149,7 @@ class _Restarting:
         """Poll until the run has ended.
 
         Raises:
-            TargetError: It ended with an error, or nobody can tell how it ended: that is no success.
+            TargetError: It ended with an error, or it cannot be known how it ended, which is no success.
         """
         patience = self._session.deadline
         end = self._clock.monotonic() + float(self._request["deadline"]) + patience

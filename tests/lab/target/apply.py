@@ -20,7 +20,7 @@ from .state import Lock, Store, format_process, visible_process
 
 @dataclass
 class Change:
-    """One file of the request: what is there, what shall be there, and what has been done."""
+    """One file of the request: what is there, what must be there, and what has been done."""
 
     path: str
     expect: str | None
