@@ -90,6 +90,8 @@ def run(options: argparse.Namespace) -> int:
             if options.costs and not options.quick and not options.only:
                 costs.extend(measure.measure(servers[0]))  # before the others, which would make it slow
                 print("\n".join(measure.lines(costs)), flush=True)
+                wrong = tuple(measure.problems(costs))
+                results.append(report.Result("costs", "measured", "failed" if wrong else "proven", wrong, 0.0))
             lane.side_by_side([cases, whole_role] if wants_role else [cases])
             results.sort(key=lambda result: (result.case, result.mode))
             machine = {"Windows": "Wine" if servers[0].stage.about.wine else "Windows", "machines": len(servers)}

@@ -15,9 +15,10 @@ import re
 import secrets
 import time
 import typing as t
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from tests.support.calls import Done
 from tests.windows import orders
 from tests.windows.machine import Prefix
 from tests.windows.orders import BEHAVIOUR, Order
@@ -29,6 +30,10 @@ SIZES: t.Final = (5, 300)
 SECONDS: t.Final = 120.0
 FILE: t.Final = "C:\\exchsrvr\\bin\\Wspcfg.ini"
 TEXT: t.Final = b"[STORE]\r\nServerBindTcpPorts=110\r\nPersistent=1\r\nKillOldSession=1\r\n"
+FIRST_STOP: t.Final = "restart, to the first stop"
+# Of a service that nobody asked for one value is read; now and then .NET reads some for itself.
+SLACK: t.Final = 20
+POLL_BYTES: t.Final = 13_000
 _READS: t.Final = re.compile(rb"trace:reg:Nt(?:QueryValueKey|EnumerateValueKey|QueryMultipleValueKey)\b")
 _RUN: t.Final = "00000000-0001"
 _COMMON: t.Final = {"version": 1, "computer": None, "credential": None, "run": _RUN, "who": "measure@controller"}
@@ -44,7 +49,7 @@ class Cost:
         seconds: from the start of PowerShell to its end; for ``restart`` to the first stop.
         sent: bytes of script and request.
         received: bytes of the answer.
-        reads: values that it read in the registry; None where nobody tells.
+        reads: values that it read in the registry, a restart to its end; None where nobody tells.
     """
 
     operation: str
@@ -117,42 +122,74 @@ def _costs(server: StageServer, size: int) -> Iterator[Cost]:
     }
     restart |= {"deadline": 120, "settle": 0, "wait": 60, "lock_wait": 0, "allow_disabled": False}
     restart |= {"start_dependencies": False, "window": None, "finish": "same_boot"}
-    _ask(server, {"op": "inspect", **nothing})  # what PowerShell reads only once is read by now
-    base = _ask(server, {"op": "inspect", **nothing})
-    for op, body in (("inspect", inspect), ("apply", apply), ("restart", restart)):
-        took, sent, out, reads, answer = _ask(server, {"op": op, **body})
+    _reads(server, {"op": "inspect", **nothing})  # what PowerShell reads only once is read by now
+    base = _reads(server, {"op": "inspect", **nothing})
+    again = {**apply, "files": [{**new, "path": FILE + ".again"}]}
+    for op, body, once_more in (("inspect", inspect, inspect), ("apply", apply, again), ("restart", restart, restart)):
+        took, sent, out, answer = _ask(server, {"op": op, **body})
+        # The worker is a PowerShell too.
+        reads = _more(_reads(server, {"op": op, **once_more}), base, 2 if op == "restart" else 1)
         if op == "restart":
             stops = [step["at"] for step in answer["timeline"] if step["step"] == "stopping"]
             took = stops[0] - answer["clock"]["now"]
-        extra = None if reads is None or base[3] is None else max(0, reads - base[3])
-        yield Cost("restart, to the first stop" if op == "restart" else op, size, round(took, 1), sent, out, extra)
-    took, sent, out, reads, dummy = _ask(server, {"op": "restart_status", "of": _RUN, "wait": 0})
-    extra = None if reads is None or base[3] is None else max(0, reads - base[3])
-    yield Cost("restart_status", size, round(took, 1), sent, out, extra)
+        yield Cost(FIRST_STOP if op == "restart" else op, size, round(took, 1), sent, out, reads)
+    poll = {"op": "restart_status", "of": _RUN, "wait": 0}
+    took, sent, out, dummy = _ask(server, poll)
+    yield Cost("restart_status", size, round(took, 1), sent, out, _more(_reads(server, poll), base, 1))
 
 
-def _ask(server: StageServer, body: Mapping[str, t.Any]) -> tuple[float, int, int, int | None, Mapping[str, t.Any]]:
-    """Seconds, bytes sent and received, registry values read, and the answer."""
+def _more(reads: int | None, base: int | None, shells: int) -> int | None:
+    """How many values were read besides those that so many PowerShells read for themselves."""
+    return None if reads is None or base is None else max(0, reads - shells * base)
+
+
+def _ask(server: StageServer, body: Mapping[str, t.Any]) -> tuple[float, int, int, Mapping[str, t.Any]]:
+    """Seconds, bytes sent and received, and the answer."""
+    began = time.monotonic()
+    sent, done, answer = _run(server, body)
+    return time.monotonic() - began, sent, len(done.out), answer
+
+
+def _reads(server: StageServer, body: Mapping[str, t.Any]) -> int | None:
+    """Registry values that are read, by the worker too; a run of its own, for telling makes it slow."""
+    if not isinstance(server.stage.machine, Prefix):
+        return None
+    dummy, done, dummy2 = _run(server, body, WINEDEBUG="-all,+reg")
+    return len(_READS.findall(done.err))
+
+
+def _run(server: StageServer, body: Mapping[str, t.Any], **variables: str) -> tuple[int, Done, Mapping[str, t.Any]]:
     from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target import script
 
-    request = {**_COMMON, **body}
     nonce = secrets.token_hex(8)
-    sent = script.payload(request, nonce)
+    sent = script.payload({**_COMMON, **body}, nonce)
     encoded = base64.b64encode(script.loader().encode("utf-16-le")).decode()
     words = [*server.pwsh, "-NoProfile", "-NonInteractive", "-EncodedCommand", encoded]
-    machine = server.stage.machine
-    began = time.monotonic()
-    done = machine.run(words, sent.encode("ascii"), seconds=SECONDS)
-    took = time.monotonic() - began
+    done = server.stage.machine.run(words, sent.encode("ascii"), seconds=SECONDS, **variables)
     answer = script.parse_answer(done.out.decode("utf-8", "replace"), nonce)
     if answer.get("error"):
         raise RuntimeError(f"{body['op']}: {json.dumps(answer['error'])}")
-    reads = None
-    # A run of its own: telling makes it slow. What changes something is not done twice.
-    if isinstance(machine, Prefix) and body["op"] in ("inspect", "restart_status"):
-        told = machine.run(words, sent.encode("ascii"), seconds=SECONDS, WINEDEBUG="-all,+reg")
-        reads = len(_READS.findall(told.err))
-    return took, len(sent), len(done.out), reads, answer
+    return len(sent), done, answer
+
+
+def problems(costs: Sequence[Cost]) -> list[str]:
+    """Return one line for each cost that is not what it may be: counts only, for seconds depend on the machine.
+
+    Args:
+        costs: of all sizes.
+    """
+    found = [
+        f"a poll sends {cost.sent} bytes, more than {POLL_BYTES}"
+        for cost in costs
+        if cost.operation == "restart_status" and cost.sent > POLL_BYTES
+    ]
+    reads = {cost.services: cost.reads for cost in costs if cost.operation == "inspect"}
+    few, many = (reads.get(size) for size in SIZES)
+    if few is not None and many is not None and many - few > SIZES[1] - SIZES[0] + SLACK:
+        found.append(
+            f"inspect reads {few} values with {SIZES[0]} services and {many} with {SIZES[1]}, not one for each"
+        )
+    return found
 
 
 def lines(costs: list[Cost]) -> Iterator[str]:

@@ -22,7 +22,7 @@ import pytest
 from tests.conformance.schema import Case, load_all
 from tests.support.calls import Done, Hung, call
 from tests.windows import __main__ as program
-from tests.windows import lane, machine, orders, powershell, programs, report
+from tests.windows import lane, machine, measure, orders, powershell, programs, report
 from tests.windows.orders import About, Cannot
 from tests.windows.report import Result
 
@@ -312,3 +312,14 @@ def test_a_program_that_did_not_come_up_is_started_again_and_one_that_spoke_is_n
     left = list(answers)
     done = machine.that_came_up(lambda: left.pop(0))
     assert (len(answers) - len(left), done) == (runs, answers[runs - 1])
+
+
+def test_what_an_operation_costs_is_judged_by_counts() -> None:
+    def costs(few: int | None, many: int | None, sent: int) -> list[measure.Cost]:
+        inspect = [
+            measure.Cost("inspect", size, 9.9, 1, 1, n) for size, n in zip(measure.SIZES, (few, many), strict=True)
+        ]
+        return [*inspect, measure.Cost("restart_status", measure.SIZES[0], 9.9, sent, 1, 5)]
+
+    assert measure.problems(costs(43, 338, 10_000)) == measure.problems(costs(None, None, 10_000)) == []
+    assert len(measure.problems(costs(99, 984, 10_000))) == 1 and len(measure.problems(costs(43, 338, 39_000))) == 1

@@ -37,6 +37,8 @@ _AIR = (
     # An operator's name ends by itself before a variable, a bracket or, at the end of a piece, a string.
     (re.compile(rf"(?<![\w-])({_OPERATOR}) (?=[$(@\[]|$)"), r"\1"),
     (re.compile(rf"(?<=[)\]]) (?={_OPERATOR}\b)"), ""),
+    # A variable's or a member's name ends before the operator's dash.
+    (re.compile(rf"(\$\w+(?:\.\w+)*) (?={_OPERATOR}\b)"), r"\1"),
 )
 #: Line ends that mean nothing: inside of braces, and before what belongs to the block above.
 _LINE_END = re.compile(r"(?<=\{)\n|\n(?=\})|(?<=\})\n(?=(?:else|elseif|catch|finally)\b)")

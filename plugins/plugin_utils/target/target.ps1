@@ -275,36 +275,42 @@ function Get-Sorted([string[]]$Names) {
     $Names
 }
 
-# From the registry: .NET Core cannot enumerate the services of NT 4.0.
-function Get-Graph {
-    $all = New-Object Collections.Hashtable ([StringComparer]::OrdinalIgnoreCase)
-    $root = Open-Key $ServiceKeys
-    foreach ($name in $root.GetSubKeyNames()) {
-        # A key that administrators may not read is no service of ours.
-        try { $key = $root.OpenSubKey($name) } catch { if ((Get-Cause $_).native -ne 5) { throw }; continue }
-        $services = @(Get-List $key DependOnService)
-        $all[$name] = @{ name = $name; key = $key; services = $services; groups = @(Get-List $key DependOnGroup); group = Get-List $key Group; needs = $services }
-    }
-    foreach ($entry in $all.psbase.Values) {
-        if ($entry.groups) { foreach ($member in $all.psbase.Values) { if ($member.group -and $entry.groups -contains $member.group) { $entry.needs += $member.name } } }
-    }
-    $all
+# Only what somebody asks for: each value is a round trip where the registry is another machine's.
+function Get-Once($Entry, $Value) {
+    if ($null -eq $Entry[$Value]) { $Entry[$Value] = @(Get-List $Entry.key $Value) }
+    $Entry[$Value]
 }
 
 function Get-Services {
     $names = @($Request.services)
     if (-not $names) { return }
-    $all = Get-Graph
-    for ($i = 0; $i -lt $names.Length; $i++) { foreach ($entry in $all.psbase.Values) { if ($entry.needs -contains $names[$i] -and $names -notcontains $entry.name) { $names += $entry.name } } }
-    for ($i = 0; $i -lt $names.Length; $i++) { if ($all[$names[$i]]) { foreach ($name in $all[$names[$i]].needs) { if ($names -notcontains $name) { $names += $name } } } }
-    foreach ($name in $Request.services) { Get-ServiceEntry $name $all[$name] $true }
-    foreach ($name in Get-Sorted @($names | Where-Object { $Request.services -notcontains $_ })) { Get-ServiceEntry $name $all[$name] $false }
+    # From the registry: .NET Core cannot enumerate the services of NT 4.0.
+    $all = New-Object Collections.Hashtable ([StringComparer]::OrdinalIgnoreCase)
+    $root = Open-Key $ServiceKeys
+    foreach ($name in $root.GetSubKeyNames()) {
+        # A key that administrators may not read is no service of ours.
+        try { $all[$name] = @{ name = $name; key = $root.OpenSubKey($name) } } catch { if ((Get-Cause $_).native -ne 5) { throw } }
+    }
+    $entries = $all.psbase.Values
+    for ($i = 0; $i -lt $names.Length; $i++) {
+        $name = $names[$i]
+        $group = if ($all[$name]) { Get-Once $all[$name] Group }
+        foreach ($entry in $entries) { if ($names -notcontains $entry.name -and (@(Get-Once $entry DependOnService) -contains $name -or ($group -and @(Get-Once $entry DependOnGroup) -contains $group))) { $names += $entry.name } }
+    }
+    for ($i = 0; $i -lt $names.Length; $i++) {
+        $entry = $all[$names[$i]]
+        if (-not $entry) { continue }
+        $needs = @(Get-Once $entry DependOnService)
+        foreach ($group in Get-Once $entry DependOnGroup) { foreach ($member in $entries) { if ((Get-Once $member Group) -eq $group) { $needs += $member.name } } }
+        foreach ($name in $needs) { if ($names -notcontains $name) { $names += $name } }
+    }
+    foreach ($name in @($Request.services) + @(Get-Sorted @($names | Where-Object { $Request.services -notcontains $_ }))) { Get-ServiceEntry $name $all[$name] }
 }
 
-function Get-ServiceEntry([string]$Name, $Entry, [bool]$Named) {
+function Get-ServiceEntry($Name, $Entry) {
     $out = New-Entry 'name exists named state start_type account image depends_on depends_on_groups group process process_source'
     $out.name = $Name
-    $out.named = $Named
+    $out.named = $Request.services -contains $Name
     $out.depends_on = $out.depends_on_groups = @()
     $driver = $Entry -and $Entry.key.GetValue('Type') -in 1, 2, 4, 8
     $state = if ($driver) { 'unknown' } elseif ($Entry) { Get-State $Name } else { 'missing' }
@@ -316,9 +322,9 @@ function Get-ServiceEntry([string]$Name, $Entry, [bool]$Named) {
     if ($driver) { return $out }
     $out.account = Get-Text $Entry.key ObjectName
     $out.image = Get-Image $Name
-    $out.depends_on = $Entry.services
-    $out.depends_on_groups = $Entry.groups
-    if ($Entry.group) { $out.group = $Entry.group }
+    $out.depends_on = @(Get-Once $Entry DependOnService)
+    $out.depends_on_groups = @(Get-Once $Entry DependOnGroup)
+    foreach ($group in Get-Once $Entry Group) { $out.group = $group }
     $out.process = Get-ServiceProcess $out.image $state
     $out.process_source = if ($out.process) { 'path' } else { 'unknowable' }
     $out
@@ -360,7 +366,7 @@ function Read-Entry($Item, $Out) {
     if ($Out.directory_exists) {
         $name = $info.Name
         $stem = [IO.Path]::GetFileNameWithoutExtension($name)
-        $near = @(foreach ($file in $info.Directory.GetFiles()) { $file.Name })
+        $near = @($info.Directory.GetFiles() | ForEach-Object { $_.Name })
         $Out.lookalikes = @(Get-Sorted @($near | Where-Object { $_ -ne $name -and ($_ -in $stem, "$stem.txt" -or $_.StartsWith("$name.", 'OrdinalIgnoreCase')) }))
         if ($Item.executables) { $Out.executables = @(Get-Sorted @($near | Where-Object { $_ -like '*.exe' } | ForEach-Object { $_.ToLowerInvariant() })) }
         $Out.file_system = Get-FileSystem $Out.path
@@ -398,7 +404,7 @@ function Get-FileEntry($Item) {
     $out
 }
 
-function Get-Content64([string]$Hash) {
+function Get-Content64($Hash) {
     try { $bytes = Read-File (Get-BackupPath $Hash) } catch { Skip-Missing $_; return $null }
     if ((Get-Hash $bytes) -eq $Hash) { return [Convert]::ToBase64String($bytes) }
     return $null
@@ -432,7 +438,7 @@ function Invoke-Inspect {
     $Answer.registry = @(foreach ($item in $Request.registry) { Get-RegistryItem $item })
     $Answer.services = @(Get-Services)
     $Answer.files = @(foreach ($item in $Request.files) { Get-FileEntry $item })
-    $Answer.records = $Answer.backups = $Answer.ports = @()
+    $Answer.records = $Answer.backups = @()
     if ($Request.state) {
         $Answer.records = @(Get-Records)
         $Answer.backups = @(Get-Backups)
@@ -446,7 +452,7 @@ function Invoke-Inspect {
         if ($null -ne $content) { $Answer.backup = [ordered]@{ sha256 = $Request.backup; content = $content } }
     }
     if ($Request.events) { $Answer.events = @(Get-Events $Request.events) }
-    if ($Request.ports) { $Answer.ports = @(foreach ($item in $Request.ports) { Get-Port $item }) }
+    $Answer.ports = @(foreach ($item in $Request.ports) { Get-Port $item })
     # What was read through a handle that has died meanwhile may not be true.
     if ((Test-Reopened) -or $hive -ne $Target.Hive) { Stop-Run computer_unreachable @{ computer = $Answer.computer } }
 }

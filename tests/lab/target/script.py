@@ -26,6 +26,7 @@ _OPERATOR = re.compile(
     "-(?:eq|ne|lt|gt|le|ge|not|and|or|is|isnot|in|notin|match|notmatch|cmatch|cnotmatch|contains|notcontains"
     "|ccontains|cnotcontains|like|join|replace|band|f)"
 )
+_VALUE_END = re.compile(r"[)\]]$|\$\w+(?:\.\w+)*$")
 _QUOTED = re.compile(r"""'[^'\n]*'|"[^"\n]*"|[^'"\n]+|.""")
 
 
@@ -52,12 +53,13 @@ def _without_air(piece: str) -> str:
     piece = re.sub(r"(?<=}) (?=(?:else|elseif|catch|finally)\b)", "", piece)
     piece = re.sub(r"\b(?:(if|elseif|foreach|while|for|catch) (?=\()|(else|try|catch|finally) (?={))", r"\1\2", piece)
     words = piece.split(" ")
-    # Word by word: an operator needs no blank after ``)`` and ``]``, and none before a mark or a string.
+    # Word by word: an operator needs no blank after ``)``, ``]``, a variable or its member, and none before a mark or a
+    # string.
     text = words[0]
     for before, word in itertools.pairwise(words):
-        after_bracket = text[-1:] in (")", "]") and _operator_in(word)
+        after_value = _VALUE_END.search(text) and _operator_in(word)
         before_mark = _OPERATOR.fullmatch(re.split(r"[(!{;,=|]", before)[-1]) and (word == "" or word[0] in "$(@[")
-        text += word if after_bracket or before_mark else " " + word
+        text += word if after_value or before_mark else " " + word
     return text
 
 
