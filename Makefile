@@ -61,6 +61,10 @@ molecule: venv  ## converge, idempotence and verification of the role against th
 windows: venv  ## the target script on a real PowerShell: every conformance case in both modes (WSP_PWSH=archive)
 	@$(ISOLATE) tests.windows $(ARGUMENTS)
 
+.PHONY: windows-mutants
+windows-mutants: venv  ## changes the target script in one place at a time: some conformance case must notice (WSP_PWSH=archive)
+	@$(ISOLATE) tests.windows.mutants $(ARGUMENTS)
+
 .PHONY: windows-demo
 windows-demo: venv  ## publish, spoil, repair and take off one server whose Windows is real, in a few minutes (WSP_PWSH=archive)
 	@$(ISOLATE) tests.windows demo

@@ -86,10 +86,12 @@ class PwshExecutor:
     Attributes:
         server: the machine.
         computer: name by which it reaches itself; None: computer mode is not run.
+        regions: the script's regions by name, where they are not the script's own.
     """
 
     server: Server
     computer: str | None
+    regions: Mapping[str, str] | None = None
 
     def run(self, case: Mapping[str, t.Any], mode: str) -> Outcome:
         if case.get("requires") or (mode == "computer" and self.computer is None):
@@ -124,11 +126,12 @@ class PwshExecutor:
 
         # An operation that does not exist has no script of its own; any will refuse it.
         known = request if request.get("op") in ("inspect", "apply", "restart", "restart_status") else None
-        text = script.script_for(known or {**request, "op": "inspect"})
+        regions = self.regions or script.regions()
+        text = "".join(regions[name] for name in script.regions_for(known or {**request, "op": "inspect"}))
         known_functions = set(re.findall(r"^function ([\w-]+)", text, re.MULTILINE))
         if not known_functions >= set(replaced):
             raise ValueError(f"replaced: the script has no {', '.join(set(replaced) - known_functions)}")
-        main = script.regions()["main"]
+        main = regions["main"]
         others = "".join(f"function {name} {body}\n" for name, body in replaced.items())
         text = text.removesuffix(main) + others + main
         encoded = base64.b64encode(script.loader().encode("utf-16-le")).decode()

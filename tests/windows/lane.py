@@ -190,13 +190,20 @@ def _free_ports() -> Iterator[int]:
 # --- play -------------------------------------------------------------------------------------------------------------
 
 
-def play(case: Case, mode: str, server: StageServer) -> Result:
-    """Play one case in one mode, and say what came of it."""
+def play(case: Case, mode: str, server: StageServer, regions: Mapping[str, str] | None = None) -> Result:
+    """Play one case in one mode, and say what came of it.
+
+    Args:
+        case: the case.
+        mode: ``direct`` or ``computer``.
+        server: where.
+        regions: the script's regions, where they are not its own.
+    """
     if case.data.get("requires"):
         return Result(case.id, mode, "unproven", (f"requires {case.data['requires']}: {case.data['why']}",), 0.0)
     if server.stage.about.wine and case.id in HOLLOW:
         return Result(case.id, mode, "unproven", (HOLLOW[case.id],), 0.0)
-    executor = PwshExecutor(server, server.stage.about.computer)
+    executor = PwshExecutor(server, server.stage.about.computer, regions)
 
     def found() -> list[str]:
         return problems(with_free_ports(case), mode, executor, now=int(time.time()))

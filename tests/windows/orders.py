@@ -113,7 +113,7 @@ class Named:
     keys: tuple[str, ...]
 
 
-_SHARED: t.Final = ("windows", "program files", "program files (x86)", "users", "programdata")
+_SHARED: t.Final = ("program files", "program files (x86)", "users", "programdata")
 
 
 def _given(case: Case) -> Iterator[Mapping[str, t.Any]]:
@@ -143,6 +143,8 @@ def _own_directory(path: str) -> str | None:
     """The directory that only cases use: the uppermost one, but not one that Windows has itself."""
     parts = path.split("\\")
     if not re.fullmatch("[A-Za-z]:", parts[0]) or "%" in path or len(parts) < 3:
+        return None
+    if parts[1].lower() == "windows":  # a service's program may be one of its own; nothing below is ever taken away
         return None
     depth = 3 if parts[1].lower() in _SHARED else 2
     return "\\".join(parts[:depth]) if len(parts) > depth else None

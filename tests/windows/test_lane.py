@@ -19,10 +19,11 @@ from xml.etree import ElementTree
 
 import pytest
 
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target.script import source
 from tests.conformance.schema import Case, load_all
 from tests.support.calls import Done, Hung, call
 from tests.windows import __main__ as program
-from tests.windows import lane, machine, measure, orders, powershell, programs, report
+from tests.windows import lane, machine, measure, mutants, orders, powershell, programs, report
 from tests.windows.orders import About, Cannot
 from tests.windows.report import Result
 
@@ -110,8 +111,8 @@ def test_nothing_that_windows_has_itself_is_taken_away() -> None:
     assert "c:\\exchsrvr" in lower
     for path in lower:
         assert path.count("\\") >= 1 and len(path) > 3
+        assert not (path + "\\").startswith("c:\\windows\\")
         assert path not in (
-            "c:\\windows",
             "c:\\program files",
             "c:\\program files (x86)",
             "c:\\users",
@@ -323,3 +324,22 @@ def test_what_an_operation_costs_is_judged_by_counts() -> None:
 
     assert measure.problems(costs(43, 338, 10_000)) == measure.problems(costs(None, None, 10_000)) == []
     assert len(measure.problems(costs(99, 984, 10_000))) == 1 and len(measure.problems(costs(43, 338, 39_000))) == 1
+
+
+def test_each_change_of_the_script_can_be_made_and_names_its_cases() -> None:
+    known = {case.id for case in lane.cases()}
+    text = source()
+    assert len(mutants.MUTANTS) >= 60 and len({mutant.function for mutant in mutants.MUTANTS}) >= 60
+    for mutant in mutants.MUTANTS:
+        assert mutant.apply(text) != text
+        assert mutant.cases and {name.partition("@")[0] for name in mutant.cases} <= known, mutant
+
+
+def test_the_table_of_changes_is_in_step_with_the_list() -> None:
+    assert mutants.TABLE.read_text(encoding="utf-8") == mutants.table(), "python -m tests.windows.mutants --write"
+
+
+@pytest.mark.parametrize(("old", "function"), [("no such text", "Get-Hash"), ("$", "Get-Hash"), ("$hash", "No-Such")])
+def test_a_change_that_cannot_be_made_is_an_error(old: str, function: str) -> None:
+    with pytest.raises(ValueError, match="times"):
+        mutants.Mutant(function, old, "", ("inspect-file",)).apply(source())

@@ -98,7 +98,21 @@ def _tight(line: str) -> str:
 @functools.cache
 def regions() -> t.Mapping[str, str]:
     """Return the target script's regions by name, in file order, in wire form."""
-    text = (_DIRECTORY / "target.ps1").read_text(encoding="ascii")
+    return regions_of(source())
+
+
+@functools.cache
+def source() -> str:
+    """Return the target script as it is read."""
+    return (_DIRECTORY / "target.ps1").read_text(encoding="ascii")
+
+
+def regions_of(text: str) -> t.Mapping[str, str]:
+    """Return the regions of a script by name, in file order, in wire form.
+
+    Args:
+        text: the target script, or one that somebody changed.
+    """
     return {name: wire_form(body) for name, body in _REGION.findall(text)}
 
 

@@ -1167,9 +1167,11 @@ function Set-Failure($Service, $Failure, [string]$Step) {
     Save-StepQuietly $Service $Step
 }
 
+function Get-WallClock { [datetime]::Now.ToString('HH:mm') }
+
 function Assert-Window($Window) {
     if (-not $Window) { return }
-    $now = [datetime]::Now.ToString('HH:mm')
+    $now = Get-WallClock
     $late = $now -ge $Window.from
     $early = $now -lt $Window.to
     $inside = if ($Window.from -lt $Window.to) { $late -and $early } else { $late -or $early }

@@ -93,7 +93,7 @@ class Inspection:
             **entry,
             "state": service.state,
             "account": service.account,
-            "image": None if image is None else self.server.expand(image),
+            "image": None if image is None else self._image(image),
             "depends_on": list(service.depends_on),
             "depends_on_groups": list(service.depends_on_groups),
             "group": service.group,
@@ -101,12 +101,20 @@ class Inspection:
             "process_source": "unknowable" if process is None else "path",
         }
 
+    def _image(self, image: str) -> str:
+        """A whole path from the three spellings that the service manager takes besides one."""
+        path = self.server.expand(image).removeprefix("\\??\\")
+        root = self.server.system_root
+        if path.lower().startswith("\\systemroot\\"):
+            return root + path[len("\\SystemRoot") :]
+        return f"{root}\\{path}" if path.lower().startswith("system32\\") else path
+
     def _locate(self, item: Json) -> tuple[str | None, str | None]:
         if item["path"] is not None:
             return self.server.expand(item["path"]), "path"
         for name in item["beside"]:
             service = self.server.services.find(name)
-            directory = split(self.server.expand(service.image or ""))[0] if service else ""
+            directory = split(self._image(service.image or ""))[0] if service else ""
             if directory[1:2] == ":" and self.server.files.is_dir(directory):
                 return f"{directory}\\{item['name']}", "service"
         root = self.values.get(item["root"]) if item["root"] else None
