@@ -241,6 +241,32 @@ def test_a_fleet_that_is_altogether_out_of_reach_has_its_plan_with_every_reason(
     assert written(lost) == []
 
 
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"ansible_password": "{{ vault_missing }}"},
+        {"ansible_connection": "winrn"},
+        {"ansible_become_password": "{{ vault_missing }}", "ansible_port": "{{ vault_missing }}"},
+    ],
+    ids=["undefined", "plugin", "become"],
+)
+def test_a_first_server_whose_connection_is_nonsense_stops_no_other(
+    tmp_path: Path, variables: dict[str, t.Any]
+) -> None:
+    wishes = [Wish("ANN", DIRECT, POP, {"variables": variables}), Wish("BEN", COMPUTER, POP), Wish("CAT", DIRECT, POP)]
+    with site(tmp_path, wishes) as here:
+        run = here.play.run("publish", extra={"publish_serial": 3, "publish_report": str(tmp_path / "report.json")})
+        assert (run.status, run.failed()) == (2, ["ann"]), run.output
+        word = next(iter(variables.values())).strip("{} ")
+        assert "refuse" in run.server("ann", run.plan()) and word in run.server("ann", run.plan())
+        assert run.summary().startswith("Published 2 of 2 servers in ")
+        assert written(here) == ["BEN", "CAT"]
+        assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["complete"] is True
+        audit = here.play.run("audit")
+        assert (audit.status, audit.failed()) == (2, ["ann"]), audit.output
+        assert "3 servers: 2 in order, 1 refused" in audit.plan()
+
+
 def test_each_server_has_its_own_probe_host_and_one_that_is_lost_stops_its_own_only(tmp_path: Path) -> None:
     wishes = [
         Wish("ANN", DIRECT, {**POP, "probe_host": "outside1"}),

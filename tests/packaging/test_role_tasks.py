@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible import constants
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles" / "publish"
@@ -91,6 +92,23 @@ def test_a_task_for_the_whole_play_runs_once_and_ends_no_play(module: str, row: 
     assert bool(row.get("run_once")) is once
     if once:
         assert row["ignore_errors"] is True
+
+
+def test_nothing_else_of_the_role_runs_once() -> None:
+    names = [row["name"] for row, _defaults in all_tasks() if "run_once" in row]
+    known = {module for _name, module, row, _defaults in TASKS if "run_once" in row}
+    assert known == {*FOR_THE_PLAY, "port_probe"}
+    assert len(names) == sum("run_once" in row for _name, _module, row, _defaults in TASKS)
+
+
+@pytest.mark.parametrize("module", sorted(FOR_THE_PLAY))
+def test_a_task_for_the_whole_play_does_not_hang_on_the_first_servers_connection(module: str) -> None:
+    """Ansible reads these variables of the first server, and a task that breaks on them plans for nobody."""
+    known = {name for names in constants.MAGIC_VARIABLE_MAPPING.values() for name in names}
+    (own,) = [row["vars"] for _name, one, row, _defaults in TASKS if one == module]
+    assert set(own) == known
+    assert own["ansible_connection"] == "local"
+    assert not [value for value in own.values() if "{" in str(value)]
 
 
 def test_what_the_user_includes_lies_outside_of_our_module_defaults() -> None:
