@@ -211,6 +211,9 @@ restart:
       description: Services that an interrupted restart, of whatever age, has left stopped.
       type: list
       elements: str
+    machine:
+      description: The machine that runs the script, by whose clock windows are kept.
+      type: str
 targets:
   description: What has to answer on the proxy once everything is done; input of M(msexchange.winsock_proxy.port_probe).
   returned: always

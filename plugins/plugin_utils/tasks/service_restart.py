@@ -51,6 +51,7 @@ class Job:
         states: State of every service before, as far as it was inspected.
         warnings: What the user should know.
         clock: Time of the inspection, None when there was none.
+        machine: Whose clock is told; None for a plan that somebody made by hand.
         journal: What an interrupted restart left, None when unknown or nothing.
         skipped: Reasons why services that were named are not restarted.
     """
@@ -60,6 +61,7 @@ class Job:
     states: Mapping[str, str | None]
     warnings: tuple[str, ...] = ()
     clock: Json | None = None
+    machine: str | None = None
     journal: Json | None = None
     skipped: tuple[Json, ...] = ()
 
@@ -124,7 +126,7 @@ def _taken(value: Mapping[str, t.Any], finish: str) -> Job:
     plan = RestartPlan(entries, **names, refusals=refusals, refusals_if_started=if_started)
     states = {row.name: "stopped" if row.name in plan.stopped else "running" for row in entries}
     unfinished = bool(value.get("unfinished") or (finish == "any" and value.get("left_down")))
-    return Job(plan, unfinished, states, plan.warnings if plan.roots else ())
+    return Job(plan, unfinished, states, plan.warnings if plan.roots else (), machine=value.get("machine"))
 
 
 def _entry(row: Mapping[str, t.Any]) -> Entry:
@@ -166,6 +168,7 @@ def _made(session: Session, options: Mapping[str, t.Any]) -> Job:
         states={row.name: row.state for row in inspection.services},
         warnings=(*(plan.warnings if plan.roots else ()), *journal_warnings(inspection)),
         clock=inspection.clock_result(),
+        machine=inspection.clock_result()["machine"],
         journal=journal_result(inspection),
         skipped=tuple(skipped),
     )
@@ -329,9 +332,9 @@ def _launched(answer: Mapping[str, t.Any]) -> Iterable[str]:
 
 
 def _clock(answer: Mapping[str, t.Any], job: Job) -> Json | None:
-    """Return the latest time that was told, with the machine's name where an inspection told that."""
+    """Return the latest time that was told, with the name of the machine whose clock it is."""
     told = answer.get("clock")
-    return job.clock if told is None else {**told, "machine": (job.clock or {}).get("machine")}
+    return job.clock if told is None else {**told, "machine": job.machine}
 
 
 def _down(answer: Mapping[str, t.Any]) -> list[str]:
@@ -344,8 +347,8 @@ def _down(answer: Mapping[str, t.Any]) -> list[str]:
 
 
 def _failed(job: Job, error: TargetError, session: Session, host: str, options: Mapping[str, t.Any]) -> Json:
-    if error.code == "outside_window" and job.clock is not None:
-        error.detail.setdefault("machine", job.clock["machine"])
+    if error.code == "outside_window" and job.machine is not None:
+        error.detail.setdefault("machine", job.machine)
     result = _result(job, error.answer, session, host)
     completing = _completing(error)
     told = [f"Completing it failed: {problem.cause}. {problem.remedy}" for problem in completing]

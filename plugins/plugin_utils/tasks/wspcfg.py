@@ -192,6 +192,7 @@ def _result(plan: Plan, view: View | None, session: Session, host: str) -> Json:
     result["owed"] += owed_by_journal(inspection)
     result["restart"]["unfinished"] = bool(owed_by_journal(inspection))
     result["restart"]["left_down"] = [] if left is None else [row["service"] for row in left["owed"]]
+    result["restart"]["machine"] = inspection.clock_result()["machine"]
     result["warnings"] += [f"{host}: {warning}" for warning in journal_warnings(inspection)]
     return {
         **result,

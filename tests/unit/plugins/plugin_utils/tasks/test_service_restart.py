@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import typing as t
 
@@ -396,13 +397,15 @@ def test_what_was_seen_last_is_told_when_the_target_does_not_come_back() -> None
 
 def test_a_time_is_told_with_the_machine_whose_clock_it_is() -> None:
     refused = error("outside_window", now=NOW, utc_offset_minutes=60, window={"from": "22:00", "to": "05:00"})
-    result, dummy = restart(Described(), refused, names=["MSExchangeIS"], window="22:00-05:00")
+    result, dummy = restart(Described(), copy.deepcopy(refused), names=["MSExchangeIS"], window="22:00-05:00")
     assert "the clock of MGMT1 says 14:46 (UTC+01:00)" in result["msg"]
     assert result["clock"] == {"now": NOW, "utc_offset_minutes": 60, "machine": "MGMT1"}
     assert wspcfg_info.run(session(Replay()), {}, host="EX1")["clock"] == result["clock"]
     plan = wspcfg.run(session(Replay()), {"listeners": ["pop3"]}, host="EX1", check=False)["restart"]
     carried, dummy = restart(Described(), plan=plan)
-    assert carried["clock"] == {"now": NOW, "utc_offset_minutes": 60, "machine": None}
+    assert carried["clock"] == {"now": NOW, "utc_offset_minutes": 60, "machine": "MGMT1"}
+    late, dummy = restart(Described(), copy.deepcopy(refused), plan=plan, window="22:00-05:00")
+    assert late["msg"] == result["msg"]
 
 
 def test_how_the_worker_was_started_is_told_and_warned_of_where_it_may_end_with_the_connection() -> None:
