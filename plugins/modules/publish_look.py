@@ -221,4 +221,8 @@ host:
   description: Inventory name.
   returned: always
   type: str
+check_mode:
+  description: Whether the task ran in check mode, by its own keyword or the command line.
+  returned: always
+  type: bool
 """

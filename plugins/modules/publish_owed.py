@@ -78,4 +78,42 @@ readable:
   description: Whether O(found) tells anything.
   returned: always
   type: bool
+written:
+  description: Whether O(found) is newer than the look.
+  returned: always
+  type: bool
+owes:
+  description: Whether anything has to be done now.
+  returned: when a plan was found
+  type: bool
+writes:
+  description: Whether a file differs from what is wanted.
+  returned: when a plan was found
+  type: bool
+restart:
+  description: The plan for M(msexchange.winsock_proxy.service_restart).
+  returned: when a plan was found
+  type: dict
+window:
+  description: In which window the restart must begin, empty for always.
+  returned: when a plan was found
+  type: str
+wanted:
+  description: Targets of M(msexchange.winsock_proxy.port_probe) before anything is written.
+  returned: when a plan was found
+  type: list
+  elements: dict
+refusals:
+  description: Risks of the restart that no option accepts, one sentence each.
+  returned: when a plan was found
+  type: list
+  elements: str
+plan:
+  description: Which plan of M(msexchange.winsock_proxy.publish_plan) this belongs to.
+  returned: always
+  type: str
+check_mode:
+  description: Whether the task ran in check mode, by its own keyword or the command line.
+  returned: always
+  type: bool
 """

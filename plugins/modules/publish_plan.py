@@ -136,4 +136,8 @@ at:
   description: When it was made, in seconds since 1970.
   returned: always
   type: float
+check_mode:
+  description: Whether the task ran in check mode, by its own keyword or the command line.
+  returned: always
+  type: bool
 """

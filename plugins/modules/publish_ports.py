@@ -33,4 +33,8 @@ asked:
   returned: always
   type: list
   elements: dict
+check_mode:
+  description: Whether the task ran in check mode, by its own keyword or the command line.
+  returned: always
+  type: bool
 """

@@ -31,4 +31,8 @@ msg:
   description: Cause and remedy, one sentence a line.
   returned: always
   type: str
+check_mode:
+  description: Whether the task ran in check mode, by its own keyword or the command line.
+  returned: always
+  type: bool
 """

@@ -63,4 +63,8 @@ plan:
   description: RV(msexchange.winsock_proxy.publish_plan#module:id) of the plan.
   returned: always
   type: str
+check_mode:
+  description: Whether the task ran in check mode, by its own keyword or the command line.
+  returned: always
+  type: bool
 """

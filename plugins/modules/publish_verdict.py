@@ -101,4 +101,12 @@ summary:
   description: What was written, restarted and proven, what waits and what failed.
   returned: always
   type: dict
+plan:
+  description: Which plan of M(msexchange.winsock_proxy.publish_plan) this belongs to.
+  returned: always
+  type: str
+check_mode:
+  description: Whether the task ran in check mode, by its own keyword or the command line.
+  returned: always
+  type: bool
 """

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import typing as t
@@ -23,6 +24,8 @@ SERVERS = ("ANN", "BEN", "CAT")
 POP: t.Final = {"listeners": ["pop3"]}
 ROLE = f"{COLLECTION}.publish"
 Play = dict[str, t.Any]
+# What Ansible itself puts into every result.
+OF_EVERY_TASK = {"changed", "failed", "msg", "invocation", "warnings", "exception", "skip_reason", "failed_when_result"}
 
 
 @pytest.fixture
@@ -330,3 +333,18 @@ def test_no_password_is_in_any_result_or_line(fleet: Site) -> None:
         assert "ben" in run.failed(), "the server that is looked into"
         assert password not in run.output
         assert password not in json.dumps([vars(entry) for entry in run.entries])
+
+
+def test_what_the_steps_return_is_documented(fleet: Site) -> None:
+    fleet.lab.inject("bind_fails", "BEN", protocol="pop3")
+    runs = [fleet.play.run("publish", extra={"publish_probe_deadline": 1.0}), fleet.play.run("verify")]
+    seen = set()
+    for entry in [entry for run in runs for entry in run.entries]:
+        module = entry.action.rpartition(".")[2]
+        if not module.startswith("publish_") or entry.outcome == "skipped":
+            continue
+        seen.add(module)
+        documentation = importlib.import_module(f"ansible_collections.{COLLECTION}.plugins.modules.{module}").RETURN
+        told = {key for key in entry.result if not key.startswith("_")}
+        assert told - OF_EVERY_TASK <= set(yaml.safe_load(documentation)), module
+    assert seen >= {"publish_look", "publish_plan", "publish_owed", "publish_verdict", "publish_summary"}
