@@ -27,14 +27,16 @@ class Conduct:
     """How a machine answers the script, when a test wants something else than an answer.
 
     Attributes:
-        silent: Nothing comes back, not even the marker lines.
+        silent: No answer comes back, not even the marker lines.
         before, after: Noise around the answer, as profiles and policies print it.
+        error: PowerShell ends with this on standard error instead of an answer.
         slow_s: Real seconds before the operation begins.
     """
 
     silent: bool = False
     before: bytes = b""
     after: bytes = b""
+    error: bytes = b""
     slow_s: float = 0.0
 
 
@@ -96,6 +98,9 @@ class Dispatcher:
             await asyncio.sleep(conduct.slow_s)
         if machine.powershell is None:
             return _say(emit, not_recognized("powershell"))
+        if conduct.error:
+            emit.stderr(conduct.error)
+            return 1
         if int(machine.powershell.partition(".")[0]) < OLDEST_POWERSHELL:
             answer: dict[str, t.Any] = {"version": 1, "error": _too_old(machine.powershell)}
         else:
@@ -104,8 +109,9 @@ class Dispatcher:
                 return _say(emit, not_recognized("powershell"))
             delegated = call.authentication in DELEGATED
             answer = await answer_request(self.network, machine, request, delegated=delegated)
-        if not conduct.silent:
-            emit.stdout(conduct.before + envelope(answer, nonce_of(call.stdin)) + conduct.after)
+        emit.stdout(
+            conduct.before + (b"" if conduct.silent else envelope(answer, nonce_of(call.stdin))) + conduct.after
+        )
         return 0
 
 

@@ -21,6 +21,7 @@ from .target.journal import STALE_S
 from .target.state import BOOT, KEY, Store
 from .target.worker import Cut
 from .wire.api import POINTS, Action, Drop, NotWindows, Proceed, QuotaReached, Refuse
+from .wire.api import Fault as SoapFault
 from .world import PROXY_PORTS, World, programs
 
 Undo: t.TypeAlias = Callable[[], None]
@@ -360,9 +361,27 @@ def old_powershell(_world: World, machine: Machine, *, version: str = "2.0") -> 
 
 
 @_fault
-def silent(world: World, machine: Machine) -> Undo:
-    """The script ends without an answer."""
-    return _conduct(world, machine, Conduct(silent=True))
+def no_powershell(_world: World, machine: Machine) -> Undo:
+    """The machine has no PowerShell."""
+    old = machine.powershell
+    machine.powershell = None
+
+    def undo() -> None:
+        machine.powershell = old
+
+    return undo
+
+
+@_fault
+def constrained(world: World, machine: Machine) -> Undo:
+    """PowerShell runs in Constrained Language Mode and refuses the script, in German."""
+    return _conduct(world, machine, Conduct(error=_CONSTRAINED))
+
+
+@_fault
+def silent(world: World, machine: Machine, *, said: str = "") -> Undo:
+    """The script ends without an answer; with a text, that is printed instead."""
+    return _conduct(world, machine, Conduct(silent=True, before=f"{said}\r\n".encode() if said else b""))
 
 
 @_fault
@@ -375,6 +394,14 @@ def noise(world: World, machine: Machine, *, before: str = "Profile loaded.", af
 def slow(world: World, machine: Machine, *, seconds: float = 5.0) -> Undo:
     """Every operation takes so many real seconds longer."""
     return _conduct(world, machine, Conduct(slow_s=seconds))
+
+
+# As a console of 80 columns breaks it; only the identifier is the same in every language.
+_CONSTRAINED = (
+    b"Die Methode kann nicht aufgerufen werden. Der Methodenaufruf wird in diesem Sprachmodus\r\nnur fuer Kerntypen "
+    b"unterstuetzt.\r\n    + CategoryInfo          : InvalidOperation: (:) [], RuntimeException\r\n"
+    b"    + FullyQualifiedErrorId : MethodInvocationNotSupportedInConstrainedLang\r\n   uage\r\n"
+)
 
 
 def _conduct(world: World, machine: Machine, conduct: Conduct) -> Undo:
@@ -419,6 +446,19 @@ def delay(
 def refuse_login(world: World, machine: Machine, *, times: int = -1) -> Undo:
     """The right password is refused (401)."""
     return _rule(world, machine, "authenticate", Refuse(), times=times)
+
+
+@_fault
+def no_administrator(world: World, machine: Machine) -> Undo:
+    """The account may log on and not use WinRM: access denied (5), in German."""
+    return _rule(world, machine, "create.before", SoapFault(5, "Zugriff verweigert", "w:AccessDenied"), times=-1)
+
+
+@_fault
+def no_endpoint(world: World, machine: Machine) -> Undo:
+    """The resource of the shell is not registered (2150858811), as PowerShell's where remoting is not set up."""
+    text = "Der Ressourcen-URI wurde nicht im Katalog von WS-Verwaltung gefunden."
+    return _rule(world, machine, "create.before", SoapFault(2150858811, text, "a:DestinationUnreachable"), times=-1)
 
 
 @_fault

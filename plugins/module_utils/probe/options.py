@@ -118,10 +118,9 @@ def _host(index: int, entry: t.Mapping[str, t.Any]) -> str:
     if not _is_name(host):
         raise OptionError(f"targets[{index}].host: {entry['host']!r} is no host name or address")
     if _ENDS_IN_NUMBER.search(host) and not _DOTTED.fullmatch(host):
-        remedy = "write an IPv4 address as four decimal numbers up to 255 without leading zeros"
+        remedy = "write four decimal numbers up to 255 without leading zeros"
         raise OptionError(
-            f"targets[{index}].host: {entry['host']!r} is read as different addresses by different libraries (octal "
-            f"numbers, for instance); {remedy}"
+            f"targets[{index}].host: {entry['host']!r} is read as different addresses by different libraries; {remedy}"
         )
     return host
 

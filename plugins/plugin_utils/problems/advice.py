@@ -188,8 +188,105 @@ ADVICE: t.Mapping[str, Advice] = {
     "login_refused": Advice(
         "the host refused the login",
         "Check ansible_user and ansible_password (or the Kerberos ticket), whether the account is locked, and that the "
-        "host allows this ansible_winrm_transport.",
+        "host allows this {auth_option}.",
         "ansible_user",
+    ),
+    "certificate_refused": Advice(
+        "the host's certificate is not trusted",
+        "Name the file of the authority that signed it ({ca_option}), and connect by a name that stands in the "
+        "certificate. Only where nobody can be in between: {validation_option}: ignore.",
+        "{validation_option}",
+    ),
+    "https_to_http": Advice(
+        "HTTPS was spoken to a port that speaks HTTP",
+        "Use the port for HTTPS (5986 as a rule), or set {scheme_option}: http; the words are encrypted then with "
+        "NTLM, Kerberos or CredSSP.",
+        "{scheme_option}",
+    ),
+    "http_to_https": Advice(
+        "HTTP was spoken to a port that does not speak it; one for HTTPS hangs up like this",
+        "Set {scheme_option}: https, or use the port for HTTP (5985 as a rule).",
+        "{scheme_option}",
+    ),
+    "credssp_disabled": Advice(
+        "the host does not offer CredSSP",
+        "Enable it there, as an administrator: Enable-WSManCredSSP -Role Server -Force. Or choose another "
+        "{auth_option}, and computer_username and computer_password for the second hop.",
+        "{auth_option}",
+    ),
+    "credssp_missing": Advice(
+        "the controller has no library for CredSSP",
+        "Install it into the Python that runs Ansible: pip install requests-credssp.",
+        "{auth_option}",
+    ),
+    "kerberos_missing": Advice(
+        "the controller has no library for Kerberos",
+        "Install it into the Python that runs Ansible: pip install pywinrm[kerberos] for winrm, pypsrp[kerberos] for "
+        "psrp. Or choose another {auth_option}, such as ntlm.",
+        "{auth_option}",
+    ),
+    "library_missing": Advice(
+        "the controller lacks a library that this connection needs",
+        "Install it into the Python that runs Ansible: pip install pywinrm for winrm, pypsrp for psrp.",
+        "ansible_connection",
+    ),
+    "no_ticket": Advice(
+        "there is no valid Kerberos ticket",
+        "Get one as the user that runs Ansible (kinit USER@REALM, klist shows it), or give ansible_password.",
+        "ansible_user",
+    ),
+    "wrong_principal": Advice(
+        "Kerberos knows no service of this name",
+        "Use the full DNS name by which the host is in the domain as ansible_host, not an address or an alias; setspn "
+        "-Q HTTP/NAME shows the names that exist.",
+        "ansible_host",
+    ),
+    "clock_skew": Advice(
+        "the clocks of the controller and of the domain differ by more than Kerberos allows (5 minutes)",
+        "Set the controller's clock by the domain's (chrony or ntpd with a domain controller as its source).",
+        "ansible_user",
+    ),
+    "no_kdc": Advice(
+        "Kerberos on the controller finds no domain controller",
+        "Check that kinit is installed, the realm (in capitals, behind the @ of ansible_user), krb5.conf and the "
+        "controller's name server, and that TCP and UDP 88 are open to the domain controllers.",
+        "ansible_user",
+    ),
+    "not_administrator": Advice(
+        "the host knows the account, and does not let it use WinRM (access denied, 5)",
+        "Make it an administrator of that host; a local account other than Administrator needs "
+        "LocalAccountTokenFilterPolicy 1 there as well.",
+        "ansible_user",
+    ),
+    "proxy_in_the_way": Advice(
+        "the connection goes through the proxy {proxy}, which does not bring it to the host",
+        "Add the host to no_proxy in the environment of Ansible, or unset http_proxy, https_proxy and all_proxy.",
+        "ansible_host",
+    ),
+    "header_too_large": Advice(
+        "the host refused the request as malformed (HTTP 400), as it does with a Kerberos ticket that is too large for "
+        "a header",
+        "Is the account a member of very many groups? Then raise MaxFieldLength and MaxRequestBytes of HTTP.sys there "
+        "(Q820129), use an account of fewer groups, or NTLM. Otherwise check ansible_port: another server may answer.",
+        "{auth_option}",
+    ),
+    "powershell_missing": Advice(
+        "there is no Windows PowerShell on the host, or it is not registered there",
+        "Install Windows Management Framework 3.0 or newer there and run Enable-PSRemoting, or reach the Exchange "
+        "server through a management host with option computer.",
+        "ansible_host",
+    ),
+    "constrained_language": Advice(
+        "PowerShell on the host allows this account a restricted language only",
+        "Let the account use the full language there: look at AppLocker, Windows Defender Application Control and "
+        "__PSLockdownPolicy, or name an endpoint without such limits (ansible_psrp_configuration_name).",
+        "ansible_user",
+    ),
+    "printed_instead": Advice(
+        "the host printed something else instead of the answer",
+        "Look for what prints and ends there: the start script of the endpoint, AutoRun of the command interpreter, or "
+        "a profile.",
+        "ansible_host",
     ),
     "not_winrm": Advice(
         "something else than WinRM answers there",
@@ -317,6 +414,14 @@ def _reason(detail: Mapping[str, t.Any]) -> dict[str, str]:
     return {"why": f" ({reason})"} if reason else {}
 
 
+# Names of options where the connection's plugin is not known.
+_ANY_PLUGIN: t.Mapping[str, str] = {
+    "auth_option": "ansible_winrm_transport",
+    "scheme_option": "ansible_winrm_scheme",
+    "ca_option": "ansible_winrm_ca_trust_path",
+    "validation_option": "ansible_winrm_server_cert_validation",
+}
+
 # Options whose value the detail of an error may carry, and under which key.
 _VALUES: t.Mapping[str, str] = {
     "computer": "computer",
@@ -325,6 +430,8 @@ _VALUES: t.Mapping[str, str] = {
     "ansible_port": "port",
     "ansible_user": "user",
     "ansible_connection": "connection",
+    "{auth_option}": "auth",
+    "{scheme_option}": "scheme",
     "restore": "sha256",
     "window": "window",
 }
@@ -342,13 +449,14 @@ def problem_of(code: str, detail: Mapping[str, t.Any] | None = None, *, text: st
     known = _Filled({key: value for key, value in (detail or {}).items() if value is not None})
     known.update(_local_time(known))
     known.update(_reason(known))
+    known = _Filled({**_ANY_PLUGIN, **known})
     cause = string.Formatter().vformat(advice.cause, (), known)
     remedy = string.Formatter().vformat(advice.remedy, (), known)
     return Problem(
         code=code,
         cause=f"{cause} [{text.strip()}]" if text.strip() else cause,
         remedy=remedy,
-        option=advice.option,
+        option=None if advice.option is None else string.Formatter().vformat(advice.option, (), known),
         value=known.get(_VALUES.get(advice.option or "", "")) or None,
         path=None if "{path}" in advice.cause else known.get("path"),
         service=known.get("service"),

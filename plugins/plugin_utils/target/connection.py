@@ -13,6 +13,7 @@ import re
 import socket
 import time
 import typing as t
+import urllib.request
 import uuid
 from collections.abc import Mapping
 
@@ -23,6 +24,7 @@ from ..problems.advice import problem_of
 from ..problems.problem import Problem, Refused
 from .script import loader, regions
 from .session import ConnectionLost, Credential, Execution, Identity, Session
+from .unreached import cause_of, is_powershell_missing, signs_of
 
 display = Display()
 
@@ -47,11 +49,6 @@ def _transport_errors() -> tuple[type[Exception], ...]:
 
 
 _TRANSPORT_ERRORS = _transport_errors()
-
-# ERROR_WSMAN_QUOTA_MAX_SHELLS, _MAX_SHELLUSERS, _MAX_OPERATIONS, _USER, _SYSTEM, _MAX_SHELLS_PPQ, _MAX_PLUGINSHELLS ...
-_QUOTA = re.compile(
-    r"2150859(17[3-9]|18[0-2])|0x803381a[5-9a-e]|quota|maximum number of concurrent (shells|operations)", re.I
-)
 
 # What OpenSSH says while it connects and logs in; every other failure may have come after the request was sent.
 _SSH_BEFORE = re.compile(
@@ -109,10 +106,15 @@ class AnsibleTransport:
             # Text, not bytes: psrp hands bytes to the pipeline as one array.
             result = self._action._low_level_execute_command(self._wrapped(command), in_data=stdin)
         except _TRANSPORT_ERRORS as error:
-            quota = bool(_QUOTA.search(str(error)))
+            cause = self._cause(error)
+            quota = cause == "quota_reached"
             before = self._name() == "ssh" and bool(_SSH_BEFORE.search(str(error)))
-            raise ConnectionLost(_one_line(error), sent=not quota and not before, quota=quota) from error
-        return Execution(int(result["rc"]), str(result["stdout"]), str(result["stderr"]))
+            raise ConnectionLost(_one_line(error), sent=not quota and not before, quota=quota, cause=cause) from error
+        execution = Execution(int(result["rc"]), str(result["stdout"]), str(result["stderr"]))
+        if is_powershell_missing(execution.rc, execution.stdout, execution.stderr):
+            # As over psrp, which does not get a shell without it: the host is no target, and nothing ran there.
+            raise ConnectionLost(" ".join(execution.stderr.split())[:300], sent=False, cause="powershell_missing")
+        return execution
 
     def reset(self) -> None:
         """Drop the connection and open another.
@@ -140,9 +142,13 @@ class AnsibleTransport:
     def _connect(self) -> None:
         try:
             self._connection._connect()
-        except _TRANSPORT_ERRORS as error:
-            quota = bool(_QUOTA.search(str(error)))
-            raise ConnectionLost(_one_line(error), sent=False, quota=quota) from error
+        except Exception as error:  # winrm's plugin does so itself; psrp's lets its libraries' errors out
+            cause = self._cause(error)
+            raise ConnectionLost(_one_line(error), sent=False, quota=cause == "quota_reached", cause=cause) from error
+
+    def _cause(self, error: Exception) -> str:
+        way = connection_detail(self._action)
+        return cause_of(signs_of(error, way), way)
 
     def _name(self) -> str:
         return str(self._connection.transport)
@@ -212,15 +218,66 @@ def _host_problems(action: Task) -> list[Problem]:
 
 
 def connection_detail(action: Task) -> dict[str, t.Any]:
-    """Return address, port and user of the task's connection, as far as its plugin has such options."""
-    found = {}
-    for name, options in (("address", ("remote_addr", "host")), ("port", ("port",)), ("user", ("remote_user",))):
-        for option in options:
-            # A plugin raises KeyError for an option that it does not have.
-            with contextlib.suppress(KeyError):
-                found[name] = action._connection.get_option(option)
-                break
-    return found
+    """Return how the task's host is connected to, as far as its plugin has such options.
+
+    ``address``, ``port``, ``user``, ``scheme``, ``auth``, ``proxy`` (of the options, or of the environment), and the
+    names of the plugin's options for advice.
+    """
+    connection = action._connection
+    kind = str(connection.transport)
+    found = {name: value for name, options in _WAY.items() if (value := _option(connection, options)) is not None}
+    if kind in _OPTION_NAMES:
+        # Both plugins take a port for HTTPS' unless it is known for HTTP.
+        found.setdefault("scheme", "http" if found.get("port") in _HTTP_PORTS[kind] else "https")
+    if isinstance(found.get("auth"), list):
+        found["auth"] = ", ".join(map(str, found["auth"]))
+    proxy = _proxy(connection, found)
+    return {**found, **({"proxy": proxy} if proxy else {}), **_OPTION_NAMES.get(kind, {})}
+
+
+_WAY: t.Mapping[str, tuple[str, ...]] = {
+    "address": ("remote_addr", "host"),
+    "port": ("port",),
+    "user": ("remote_user",),
+    "scheme": ("scheme", "protocol"),
+    "auth": ("transport", "auth"),
+}
+_HTTP_PORTS: t.Mapping[str, tuple[int, ...]] = {"winrm": (5985,), "psrp": (80, 5985)}
+_OPTION_NAMES: t.Mapping[str, t.Mapping[str, str]] = {
+    "winrm": {
+        "auth_option": "ansible_winrm_transport",
+        "scheme_option": "ansible_winrm_scheme",
+        "ca_option": "ansible_winrm_ca_trust_path",
+        "validation_option": "ansible_winrm_server_cert_validation",
+    },
+    "psrp": {
+        "auth_option": "ansible_psrp_auth",
+        "scheme_option": "ansible_psrp_protocol",
+        "ca_option": "ansible_psrp_ca_cert",
+        "validation_option": "ansible_psrp_cert_validation",
+    },
+}
+
+
+def _option(connection: t.Any, names: tuple[str, ...]) -> t.Any:
+    for name in names:
+        # A plugin raises KeyError for an option that it does not have.
+        with contextlib.suppress(KeyError):
+            return connection.get_option(name)
+    return None
+
+
+def _proxy(connection: t.Any, way: Mapping[str, t.Any]) -> str | None:
+    """Return the proxy that requests goes through to this host, without an account that its URL may have."""
+    if "scheme" not in way:
+        return None
+    given = _option(connection, ("proxy",)) or (_option(connection, ("_extras",)) or {}).get("ansible_winrm_proxy")
+    if not given:
+        if _option(connection, ("ignore_proxy",)) or urllib.request.proxy_bypass(str(way.get("address"))):
+            return None
+        environment = urllib.request.getproxies_environment()
+        given = environment.get(way["scheme"]) or environment.get("all")
+    return re.sub(r"//[^/@]*@", "//", str(given)) if given else None
 
 
 def open_session(action: Task, options: Mapping[str, t.Any], *, host: str) -> Session:

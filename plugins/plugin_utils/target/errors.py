@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import re
 import typing as t
 from collections.abc import Mapping
 
 from ..problems.advice import problem_of
 from ..problems.problem import Problem
 from .script import printable
+from .unreached import cause_of, signs_of_text
 
 
 class TargetError(Exception):
@@ -48,26 +48,19 @@ class TargetError(Exception):
         return bool(self.answer.get("done")) and self.answer.get("outcome") in ("failed", "interrupted")
 
 
-# What the connection plugins say, in the order in which it is looked for.
-_CONNECTION_TEXTS: tuple[tuple[str, str], ...] = (
-    (
-        r"credentials were rejected|failed to authenticate|\b401\b|Kerberos auth failure|permission denied",
-        "login_refused",
-    ),
-    (r"Bad HTTP response|BadStatusLine|wrong version number|Code [345]\d\d|Expected content type", "not_winrm"),
-)
-
-
-def unreached(text: str, detail: Mapping[str, t.Any] | None = None, *, quota: bool = False) -> Problem:
+def unreached(
+    text: str, detail: Mapping[str, t.Any] | None = None, *, quota: bool = False, cause: str | None = None
+) -> Problem:
     """Say why a host was never reached.
 
     Args:
         text: What the connection plugin said.
-        detail: ``address``, ``port`` and ``user`` of the connection, where known.
+        detail: How the host was connected to, as ``connection_detail`` tells it.
         quota: Whether the account's WinRM quota is used up.
+        cause: Code of the cause, where the error itself was seen; None: the text is all there is.
     """
-    codes = (code for pattern, code in _CONNECTION_TEXTS if re.search(pattern, text, re.IGNORECASE))
-    return problem_of("quota_reached" if quota else next(codes, "host_unreachable"), detail, text=printable(text))
+    found = "quota_reached" if quota else cause or cause_of(signs_of_text(text, detail), detail)
+    return problem_of(found, detail, text=printable(text))
 
 
 def explain(error: TargetError, host: str) -> str:

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from ..shapes import Json
 from .errors import TargetError
 from .leftovers import mended, set_apart, telling
-from .script import PROTOCOL_VERSION, NoAnswer, loader, parse_answer, payload, printable
+from .script import PROTOCOL_VERSION, NoAnswer, begin_marker, loader, parse_answer, payload, printable
+from .unreached import silence_of
 
 RECONNECT_FIRST_S = 1.0
 RECONNECT_LONGEST_S = 30.0
@@ -30,7 +31,9 @@ WRITE_TRIES = 3
 # A line every minute: what an execution takes on top of its wait has to fit in as well.
 # A launch that lost its launcher blocks the next one for a minute (docs/target_protocol.md, section 4).
 # Asked again, the answer would be the same, or the account would be locked.
-FINAL_CODES = frozenset({"bad_request", "powershell_too_old", "credential_refused", "connection_lost"})
+FINAL_CODES = frozenset(
+    {"bad_request", "powershell_too_old", "constrained_language", "credential_refused", "connection_lost"}
+)
 # What ``restart`` is refused with before anything was launched; any other error may have come after that.
 
 
@@ -49,12 +52,14 @@ class ConnectionLost(Exception):
     Attributes:
         sent: Whether the request may have reached the target.
         quota: Whether the host refused because the user's WinRM quota is used up; nothing ran then.
+        cause: Code of why the host was not reached, where nothing was sent; None: the text has to tell.
     """
 
-    def __init__(self, text: str, *, sent: bool, quota: bool = False) -> None:
+    def __init__(self, text: str, *, sent: bool, quota: bool = False, cause: str | None = None) -> None:
         self.text = text
         self.sent = sent
         self.quota = quota
+        self.cause = cause
         super().__init__(text)
 
     def as_sent(self) -> ConnectionLost:
@@ -258,7 +263,9 @@ class Session:
         except NoAnswer as error:
             heard = {"stdout": printable(execution.stdout[-500:]), "stderr": printable(execution.stderr[-500:])}
             text = f"{error}; {_first_line(execution)}"
-            raise TargetError("no_answer", text, {"rc": execution.rc, **heard}) from error
+            other = "" if begin_marker(nonce) in execution.stdout else execution.stdout
+            code = silence_of(execution.rc, other, execution.stderr)
+            raise TargetError(code, text, {"rc": execution.rc, **heard}) from error
         if answer.get("error"):
             raise self._error_in(answer)
         return answer

@@ -65,6 +65,6 @@ class TargetAction(ActionBase):  # type: ignore[misc]
     def _raised(self, lost: ConnectionLost, host: str) -> Exception:
         """Return what to raise: UNREACHABLE only when nothing was sent."""
         if not lost.sent:
-            problem = unreached(lost.text, connection_detail(self), quota=lost.quota)
+            problem = unreached(lost.text, connection_detail(self), quota=lost.quota, cause=lost.cause)
             return t.cast(Exception, AnsibleConnectionFailure(problem.message(host)))
         return t.cast(Exception, AnsibleActionFail(explain(TargetError("connection_lost", lost.text), host)))

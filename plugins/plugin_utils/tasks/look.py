@@ -67,7 +67,7 @@ def look(
         if lost.sent:
             problem = problem_of("connection_lost", text=lost.text)
         else:
-            problem = unreached(lost.text, where(), quota=lost.quota)
+            problem = unreached(lost.text, where(), quota=lost.quota, cause=lost.cause)
         return look_result(host, reached=False, problems=[problem], wishes=shown)
     finally:
         session.close()

@@ -100,7 +100,7 @@ ARGUMENTS = {
 }
 ONLY_AT_A_POINT = {"cut_worker"}
 # EX5 has the file that faults of files are about; these faults are about a machine's own WinRM.
-ON_THE_WIRE = {"drop", "delay", "refuse_login", "not_windows", "quota"}
+ON_THE_WIRE = {"drop", "delay", "refuse_login", "not_windows", "quota", "no_administrator", "no_endpoint"}
 
 
 @pytest.fixture(scope="module")

@@ -214,6 +214,24 @@ def test_answers_of_machines_that_misbehave(lab: Lab) -> None:
     command = powershell(LOADER.read_text())
     stdin = lines(script_for(request), request).encode()
     assert execute(client(lab, "EX4"), command, stdin) == ("", "", 0)
+    lab.inject("silent", "EX4", said="Welcome!")
+    assert execute(client(lab, "EX4"), command, stdin) == ("Welcome!\r\n", "", 0)
+    lab.inject("constrained", "EX4")
+    out, err, code = execute(client(lab, "EX4"), command, stdin)
+    assert (out, "Language" in "".join(err.split()), code) == ("", True, 1)
+    lab.inject("no_powershell", "EX4")
+    out, err, code = execute(client(lab, "EX4"), command, stdin)
+    assert (out, err.startswith("'powershell' is not recognized"), code) == ("", True, 1)
+    lab.clear()
+    assert operation(client(lab, "EX4"), request)["op"] == "inspect"
+
+
+@pytest.mark.parametrize(("fault", "code"), [("no_administrator", 5), ("no_endpoint", 2150858811)])
+def test_shells_that_are_refused_with_a_code(lab: Lab, fault: str, code: int) -> None:
+    lab.inject(fault, "EX4")
+    with pytest.raises(winrm.exceptions.WSManFaultError) as caught:
+        client(lab, "EX4").open_shell()
+    assert (caught.value.code, caught.value.wsman_fault_code) == (500, code)
 
 
 def test_the_inventory_names_every_host(lab: Lab) -> None:

@@ -135,7 +135,7 @@ def test_values_are_named() -> None:
     detail = {"address": "192.0.2.1", "user": "LAB\\me", "port": 5985, "computer": "EX1", "username": "LAB\\you"}
     assert "option ansible_host='192.0.2.1'" in unreached("timed out", detail).message("h")
     assert "option ansible_user='LAB\\\\me'" in unreached("credentials were rejected", detail).message("h")
-    assert "option ansible_port=5985" in unreached("Code 404", detail).message("h")
+    assert "option ansible_port=5985" in unreached("BadStatusLine('SSH')", detail).message("h")
     assert "option computer_username='LAB\\\\you'" in problem_of("credential_refused", detail).message("h")
 
 

@@ -49,6 +49,9 @@ class Connection:
         self._connecting = connecting
         self.resets = 0
 
+    def get_option(self, name: str) -> t.Any:
+        raise KeyError(name)
+
     def _connect(self) -> None:
         if self._connecting is not None:
             raise self._connecting
@@ -81,12 +84,13 @@ class Action:
         self._task = Task()
         self._executing = executing
         self.calls: list[tuple[str, t.Any]] = []
+        self.answer: dict[str, t.Any] = {"rc": 0, "stdout": "out", "stderr": "err"}
 
     def _low_level_execute_command(self, cmd: str, in_data: str | None = None) -> dict[str, t.Any]:
         self.calls.append((cmd, in_data))
         if self._executing is not None:
             raise self._executing
-        return {"rc": 0, "stdout": "out", "stderr": "err"}
+        return self.answer
 
 
 def test_text_goes_to_standard_input_and_the_plain_script_to_winrm() -> None:
@@ -125,7 +129,7 @@ def test_ssh_gets_an_encoded_command_unless_the_plugin_encodes_itself() -> None:
             False,
             True,
         ),
-        (Connection(), AnsibleConnectionFailure("wsmanfault_code 2150859174"), False, True),
+        (Connection(), AnsibleConnectionFailure("{'wsmanfault_code': '2150859174'}"), False, True),
         (Ssh(), AnsibleConnectionFailure("ssh: connect to host EX1 port 22: Connection refused"), False, False),
         (Ssh(), AnsibleConnectionFailure("me@EX1: Permission denied (publickey,password)."), False, False),
         (Ssh(), AnsibleConnectionFailure("client_loop: send disconnect: Broken pipe"), True, False),
@@ -246,12 +250,80 @@ def test_shells_of_lost_connections_are_deleted_at_the_end_and_not_before() -> N
 
 
 class Optioned(Connection):
-    def get_option(self, name: str) -> str:
-        return {"host": "192.0.2.1", "remote_user": "me"}[name]
+    """A connection that has some options."""
+
+    def __init__(self, kind: str = "winrm", /, **options: t.Any) -> None:
+        super().__init__()
+        self.transport = kind
+        self._options = options
+
+    def get_option(self, name: str) -> t.Any:
+        return self._options[name]
 
 
 def test_options_of_the_connection_are_named_as_far_as_it_has_them() -> None:
-    assert connection_detail(Action(Optioned())) == {"address": "192.0.2.1", "user": "me"}
+    detail = connection_detail(Action(Optioned("ssh", host="192.0.2.1", remote_user="me")))
+    assert detail == {"address": "192.0.2.1", "user": "me"}
+
+
+@pytest.mark.parametrize(
+    ("connection", "scheme", "auth"),
+    [
+        (Optioned(remote_addr="a", port=5985, scheme=None, transport=["ntlm"]), "http", "ntlm"),
+        (Optioned(remote_addr="a", port=80, transport=["ntlm", "basic"]), "https", "ntlm, basic"),
+        (Optioned("psrp", remote_addr="a", port=80, protocol=None, auth="negotiate"), "http", "negotiate"),
+        (Optioned("psrp", remote_addr="a", port=5986, protocol="http", auth="ntlm"), "http", "ntlm"),
+        (Optioned("psrp", remote_addr="a", port=5986, auth="ntlm"), "https", "ntlm"),
+    ],
+)
+def test_scheme_and_login_are_the_plugin_s(connection: Optioned, scheme: str, auth: str) -> None:
+    detail = connection_detail(Action(connection))
+    assert (detail["scheme"], detail["auth"]) == (scheme, auth)
+    names = [value for name, value in detail.items() if name.endswith("_option")]
+    assert names and all(name.startswith(f"ansible_{connection.transport}_") for name in names)
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "proxy"),
+    [
+        ({}, {}, None),
+        ({}, {"http_proxy": "http://me:s3cret@gate:3128"}, "http://gate:3128"),
+        ({}, {"https_proxy": "http://gate:3128"}, None),
+        ({}, {"all_proxy": "http://gate:3128"}, "http://gate:3128"),
+        ({}, {"http_proxy": "http://gate:3128", "no_proxy": "ex401.example.com"}, None),
+        ({}, {"http_proxy": "http://gate:3128", "no_proxy": "*"}, None),
+        ({"proxy": "http://own:8080"}, {"http_proxy": "http://gate:3128"}, "http://own:8080"),
+        ({"_extras": {"ansible_winrm_proxy": "http://own:8080"}}, {}, "http://own:8080"),
+        ({"ignore_proxy": True}, {"http_proxy": "http://gate:3128"}, None),
+    ],
+)
+def test_the_proxy_that_is_used_is_named_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, t.Any], environment: dict[str, str], proxy: str | None
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    connection = Optioned(remote_addr="ex401.example.com", port=5985, **options)
+    assert connection_detail(Action(connection)).get("proxy") == proxy
+
+
+@pytest.mark.parametrize("error", [ImportError("no gssapi"), ValueError("basic in clear"), KeyError("192.0.2.1")])
+def test_whatever_a_library_raises_while_it_connects_nothing_was_sent(error: Exception) -> None:
+    """psrp's plugin lets out what its libraries raise, in types of theirs."""
+    with pytest.raises(ConnectionLost) as caught:
+        AnsibleTransport(Action(Connection(connecting=error))).execute("c", "i")
+    assert not caught.value.sent and caught.value.cause
+
+
+def test_a_host_without_powershell_was_not_reached() -> None:
+    action = Action(Connection())
+    said = 'Der Befehl "powershell" ist entweder falsch geschrieben oder konnte nicht gefunden werden.'
+    action.answer = {"rc": 1, "stdout": "", "stderr": said}
+    with pytest.raises(ConnectionLost) as caught:
+        AnsibleTransport(action).execute("c", "i")
+    assert (caught.value.sent, caught.value.cause) == (False, "powershell_missing")
 
 
 def test_a_worker_finds_the_script_ready_for_sending() -> None:
