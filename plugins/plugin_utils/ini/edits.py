@@ -133,6 +133,7 @@ class Change:
         after: Value as it will be read.
         line: Line of the file as it was found, 0 for a new one.
         remark: Whether a remark behind the value leaves with it.
+        looks: The key's name as people read it, where a NUL ends it earlier for Windows.
     """
 
     section: str
@@ -142,6 +143,7 @@ class Change:
     after: str | None
     line: int
     remark: bool = False
+    looks: str = ""
 
 
 def check_findable(what: str, name: str) -> None:
@@ -444,28 +446,34 @@ class Editor:
             IniError: An edit cannot be done, or ``duplicates`` is ``fail`` and there are some.
         """
         for net in _net_of(edits, nameless=self._manner.free_keys):
-            if net.removed and not net.wanted:
-                self._remove_section(net.name, keep_comments=net.keep_comments)
-                continue
-            if net.removed:
-                self._clear_section(net)
-            if net.wanted:
-                self._section(net.name)
-            for edit in net.keys.values():
-                if isinstance(edit, RemoveKey):
-                    self._remove_key(edit)
-                else:
-                    self._named(edit)
+            try:
+                self._do(net)
+            except IniError as error:
+                error.place = error.place or (net.name, "")
+                raise
 
-    def _named(self, edit: SetKey | SetKeys | SetBare) -> None:
+    def _do(self, net: _Net) -> None:
+        if net.removed and not net.wanted:
+            self._remove_section(net.name, keep_comments=net.keep_comments)
+            return
+        if net.removed:
+            self._clear_section(net)
+        if net.wanted:
+            self._section(net.name)
+        for edit in net.keys.values():
+            self._named(edit)
+
+    def _named(self, edit: _OfKey) -> None:
         """Say in errors which key is meant; never its value, which may be a secret."""
         try:
             if isinstance(edit, SetKey):
                 self._set_key(edit.section, edit.key, (edit.value, edit.quotes))
             elif isinstance(edit, SetKeys):
                 self._set_keys(edit)
-            else:
+            elif isinstance(edit, SetBare):
                 self._set_key(edit.section, edit.key, None)
+            else:
+                self._remove_key(edit)
         except IniError as error:
             error.place = (edit.section, edit.key)
             if error.line is None:
@@ -707,7 +715,8 @@ class Editor:
 
     def _tell(self, block: _Block, line: Line, action: Action, before: str | None, after: str | None) -> None:
         remark = line.kind == "key" and line.number > 0 and bool(REMARK_BEHIND.search(line.raw_value))
-        self.changes.append(Change(block.name, line.name, action, before, after, line.number, remark))
+        looks = line.text.partition("=")[0].replace("\0", "").strip(BLANKS) if b"\0" in line.raw else ""
+        self.changes.append(Change(block.name, line.name, action, before, after, line.number, remark, looks))
 
     def _tell_of_all(self, block: _Block) -> None:
         """Tell that a section leaves with all of its keys."""

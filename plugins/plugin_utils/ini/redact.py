@@ -15,6 +15,7 @@ HIDDEN = "<hidden>"
 # A setting that somebody switched off by a comment mark is as secret as the setting.
 _COMMENT_MARKS = ";#/!'\"[" + BLANKS
 _REM = re.compile(r"rem[ \t]+", re.IGNORECASE)
+_MARKED = frozenset((*_COMMENT_MARKS, "r", "R", ""))
 # A word; what may stand between it and its value; and what ends a phrase that may be a name.
 _WORD = re.compile(r"[^\s\x1a=:,;#(){}\[\]'\"]+")
 _SIGN = re.compile(r"[\s\x1a'\"]*[=:][\s\x1a]*|[\s\x1a]+")
@@ -44,6 +45,8 @@ class Redactor:
         self._pattern = re.compile("|".join(map(translate, folded)) or r"(?!)")
         self._hint = _hint_of(folded)
         self._words = min(max((len(pattern.split()) for pattern in folded), default=1), _LONGEST_NAME)
+        # A pattern such as *password* says the same of a name alone and behind a section without that word.
+        self._joined = not all(re.fullmatch(r"\*[^*?/\[]+\*?", pattern) for pattern in folded)
         self._sections: dict[str, SectionRedactor] = {}
 
     def suspects(self, text: str) -> set[int] | None:
@@ -62,7 +65,7 @@ class Redactor:
         """Return what judges the lines of one section."""
         found = self._sections.get(section)
         if found is None:
-            found = SectionRedactor(fold(section), self._pattern, self._hint, self._words)
+            found = SectionRedactor(fold(section), self._pattern, self._hint, self._words, joined=self._joined)
             self._sections[section] = found
         return found
 
@@ -82,7 +85,7 @@ class Redactor:
             name: Name of the key.
             value: What stands behind its ``=``, None where that is not known.
         """
-        return self._named(section, name, blanks=value is None or not value.strip("="))
+        return self._named(section, name, blanks=value is None or not value.strip("=") or is_remark(name))
 
     def value(self, section: str, key: str, value: str | None, line: Line | None = None) -> str | None:
         """Return a value as it may be shown.
@@ -91,12 +94,14 @@ class Redactor:
             section: Name of the section.
             key: Name of the key.
             value: The value, None for none.
-            line: Its line, which may have swallowed others.
+            line: Its line, in which there may be more than Windows sees.
         """
         if value is None or not self.active:
             return value
         hidden = not key or self.hides(section, key) or self.key(section, key, value) != key
-        return HIDDEN if hidden or (line is not None and _SWALLOWED.search(line.raw)) else value
+        # To Windows a comment such as "# old password = x" is a key of that long name.
+        hidden = hidden or (is_remark(key) and self._named(section, f"{key}={value}") != f"{key}={value}")
+        return HIDDEN if hidden or (line is not None and self.of(section).cut(line, line.text) is not None) else value
 
     def _named(self, section: str, name: str, *, blanks: bool = True) -> str:
         cut = self.of(section).cut_in_words(name, blanks=blanks) if self.active else None
@@ -111,16 +116,20 @@ class SectionRedactor:
         pattern: What hides.
         hint: Of what it finds, a line with anything to hide has one; None where any line may have.
         words: Of how many words the longest name consists that a pattern names.
+        joined: Whether a pattern may match a name with its section before it, where it does not match the name.
 
     Attributes:
         suspect: Whether any line of the section may have something to hide.
     """
 
-    def __init__(self, name: str, pattern: re.Pattern[str], hint: re.Pattern[str] | None, words: int) -> None:
+    def __init__(
+        self, name: str, pattern: re.Pattern[str], hint: re.Pattern[str] | None, words: int, *, joined: bool
+    ) -> None:
         self._name = name
         self._pattern = pattern
         self._hint = None if hint is None or hint.search(name) else hint
         self.suspect = self._hint is None
+        self._joined = joined or self.suspect
         self._words = words
         self._hidden: dict[str, bool] = {}
         self._cuts: dict[bytes, int | None] = {}
@@ -129,12 +138,15 @@ class SectionRedactor:
         """Return whether the value of this key is hidden."""
         found = self._hidden.get(key)
         if found is None:
-            found = self._hidden[key] = self._matches(key) or self._matches(_without_marks(key))
+            bare = _without_marks(key) if key[:1] in _MARKED or key[-1:] in _MARKED else key
+            found = self._hidden[key] = self._matches(key) or (bare != key and self._matches(bare))
         return found
 
     def _matches(self, key: str) -> bool:
         name = fold(key)
-        return bool(self._pattern.match(name) or self._pattern.match(f"{self._name}/{name}"))
+        if self._pattern.match(name):
+            return True
+        return self._joined and self._pattern.match(f"{self._name}/{name}") is not None
 
     def cut(self, line: Line, text: str) -> int | None:
         """Return where the part of a line's text begins that is hidden, None when all of it may be shown."""
@@ -146,7 +158,7 @@ class SectionRedactor:
     def _cut(self, line: Line, text: str) -> int | None:
         if line.kind == "blank":
             return None
-        if _SWALLOWED.search(line.raw):
+        if _has_swallowed(line):
             # What Windows takes for one line is several to whoever wrote them; what begins where is not sure.
             return 0
         if line.kind == "key" and not line.name:
@@ -194,6 +206,11 @@ class SectionRedactor:
             if any(self.hides(text[begin:last]) for begin in begins):
                 return sign.end()
         return None
+
+
+def _has_swallowed(line: Line) -> bool:
+    """Whether the first half of a character swallowed an end of a line in it."""
+    return line.codec.pair is not None and _SWALLOWED.search(line.raw) is not None
 
 
 def _lines_with(pattern: re.Pattern[str], text: str) -> Iterator[int]:

@@ -12,7 +12,7 @@ from itertools import groupby
 from ..shapes import Json
 from .edits import Change
 from .readers import Finding
-from .redact import Redactor
+from .redact import HIDDEN, Redactor
 from .survey import Section, Survey
 from .text import Line, fold
 from .wishes import same_name
@@ -32,8 +32,9 @@ def change_row(change: Change, redactor: Redactor) -> Json:
     row |= {"before": None, "after": None, "line": change.line or None}
     if change.key is None:
         return row
-    values = (change.before, change.after)
-    old, new = (redactor.value(change.section, change.key, value) for value in values)
+    old, new = (redactor.value(change.section, change.key, value) for value in (change.before, change.after))
+    if change.looks and redactor.hides(change.section, change.looks):
+        old, new = (None if value is None else HIDDEN for value in (old, new))
     return {**row, "key": redactor.key(change.section, change.key, change.before), "before": old, "after": new}
 
 
@@ -57,13 +58,12 @@ def finding_rows(findings: Iterable[Finding], redactor: Redactor) -> Iterator[Js
 
 
 def _message(finding: Finding, redactor: Redactor) -> str:
-    """Return what a finding says, with names as they may be shown."""
-    message = finding.message
-    pairs = (
-        (finding.section, redactor.section(finding.section)),
-        (finding.key, redactor.key(finding.section, finding.key)),
-    )
-    for name, shown in pairs:
+    return with_shown_names(finding.message, finding.section, finding.key, redactor)
+
+
+def with_shown_names(message: str, section: str, key: str, redactor: Redactor) -> str:
+    """Return a message about a section and a key with their names as they may be shown."""
+    for name, shown in ((section, redactor.section(section)), (key, redactor.key(section, key))):
         if name != shown:
             message = message.replace(name, shown)
     return message

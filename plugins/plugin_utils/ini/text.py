@@ -32,7 +32,7 @@ class IniError(Exception):
         message: What is wrong, with the section, key or value that is meant.
         remedy: What to do about it.
         line: Line of the file, from 1, or None when no line is to blame.
-        place: Section and key of the edit that cannot be done, None when it is not one key's fault.
+        place: Section and key of the edit that cannot be done, the key empty when the section itself is meant.
     """
 
     def __init__(self, code: str, message: str, *, remedy: str, line: int | None = None) -> None:

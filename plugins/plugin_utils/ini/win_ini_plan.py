@@ -19,7 +19,7 @@ from .edits import AddSection, Change, Edit, Manner, Quotes, RemoveKey, RemoveSe
 from .encoding import Judged, judge
 from .readers import Finding
 from .redact import HIDDEN, Redactor
-from .report import change_row, duplicate_rows, finding_rows, is_duplicate, told
+from .report import change_row, duplicate_rows, finding_rows, is_duplicate, told, with_shown_names
 from .survey import BEFORE_SECTION, Section, Survey, survey
 from .text import IniError, fold, is_remark, unquote
 from .wishes import Given, IniWanted, SectionWish, Wish, same_name, yaml_integer
@@ -64,13 +64,16 @@ class IniPlan:
         return self.before.body != self.after.body or self.before.bom != self.after.bom
 
 
-def plan_ini(wanted: IniWanted, data: bytes | None, *, findings: Iterable[Finding] = ()) -> IniPlan:
+def plan_ini(
+    wanted: IniWanted, data: bytes | None, *, findings: Iterable[Finding] = (), max_bytes: int = INI_MAX_BYTES
+) -> IniPlan:
     """Say what becomes of the file.
 
     Args:
         wanted: The checked options.
         data: The file's bytes, None if it does not exist.
         findings: What is known about the file besides.
+        max_bytes: How large the file may become.
 
     Raises:
         Refused: The edits cannot be done, or the result would be too large.
@@ -86,8 +89,8 @@ def plan_ini(wanted: IniWanted, data: bytes | None, *, findings: Iterable[Findin
         raise Refused([_problem(error, wanted)]) from error
     after = edited.document
     size = len(after.bom) + len(after.body)
-    if size > INI_MAX_BYTES:
-        raise Refused([problem_of("too_large", {"path": wanted.path, "size": size, "max_bytes": INI_MAX_BYTES})])
+    if size > max_bytes:
+        raise Refused([problem_of("too_large", {"path": wanted.path, "size": size, "max_bytes": max_bytes})])
     about = [*judged.findings, *seen.findings, *findings, *_about_wishes(wanted, seen), *_about_edits(edited.changes)]
     touched = filter(_Touched(wanted).has, about)
     return IniPlan(
@@ -289,8 +292,9 @@ class _Touched:
 
 def _problem(error: IniError, wanted: IniWanted) -> Problem:
     cause, remedy = error.message, f"{error.remedy[:1].upper()}{error.remedy[1:]}"
-    if error.code in ("encoding_cannot", "encoding_unsure") and error.place is not None:
-        cause += _value_of(wanted, *error.place)
+    if error.place is not None:
+        cause = with_shown_names(cause, *error.place, wanted.redactor)
+        cause += _value_of(wanted, *error.place) if error.code in ("encoding_cannot", "encoding_unsure") else ""
     if error.code == "encoding_cannot":
         remedy += ", or name the right code page in the option encoding"
     option = _OPTIONS_OF_CODES.get(error.code) or ("encoding" if error.code.startswith("encoding_") else None)

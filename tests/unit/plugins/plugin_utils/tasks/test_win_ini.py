@@ -12,6 +12,8 @@ import typing as t
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.target import session as target
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.tasks import win_ini as task
@@ -336,3 +338,124 @@ def test_info_of_chosen_sections_and_of_a_missing_file() -> None:
     missing = win_ini_info(Disk(None))
     assert (missing["exists"], missing["content"], missing["sha256"]) == (False, {}, None)
     assert "failed" not in missing
+
+
+# --- hidden values ---------------------------------------------------------------------------------------------------
+
+SECRET = "s3cr3t"
+# Where a hidden value may stand; @ is the value.
+HIDING_PLACES = (
+    "Password=@",
+    "  password = @",
+    "pass\0word=@",
+    "password\0x=@",
+    "password: @",
+    "password:x@=",
+    "password @",
+    "password @==",
+    "=@",
+    " = @",
+    "; password=@",
+    "# Password: @",
+    "REM password @",
+    "// old password was: password = @",
+    "; 'password': '@'",
+    "[T] password=@",
+    "[password=@]",
+    "[password: @",
+    "path=1\x81\npassword=@",
+    "x=1\x81\r\n; password @",
+    "x=1 \0password=@",
+)
+OTHER_LINES = ("Server=a", "[Db]", "[Db]", "; note", "bare", "", "Server=b ; remark", "password", "Password=")
+
+
+def hiding_files() -> st.SearchStrategy[bytes]:
+    rows = st.lists(st.sampled_from((*HIDING_PLACES, *HIDING_PLACES, *OTHER_LINES)), max_size=10)
+    text = st.tuples(st.sampled_from(("[Db]\r\n", "")), rows.map("\r\n".join)).map("".join)
+    coded = st.sampled_from(
+        (("latin-1", b""), ("utf-8", b"\xef\xbb\xbf"), ("utf-16-le", b"\xff\xfe"), ("utf-16-le", b""))
+    )
+    return st.tuples(text, coded).map(lambda part: part[1][1] + part[0].replace("@", SECRET).encode(part[1][0]))
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    hiding_files(),
+    st.sampled_from(("auto", "cp932", "cp936", "utf-8", "utf-16-le")),
+    st.sampled_from(("windows", "last_wins")),
+    st.sampled_from(("password", "*PASS*", "*word", "pass*")),
+    st.sampled_from(
+        ("n3w-" + SECRET, f'"{SECRET}"', SECRET + "\n", SECRET + "\u0416", SECRET + "\ud800", SECRET + "\t")
+    ),
+)
+def test_no_hidden_value_is_in_anything_that_is_told(
+    data: bytes, encoding: str, reader: str, pattern: str, value: str
+) -> None:
+    options: Json = {"encoding": encoding, "reader": reader, "redact": [pattern]}
+    told = [win_ini_info(Disk(data), **options)]
+    told.append(win_ini(Disk(data), sections={"Db": {"Server": "b"}, "new": {"x": "1"}}, **options))
+    told.append(win_ini(Disk(data), sections={"Db": {"Password": value}}, uncomment=True, **options))
+    told.append(win_ini(Disk(data), absent_keys={"Db": ["password", "Server"]}, absent_sections=["T"], **options))
+    told.append(win_ini(Disk(data), sections={"Db": {"Server": "b"}}, exclusive="file", duplicates="fail", **options))
+    for result in told:
+        assert SECRET not in json.dumps(result).replace("\\u0000", "").replace("\\\\x00", "")
+
+
+# --- where the file lies ---------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Mapped(Disk):
+    """A server whose registry has some of what is asked for."""
+
+    mapped: tuple[str, ...] = ()
+
+    def _inspect(self, request: Json) -> Json:
+        rows = [
+            {"id": row["id"], "value": "#SYS:x" if f"{row['key']}|{row['value']}".endswith(self.mapped) else None}
+            for row in request["registry"]
+        ]
+        return {**super()._inspect(request), "registry": rows}
+
+
+@pytest.mark.parametrize(
+    ("disk", "path", "found"),
+    [
+        (Mapped(), PATH, False),
+        (Mapped(), "C:\\WINNT\\Win.ini", True),
+        (Mapped(), "C:\\WINNT\\SYSTEM.INI", True),
+        (Mapped(mapped=("IniFileMapping\\a.ini|",)), PATH, True),
+        (Mapped(mapped=("IniFileMapping\\a.ini|Db",)), PATH, True),
+        (Mapped(mapped=("IniFileMapping\\a.ini\\Db|",)), PATH, True),
+        (Mapped(mapped=("IniFileMapping\\b.ini|",)), PATH, False),
+    ],
+)
+def test_a_file_that_windows_keeps_in_the_registry_is_a_finding(disk: Mapped, path: str, found: bool) -> None:
+    for result in (
+        win_ini(disk, path=path, sections={"Db": {"Server": "b"}}),
+        win_ini_info(disk, path=path, sections=["Db"]),
+    ):
+        assert [row["code"] for row in result["findings"]] == ["ini_file_mapping"] * found
+        assert result["executions"] <= 2
+
+
+def test_a_drive_of_a_user_and_an_unknown_variable_have_their_own_words() -> None:
+    gone = win_ini(Disk(None, directory_exists=False), path="Z:\\app\\a.ini", sections={"S": {"a": "1"}})
+    assert "network drive" in gone["msg"] and "\\\\server\\share" in gone["msg"]
+    here = win_ini(Disk(None, directory_exists=False), sections={"S": {"a": "1"}})
+    assert "network drive" not in here["msg"]
+    unknown = win_ini(Disk(None), path="%NOWHERE%\\a.ini", sections={"S": {"a": "1"}})
+    assert unknown["failed"] and "%NOWHERE%" in unknown["msg"] and "variable" in unknown["msg"]
+
+
+def test_info_reads_what_win_ini_refuses_to_edit() -> None:
+    data = "[S]\r\na=1\r\n".encode("utf-16-le")
+    read = win_ini_info(Disk(data))
+    assert not read.get("failed") and [row["code"] for row in read["findings"]] == ["encoding_utf_16_unmarked"]
+    disk = Disk(data)
+    refused = win_ini(disk, sections={"S": {"a": "2"}})
+    assert refused["failed"] and ops(disk) == ["inspect"] and disk.content == data
+    assert "encoding to utf-16-le" in refused["msg"] and "EX1" in refused["msg"] and PATH in refused["msg"]
+    assert win_ini_info(Disk("[Gr\xf6\xdfe]\na=\xe9\n".encode()))["content"] == {"Gr\xf6\xdfe": {"a": "\xe9"}}
+    assert win_ini_info(Disk(b"k=1\n[S]\n"))["content"] == {"": {"k": "1"}, "S": {}}
