@@ -56,12 +56,16 @@ seealso:
 
 EXAMPLES = r"""
 - name: Refuse an inventory in which two servers claim the same port
-  ansible.builtin.assert:
-    that: conflicts | length == 0
-    fail_msg: "{{ conflicts }}"
-  vars:
-    conflicts: "{{ hostvars | msexchange.winsock_proxy.wspcfg_conflicts(groups['exchange']) }}"
-  run_once: true
+  hosts: exchange
+  gather_facts: false
+  tasks:
+    - name: No port is claimed twice
+      ansible.builtin.assert:
+        that: conflicts | length == 0
+        fail_msg: "{{ conflicts }}"
+      vars:
+        conflicts: "{{ hostvars | msexchange.winsock_proxy.wspcfg_conflicts(groups['exchange']) }}"
+      run_once: true
 """
 
 RETURN = r"""

@@ -50,15 +50,14 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Check every listener that this host publishes
-  msexchange.winsock_proxy.port_probe:
-    targets: "{{ hostvars[inventory_hostname] | msexchange.winsock_proxy.wspcfg_targets }}"
-  delegate_to: localhost
-
-- name: Show the targets of some options
-  ansible.builtin.debug:
-    msg: "{{ {'listeners': ['pop3', 'imap4s'], 'proxy_address': '198.51.100.10'}
-      | msexchange.winsock_proxy.wspcfg_targets(expect='closed') }}"
+- name: Check every listener that a server publishes, from the controller
+  hosts: exchange
+  gather_facts: false
+  tasks:
+    - name: Check the ports
+      msexchange.winsock_proxy.port_probe:
+        targets: "{{ hostvars[inventory_hostname] | msexchange.winsock_proxy.wspcfg_targets }}"
+      delegate_to: localhost
 """
 
 RETURN = r"""

@@ -51,12 +51,16 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Prove that a server is off its proxy
-  msexchange.winsock_proxy.port_probe:
-    targets: "{{ hostvars[inventory_hostname]
-      | msexchange.winsock_proxy.wspcfg_targets(expect='closed')
-      | msexchange.winsock_proxy.wspcfg_unclaimed(hostvars, inventory_hostname) }}"
-  delegate_to: localhost
+- name: Prove that servers are off their proxy, but for ports that another server has now
+  hosts: retired
+  gather_facts: false
+  tasks:
+    - name: Check the ports
+      msexchange.winsock_proxy.port_probe:
+        targets: "{{ hostvars[inventory_hostname]
+          | msexchange.winsock_proxy.wspcfg_targets(expect='closed')
+          | msexchange.winsock_proxy.wspcfg_unclaimed(hostvars, inventory_hostname) }}"
+      delegate_to: localhost
 """
 
 RETURN = r"""

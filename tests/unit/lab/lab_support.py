@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from tests.conformance import expand
 from tests.conformance.expand import given, request
 from tests.lab.conformance import LabExecutor, Mode, Run
+from tests.support.options import options_of
 
 Json = expand.Json
 BIN_FILE = "C:\\exchsrvr\\bin\\Wspcfg.ini"
@@ -26,8 +27,9 @@ EVENT_SERVICE: Json = {
 SERVICES: list[Json] = given({"base": "exchange55", "services": [EVENT_SERVICE]})["services"]
 # Dependencies first (Q143380, Q260698).
 GRAPH: Mapping[str, tuple[str, ...]] = {row["name"]: tuple(row.get("depends_on", ())) for row in SERVICES}
-# The modules' own.
-TIMES = {"stop_timeout": 900, "start_timeout": 1800, "deadline": 3600, "settle": 10, "wait": 40}
+TIMES = {
+    name: options_of("service_restart")[name] for name in ("stop_timeout", "start_timeout", "deadline", "settle")
+} | {"wait": 40}
 
 
 def digest(text: str | bytes) -> str:
