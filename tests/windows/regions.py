@@ -201,6 +201,34 @@ CHECKS: t.Final = (
         {"closed": None, "error": {"code": "access_denied"}},
     ),
     Check(
+        "a service that a dead connection cannot see is looked at through a fresh one",
+        {"op": "restart_status", "of": None, "wait": 0},
+        """
+        $Answer.looks = 0
+        $dead = New-Object PSObject
+        $dead | Add-Member -MemberType ScriptMethod -Name Refresh -Value {
+            throw (New-Object ComponentModel.Win32Exception 6)
+        }
+        $dead | Add-Member -MemberType ScriptMethod -Name Close -Value { }
+        $Controllers['MSExchangeIS'] = $dead
+        function Get-Controller([string]$Name) {
+            $Answer.looks++
+            if ($Controllers.ContainsKey($Name)) { return $Controllers[$Name] }
+            New-Object ServiceProcess.ServiceController $Name, $Target.Machine
+        }
+        """,
+        {"done": True, "outcome": "failed", "down": [], "looks": 2},
+        {
+            "base": "store_alone",
+            "journal": {
+                **dict.fromkeys(("began", "updated", "since", "deadline"), 1_800_000_000),
+                "phase": "done",
+                "outcome": "failed",
+                "services": [{"name": "MSExchangeIS", "step": "running"}],
+            },
+        },
+    ),
+    Check(
         "a log of 100,000 entries costs what is asked of it",
         {
             "op": "inspect",

@@ -1026,6 +1026,7 @@ function Close-Controller([string]$Name) {
 }
 
 function Get-CurrentState([string]$Name) {
+    $kept = $Controllers.ContainsKey($Name)
     try {
         $controller = Get-Controller $Name
         $controller.Refresh()
@@ -1034,8 +1035,10 @@ function Get-CurrentState([string]$Name) {
     catch {
         if ((Get-Cause $_).native -eq 1060) { return 'missing' }
         Close-Controller $Name
-        throw
+        # An old one may be all that has died.
+        if (-not $kept) { throw }
     }
+    return Get-CurrentState $Name
 }
 
 function Get-StateQuietly([string]$Name) { try { return Get-CurrentState $Name } catch { return 'unknown' } }
