@@ -69,6 +69,10 @@ windows-mutants: venv  ## changes the target script in one place at a time: some
 windows-demo: venv  ## publish, spoil, repair and take off one server whose Windows is real, in a few minutes (WSP_PWSH=archive)
 	@$(ISOLATE) tests.windows demo
 
+.PHONY: simulate
+simulate: venv  ## the target script in a simulated Windows: every cut times every behaviour, an hour (WSP_PWSH=archive)
+	@$(ISOLATE) tests.simulation $(ARGUMENTS)
+
 .PHONY: bench
 bench: venv  ## the promised ratios, measured; LANE=role, ini, lab or probe: one benchmark alone
 	@$(TOOLS).bench --set-up $(LANE)

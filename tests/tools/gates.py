@@ -116,6 +116,15 @@ def windows(name: str, *options: str) -> Gate:
     return Gate(name, "test", command, tests=True, sandbox=True, telling="^(FAIL|    |SKIPPED|Traceback|[A-Za-z]+: )")
 
 
+def simulation() -> Gate:
+    """A gate that plays a seeded share of the scenarios with the target script in a simulated Windows."""
+    report = BUILD / "results" / "simulation.xml"
+    command = tool("python", "-m", "tests.simulation", "--share", "--junit", str(report))
+    return Gate(
+        "simulation", "test", command, tests=True, sandbox=True, telling="^(FAIL|    |SKIPPED|Traceback|[A-Za-z]+: )"
+    )
+
+
 # What is quick to tell first, then the slow ones before the others, so that two workers end together.
 GATES = (
     Gate("ruff", "lint", tool("ruff", "check", ".")),
@@ -123,6 +132,7 @@ GATES = (
     Gate("mypy", "lint", tool("python", "-m", "tests.tools.typecheck")),
     Gate("yamllint", "lint", tool("yamllint", "--strict", ".")),
     windows("windows-quick", "--quick"),
+    simulation(),
     suite("integration", "tests/integration", sandbox=True),
     windows("windows"),
     in_lane("core2.21", "integration", "tests/integration", WITHOUT_ANSIBLE, sandbox=True),
@@ -131,7 +141,7 @@ GATES = (
     in_lane("core2.16", "unit", "tests/unit/plugins"),
     in_lane("core2.21", "unit", "tests/unit/plugins"),
     with_core("core2.16", "fleet", *(f"tests/integration/test_{name}.py" for name in ("fleet", "audit", "rolling"))),
-    suite("conformance", "tests/conformance", "tests/windows"),
+    suite("conformance", "tests/conformance", "tests/windows", "tests/simulation"),
     suite("oracle", "tests/oracle"),
     suite("lab", "tests/unit/lab", sandbox=True),
     Gate("molecule", "test", tool("python", "-m", "tests.tools.molecule"), sandbox=True),

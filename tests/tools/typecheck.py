@@ -20,7 +20,7 @@ COLLECTION = "ansible_collections.msexchange.winsock_proxy.plugins"
 # What runs on a controller must be valid on the oldest Python that the oldest supported ansible-core allows there.
 ROOMS: Mapping[str, tuple[str, ...]] = {
     "3.10": (f"{COLLECTION}.plugin_utils", f"{COLLECTION}.module_utils"),
-    "3.11": ("tests.lab", "tests.tools", "tests.windows"),
+    "3.11": ("tests.lab", "tests.simulation", "tests.tools", "tests.windows"),
 }
 
 
