@@ -201,11 +201,22 @@ class _Restarting:
                 failure = TargetError("interrupted", answer=end)
         except TargetError as error:
             failure, end = error, error.answer
-        answer = _merged(cut, end, self._states(_told_names(cut, end)))
+        answer = _merged(cut, end, self._states_at_rest(_told_names(cut, end)))
         if failure is None:
             return TargetError("interrupted", answer=answer)
         told = {"code": failure.code, "message": failure.text, "detail": failure.detail}
         return TargetError("interrupted", detail={"finish_error": told}, answer=answer)
+
+    def _states_at_rest(self, names: Sequence[str]) -> Json:
+        """Return services once none of them is on its way up any more: a machine that boots starts them by itself."""
+        end = self._clock.monotonic() + float(self._request["start_timeout"])
+        while True:
+            seen = self._states(names)
+            pending = [row["name"] for row in seen.values() if row["state"] == "start_pending"]
+            if not pending or self._clock.monotonic() > end:
+                return seen
+            self._tell({"service": pending[0], "step": "starting"})
+            self._clock.sleep(TRACE_WAIT_S)
 
     def _states(self, names: Sequence[str]) -> Json:
         """Return services as they are now, by lower-case name; empty when they cannot be seen."""

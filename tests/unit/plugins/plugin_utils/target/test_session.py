@@ -53,7 +53,7 @@ WRITE: Json = {
     "lock_wait": 0,
     "lock": True,
 }
-RESTART: Json = {"services": [], "start": [], "deadline": 3600, "wait": 40, "window": None}
+RESTART: Json = {"services": [], "start": [], "start_timeout": 1800, "deadline": 3600, "wait": 40, "window": None}
 
 
 def described(content: bytes = OLD) -> Described:
@@ -560,6 +560,36 @@ def test_what_was_disabled_meanwhile_is_down_although_nothing_failed() -> None:
     found, dummy = interrupted(server, {**DONE, "finished": ["MSExchangeIS"]})
     assert found.answer["down"] == ["MSExchangeES"]
     assert [row["after"] for row in found.answer["services"]] == ["running", "stopped"]
+
+
+def test_a_machine_that_still_boots_is_looked_at_until_its_services_are_up() -> None:
+    server = described()
+    booting = [dict.fromkeys(WHOLE, "start_pending"), {"MSExchangeES": "start_pending"}, {}]
+
+    def looked(request: Json) -> Json:
+        states = booting.pop(0)
+        for name in WHOLE:
+            server.services[name].update(state=states.get(name, "running"))
+        return server.inspect(request)
+
+    replay = Replay(server, steps={"restart": [BUSY, {**DONE, "finished": []}], "restart_status": [CUT]})
+    replay.steps["inspect"] = [looked] * 3
+    with pytest.raises(TargetError) as caught:
+        restart(session(replay), RESTART)
+    assert (caught.value.code, caught.value.answer["down"]) == ("interrupted", [])
+    assert [row["after"] for row in caught.value.answer["services"]] == ["running", "running"]
+
+
+def test_a_service_that_starts_for_ever_is_waited_for_as_long_as_a_start_may_take() -> None:
+    server = described()
+    for name in WHOLE:
+        server.services[name].update(state="start_pending")
+    replay = Replay(server, steps={"restart": [BUSY, {**DONE, "finished": []}], "restart_status": [CUT]})
+    clock = FakeClock()
+    with pytest.raises(TargetError) as caught:
+        restart(session(replay, clock=clock), RESTART)
+    assert caught.value.answer["down"] == WHOLE
+    assert RESTART["start_timeout"] <= sum(clock.slept) <= RESTART["start_timeout"] + 30
 
 
 def test_states_that_cannot_be_seen_are_not_invented() -> None:
