@@ -175,13 +175,17 @@ def _install(stage: Stage, proxy: str, ports: Mapping[str, int]) -> None:
 
 
 @contextlib.contextmanager
-def serving(stage: Stage, pwsh: Sequence[str], directory: Path) -> Iterator[RealServer]:
+def serving(
+    stage: Stage, pwsh: Sequence[str], directory: Path, *, connection: str = "winrm", computer: bool = False
+) -> Iterator[RealServer]:
     """Make a stage the one server of an inventory.
 
     Args:
         stage: the Windows.
         pwsh: words that start PowerShell there.
         directory: where the inventory goes.
+        connection: ``winrm`` or ``psrp``.
+        computer: the script reaches the server by its name, as a management host would another machine.
     """
     directory.mkdir(parents=True, exist_ok=True)
     net, reservation = free_net()
@@ -189,7 +193,9 @@ def serving(stage: Stage, pwsh: Sequence[str], directory: Path) -> Iterator[Real
     proxy = f"{net}.0.1"
     ports = {name: PORTS[name] + offset for name in PUBLISHED}
     publish = {"listeners": list(PUBLISHED), "proxy_address": proxy, "proxy": "PROXY1"}
-    host = HostSpec(NAME, address=f"{net}.2.1", proxy="PROXY1", publish=publish)
+    if computer:
+        publish["computer"] = stage.about.computer
+    host = HostSpec(NAME, address=f"{net}.2.1", proxy="PROXY1", publish=publish, connection=connection)
     fleet = moved(Fleet(hosts=(host,), proxies=(ProxySpec("PROXY1", (proxy,)),)), offset)
     wire = WireServer(Handler(stage, pwsh), {fleet.username: fleet.password}, directory=directory)
     try:

@@ -24,7 +24,6 @@ from tests.windows.report import Result
 if t.TYPE_CHECKING:
     from tests.windows.lane import StageServer
 
-MODE: t.Final = "role"
 DRIFT: t.Final = 2
 CUT_SECONDS: t.Final = 120
 GREETINGS: t.Final[dict[str, str]] = {"pop3": "+OK", "imap4": "*", "smtp": "220"}
@@ -209,30 +208,66 @@ DEMO: t.Final = (
     Scene.worker_killed,
     Scene.unpublished,
 )
+# What another way to the server may change: whether it is reached, and what comes back.
+SHORT: t.Final = (
+    Scene.nothing_is_published_yet,
+    Scene.published,
+    Scene.published_again,
+    Scene.drift_in_the_file,
+    Scene.unpublished,
+    Scene.no_mistake_of_the_front,
+)
 Step: t.TypeAlias = Callable[[Scene], None]
 
 
+@dataclass(frozen=True)
+class Way:
+    """How the server is reached, and what is done then.
+
+    Attributes:
+        mode: what the report calls it.
+        connection: ``winrm`` or ``psrp``.
+        computer: the script reaches the server by its name.
+        steps: what is done, in order.
+    """
+
+    mode: str
+    connection: str
+    computer: bool
+    steps: tuple[Step, ...]
+
+
+WHOLE: t.Final = Way("role", "winrm", False, STEPS)
+WAYS: t.Final = (WHOLE, Way("role-psrp", "psrp", False, SHORT), Way("role-computer", "winrm", True, SHORT))
+SHOWN: t.Final = Way("role", "winrm", False, DEMO)
+
+
 @contextlib.contextmanager
-def scene(stage: StageServer) -> Iterator[Scene]:
+def scene(stage: StageServer, way: Way = WHOLE) -> Iterator[Scene]:
     """A real server that nothing was done to yet, and playbooks for it."""
-    work = BUILD / "role"
+    work = BUILD / way.mode
     shutil.rmtree(work, ignore_errors=True)
-    with front.serving(stage.stage, stage.pwsh, work / "front") as server:
+    serving = front.serving(stage.stage, stage.pwsh, work / "front", connection=way.connection, computer=way.computer)
+    with serving as server:
         yield Scene(server, Playbooks(server.inventory, work / "runs"))
 
 
-def play(stage: StageServer, tell: Callable[[Result], None], steps: Sequence[Step] = STEPS) -> list[Result]:
-    """Do the steps; after the first one that fails the others prove nothing, and fail too.
+def play(stage: StageServer, tell: Callable[[Result], None], ways: Sequence[Way] = WAYS) -> list[Result]:
+    """Do the steps of each way; after the first one that fails the others of that way prove nothing, and fail too.
 
     Args:
         stage: the machine.
         tell: is told each result as it comes.
-        steps: what is done, in order.
+        ways: how the server is reached, and what is done.
     """
+    return [result for way in ways for result in _play(stage, tell, way)]
+
+
+def _play(stage: StageServer, tell: Callable[[Result], None], way: Way) -> list[Result]:
     results: list[Result] = []
     broken = ""
-    with scene(stage) as here:
-        for step in steps:
+    with scene(stage, way) as here:
+        for step in way.steps:
             began, why = time.monotonic(), broken
             if not broken:
                 try:
@@ -241,6 +276,6 @@ def play(stage: StageServer, tell: Callable[[Result], None], steps: Sequence[Ste
                     why, broken = f"{type(error).__name__}: {error}", f"after {step.__name__}, which failed"
             verdict: t.Literal["failed", "proven"] = "failed" if why else "proven"
             name = f"role-{step.__name__.replace('_', '-')}"
-            results.append(Result(name, MODE, verdict, (why,) if why else (), round(time.monotonic() - began, 1)))
+            results.append(Result(name, way.mode, verdict, (why,) if why else (), round(time.monotonic() - began, 1)))
             tell(results[-1])
     return results

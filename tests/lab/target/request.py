@@ -134,6 +134,8 @@ _ITEMS: t.Final[dict[tuple[str, str], dict[str, Check]]] = {
     },
 }
 
+_POINTER: t.Final[dict[str, Check]] = {"file": _text, "section": _text, "key": _text, "default": _or_null(_text)}
+
 
 def _check(value: Json, rules: t.Mapping[str, Check]) -> None:
     for key, check in rules.items():
@@ -158,6 +160,10 @@ def check_request(request: t.Any) -> None:
     if op == "apply":
         for item in request["files"]:
             _check_change(item)
+    if op == "inspect":
+        for item in request["files"]:
+            if item["pointer"] is not None:
+                _check(item["pointer"], _POINTER)
     if op == "restart" and request["window"] is not None:
         _check(request["window"], {"from": _time, "to": _time})
 
