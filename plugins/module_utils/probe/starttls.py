@@ -76,7 +76,10 @@ def ask_for_tls(target: Target) -> Asking:
     if target.speaks == "ldap":
         return (yield from _ask_ldap(target))
     findings, listens = yield from hear_speaker(target)
-    if findings.status is not Status.OPEN or not listens:
+    if findings.status is Status.OPEN and not listens:
+        detail = "cannot be asked for TLS: it is gone after its greeting, or has not come to the end of it"
+        return InClear(replace(findings, status=Status.PROTOCOL_ERROR, detail=detail), False)
+    if findings.status is not Status.OPEN:
         if listens and findings.speaks is not None:
             findings = yield from say_goodbye(target, findings, findings.speaks)
         return InClear(findings, False)

@@ -104,7 +104,7 @@ def signs_of(error: BaseException, way: Way | None = None) -> Signs:
 def _without_name(text: str, way: Way) -> str:
     """Leave out the host's own name: ``ex401`` is no status."""
     address = str(way.get("address") or "")
-    return re.sub(re.escape(address), "HOST", text, flags=re.I) if address else text
+    return re.sub(rf"(?<![\w-]){re.escape(address)}(?![\w-])", "HOST", text, flags=re.I) if address else text
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,16 @@ def test_exchange_that_knows_no_starttls_is_still_exchange_and_gets_a_goodbye() 
     assert replayed.farewell == b"QUIT\r\n"
 
 
+@pytest.mark.parametrize("heard", [[b"220-mail ESMTP\r\n"], [b"220 mail ESMTP", Ending.CLOSED]])
+def test_a_pattern_alone_is_no_proof_of_tls(heard: list[bytes | Ending]) -> None:
+    approach = TlsApproach(Target("mail.example.com", 1, "smtp", greeting="ESMTP", starttls=True))
+    replayed = replay(approach.dialogue(), *heard)
+    verdict = approach.conclude(replayed.findings)
+    assert verdict is not None
+    assert (verdict.status, replayed.said, replayed.farewell) == (Status.PROTOCOL_ERROR, b"", b"")
+    assert verdict.detail.startswith("cannot be asked for TLS")
+
+
 PIECES = st.one_of(
     st.binary(min_size=1, max_size=200),
     st.sampled_from([SMTP, EHLO, POP3, IMAP4, DES, ALERT, b"220 go\r\n", b"+OK\r\n", b"a OK\r\n", *Ending]),
@@ -168,9 +179,15 @@ PIECES = st.one_of(
 )
 
 
-@given(st.sampled_from(STARTTLS), st.lists(st.lists(PIECES, max_size=8), min_size=3, max_size=3))
-def test_nothing_that_is_heard_breaks_a_conversation(protocol: str, connections: list[list[bytes | Ending]]) -> None:
-    approach = TlsApproach(target(protocol))
+@given(
+    st.sampled_from(STARTTLS),
+    st.lists(st.lists(PIECES, max_size=8), min_size=3, max_size=3),
+    st.sampled_from([None, "Exchange", "2"]),
+)
+def test_nothing_that_is_heard_breaks_a_conversation(
+    protocol: str, connections: list[list[bytes | Ending]], pattern: str | None
+) -> None:
+    approach = TlsApproach(replace(target(protocol), greeting=None if protocol == "ldap" else pattern))
     for heard in connections:
         verdict = approach.conclude(replay(approach.dialogue(), *heard).findings)
         if verdict is not None:

@@ -102,6 +102,12 @@ def test_the_name_of_a_host_decides_nothing(host: str, why: str) -> None:
     assert cause_of(signs_of_text(text, way), way) == "host_unreachable"
 
 
+@pytest.mark.parametrize("host", ["e", "error", "ssl", "ex"])
+def test_a_short_name_takes_nothing_out_of_other_words(host: str) -> None:
+    text = f"ntlm: HTTPSConnectionPool(host='{host}', port=5986): {UNTRUSTED}"
+    assert cause_of(signs_of_text(text, {"address": host})) == "certificate_refused"
+
+
 def wrapped(error: Exception) -> Exception:
     """An error as psrp's plugin raises it, while it handles the library's."""
     outer = AnsibleConnectionFailure(f"psrp connection failure during runspace open: {error}")
