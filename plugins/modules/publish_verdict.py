@@ -48,7 +48,10 @@ options:
     description: Result of M(msexchange.winsock_proxy.port_probe) after that.
     type: dict
   failure:
-    description: Result of a task that broke the run of this server.
+    description: Result of a task that broke the run of this server; it is added to what was done and judged before.
+    type: dict
+  judged:
+    description: Result of this module before that.
     type: dict
 """
 

@@ -171,6 +171,34 @@ def test_an_error_that_is_fatal_for_all_comes_after_the_plan_and_before_any_chan
 BROKEN_ON_BEN = "{{ 'tonight' if inventory_hostname == 'ben' else '' }}"
 
 
+def test_an_error_that_is_fatal_for_all_while_servers_are_changed_has_its_summary(fleet: Site) -> None:
+    fleet.lab.inject("fill_disk", "ANN")
+    run = play(fleet, {"roles": [ROLE], "any_errors_fatal": True})
+    assert (run.status, run.failed()) == (2, ["ann", "ben", "cat"]), run.output
+    assert "is undefined" not in run.output
+    summary = run.summary()
+    assert summary.startswith("Published 0 of 3 servers in ")
+    assert "disk" in run.server("ann", summary)
+    for name in ("ben", "cat"):
+        assert f"wrote {BIN}" in run.server(name, summary)
+        assert "failed another server failed, and any_errors_fatal ends the play for all" in run.server(name, summary)
+        assert "restart MS" not in run.server(name, summary)
+    fleet.lab.clear()
+    again = play(fleet, {"roles": [ROLE]})
+    assert again.status == 0, again.output
+    assert [in_force(fleet, name) for name in SERVERS] == [(fleet.port("pop3"),)] * 3
+
+
+def test_a_batch_that_ends_the_play_names_the_servers_of_later_batches(fleet: Site) -> None:
+    fleet.lab.inject("fill_disk", "ANN")
+    run = play(fleet, {"roles": [ROLE], "serial": 1})
+    assert (run.status, run.failed(), written(fleet)) == (2, ["ann"], []), run.output
+    summary = " ".join(run.summary().split())
+    assert "; this batch has 1 of the 3 servers of this play." in summary
+    assert "not started, because ann failed: ben cat; run again after mending it" in summary
+    assert run.fleet("publish_summary")["not_started"] == ["ben", "cat"]
+
+
 # -- where no plan can be made ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize("strategy", ["free", "host_pinned"])
 def test_other_strategies_are_refused_and_nothing_is_written(fleet: Site, strategy: str) -> None:

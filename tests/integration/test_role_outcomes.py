@@ -21,6 +21,7 @@ from tests.support.site import BIN, COMPUTER, DIRECT, Site, Wish, site
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 OLD = "[STORE]\nServerBindTcpPorts=110\nPersistent=1\nKillOldSession=1\n"
 BOTH = ("pop3", "imap4")
@@ -426,3 +427,31 @@ def test_the_next_plain_run_heals_or_names_it(here: Site, second: Run, name: str
     else:
         ports = tuple(here.port(protocol) for protocol in case.listeners)
         assert here.host(name).in_force()["STORE"] == ports
+
+
+def test_tasks_that_fail_after_a_restart_hide_neither_proof_nor_rollback(tmp_path: Path) -> None:
+    spec = {"files": {BIN: OLD}}
+    wishes = [
+        Wish("GOOD", DIRECT, {"listeners": list(BOTH)}, spec),
+        Wish("BACK", COMPUTER, {"listeners": list(BOTH), "rollback": "always"}, spec),
+    ]
+    with site(tmp_path, wishes) as here:
+        for name in ("GOOD", "BACK"):
+            here.lab.call(lambda name=name: age(here, name))
+        here.lab.inject("bind_fails", "BACK", protocol="imap4", times=1)
+        hook = here.play.write("after.yml", "- name: Tell\n  ansible.builtin.fail: {msg: nobody is on duty}\n")
+        run = here.play.run("publish", extra={**IMPATIENT, "publish_after_restart_tasks": str(hook)})
+        assert (run.status, run.failed()) == (2, ["back", "good"]), run.output
+        good, back = (run.server(name, run.summary()) for name in ("good", "back"))
+        for part in (
+            f"wrote {BIN}",
+            "restart MSExchangeIS (down ",
+            f"proven {here.port('pop3')} POP3",
+            "the file stays",
+        ):
+            assert part in good
+        for part in ("put back the file of before", "restart MSExchangeIS (down ", "The file of before was put back"):
+            assert part in back
+        assert "the file stays" not in back
+        for text in (good, back, run.messages("good"), run.messages("back")):
+            assert "after that, a task failed: nobody is on duty." in text

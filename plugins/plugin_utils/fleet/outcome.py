@@ -9,7 +9,7 @@ Pure functions of what the role's tasks returned for that server.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from ..shapes import Json, JsonObject
 from .look import Look
@@ -67,13 +67,13 @@ def owed_result(
 
     Returns:
         ``refused``, and :class:`Owes` as data with ``service_restart``, the arguments of the handler;
-        ``probe_deadline``, for how many seconds waiting for ports makes sense; ``written``, whether there is a newer
-        result; ``readable``, whether it tells anything.
+        ``probe_deadline``, for how many seconds waiting for ports makes sense; ``readable``, whether the newer result
+        tells anything.
     """
     look = told.look
-    if found is not None and ("files" not in found or found.get("problems")):
+    if found is not None and not _is_readable(found):
         empty: Json = {"restarts": [], "deferred": [], "topics": [], "prove": [], "probe_deadline": 0.0}
-        return {"refused": [_named(look.host, why(found))], "written": False, "readable": False, **empty}
+        return {"refused": [_named(look.host, why(found))], "readable": False, **empty}
     owes = told.owes(found, more=not again)
     reasons = refusals(
         look.host,
@@ -85,12 +85,16 @@ def owed_result(
     waits = bool(owes.restarts) and came_back(restarted or {})
     return {
         "refused": [f"{look.host}: {reason}" for reason in reasons] if found is None else [],
-        "written": found is not None,
         "readable": True,
         **owes.as_result(),
         "service_restart": restart_arguments(look, owes, () if again else told.more),
         "probe_deadline": float(look.wishes["probe_deadline"]) if waits else 0.0,
     }
+
+
+def _is_readable(found: JsonObject) -> bool:
+    """Whether a result of ``wspcfg`` tells what became of the files."""
+    return "files" in found and not found.get("problems")
 
 
 def _named(host: str, message: str) -> str:
@@ -113,6 +117,7 @@ class Run:
         restarted_again: Result of the restart that followed.
         back: Result of ``port_probe`` after that.
         failure: Result of the task that broke the run of this server.
+        judged: Result of ``publish_verdict`` before that.
     """
 
     before: JsonObject = field(default_factory=dict)
@@ -126,6 +131,7 @@ class Run:
     restarted_again: JsonObject = field(default_factory=dict)
     back: JsonObject = field(default_factory=dict)
     failure: JsonObject = field(default_factory=dict)
+    judged: JsonObject = field(default_factory=dict)
 
 
 def outcome_of(told: Told, run: Run) -> Json:
@@ -138,10 +144,7 @@ def outcome_of(told: Told, run: Run) -> Json:
     """
     look = told.look
     if run.failure:
-        message = _named(look.host, why({"msg": "failed without a message", **run.failure}) + ".")
-        summary = _summary(told, run, message)
-        nothing: Json = {"restarted": {}, "answered": [], "events_since": 0.0}
-        return {"ok": False, "action": "none", "because": [], "msg": message, "summary": summary, **nothing}
+        return _broken(told, run)
     restarted = _judged(run.restarted) if run.owed.get("restarts") else {}
     missing = unprobed(run.after, look.wishes["probe_host"]) if look.wishes["probe"] else ""
     verdict = judge(
@@ -169,6 +172,29 @@ def outcome_of(told: Told, run: Run) -> Json:
         "events_since": _events_since(look, run.written),
         "summary": _summary(told, run, message),
     }
+
+
+def _broken(told: Told, run: Run) -> Json:
+    """Add what broke a server's run to what was done and judged before."""
+    host, judged = told.look.host, run.judged
+    broke = why({"msg": "failed without a message", **run.failure}) + "."
+    if not judged:
+        message = _named(host, broke)
+        nothing: Json = {"restarted": {}, "answered": [], "events_since": 0.0}
+        return {
+            "ok": False,
+            "action": "none",
+            "because": [],
+            "msg": message,
+            "summary": _summary(told, run, message),
+        } | nothing
+    # After a rollback the newest restart is the second; the first one was judged.
+    rolled_back = judged["action"] == "rollback"
+    seen = replace(run, restarted=judged["restarted"], restarted_again=run.restarted if rolled_back else {})
+    after = f"{host}: after that, a task failed: {broke.removeprefix(f'{host}: ')}"
+    message = "\n".join(filter(None, (str(judged["msg"]), after)))
+    told_before = {name: judged[name] for name in ("action", "because", "restarted", "answered", "events_since")}
+    return {"ok": False, "msg": message, "summary": _summary(told, seen, message), **told_before}
 
 
 def _events_since(look: Look, written: JsonObject) -> float:
@@ -213,8 +239,8 @@ def _message(told: Told, run: Run, restarted: JsonObject, verdict: JsonObject, m
 
 
 def _summary(told: Told, run: Run, message: str) -> Json:
-    undone = "files" in run.undone and not run.undone.get("problems")
-    written = run.written if run.owed.get("written") else {}
+    undone = _is_readable(run.undone)
+    written = run.written if _is_readable(run.written) else {}
     wrote = [
         {"path": row["path"], "action": row["action"], "backup": row.get("backup")}
         for row in written.get("files") or ()

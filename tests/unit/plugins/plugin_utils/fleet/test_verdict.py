@@ -128,7 +128,7 @@ def test_completing_an_interrupted_restart_is_one() -> None:
 def outcome(**run: t.Any) -> Json:
     told = Told(look("a"))
     written = {"changed": True, "files": [], "clock": {"now": 0.0}}
-    owed = {"restarts": [{}], "written": True}
+    owed = {"restarts": [{}]}
     return outcome_of(told, Run(**{"written": written, "owed": owed, "restarted": restarted(), **run}))
 
 
@@ -140,3 +140,47 @@ def test_a_port_check_that_was_not_made_is_never_well() -> None:
 def test_the_outcome_is_plain_data() -> None:
     judged = outcome(before={"results": list(REGRESSION.before)}, after={"results": list(REGRESSION.after)})
     assert judged["action"] == "rollback" and isinstance(judged["because"], list)
+
+
+FAILED: Json = {"failed": True, "msg": "Task failed: the drain could not be ended."}
+
+
+def test_what_fails_after_a_good_end_hides_neither_the_restart_nor_the_proof() -> None:
+    done: Json = {"after": {"results": [port(110, "open")]}, "before": {"results": [port(110, "open")]}}
+    good = outcome(**done)
+    assert good["ok"]
+    broken = outcome(**done, judged=good, failure=FAILED)
+    assert not broken["ok"]
+    assert broken["msg"] == "a: after that, a task failed: the drain could not be ended."
+    assert broken["summary"] == {**good["summary"], "failed": broken["msg"]}
+    assert broken["summary"]["proven"]
+
+
+def test_what_fails_after_a_rollback_is_added_to_what_was_said_of_it() -> None:
+    times = [{"service": "MSExchangeIS", "step": "stopping", "at": 1.0}, {"service": "MSExchangeIS", "step": "running"}]
+    first = {**restarted(), "timeline": [times[0], {**times[1], "at": 9.0}]}
+    second = {**restarted(), "timeline": [times[0], {**times[1], "at": 3.0}]}
+    seen: Json = {
+        "before": {"results": list(REGRESSION.before)},
+        "after": {"results": list(REGRESSION.after)},
+        "undone": {"changed": True, "files": []},
+        "owed_again": {"restarts": [{}]},
+        "back": {"results": [port(110, "open"), port(143, "open")]},
+    }
+    back = outcome(**seen, restarted=first, restarted_again=second)
+    assert back["action"] == "rollback" and back["summary"]["put_back"]
+    # What is registered as the restart then is the second one.
+    broken = outcome(**seen, restarted=second, judged=back, failure=FAILED)
+    assert broken["summary"] == {**back["summary"], "failed": broken["msg"]}
+    assert [row["down_s"] for row in broken["summary"]["restarted"]] == [8.0, 2.0]
+    assert broken["msg"].splitlines() == [
+        *back["msg"].splitlines(),
+        "a: after that, a task failed: the drain could not be ended.",
+    ]
+
+
+def test_what_fails_before_the_judgement_hides_no_restart() -> None:
+    times = [{"service": "MSExchangeIS", "step": step, "at": at} for step, at in (("stopping", 1.0), ("running", 2.0))]
+    broken = outcome(restarted={**restarted(), "timeline": times}, failure=FAILED)
+    assert broken["msg"] == "a: the drain could not be ended."
+    assert [row["service"] for row in broken["summary"]["restarted"]] == ["MSExchangeIS"]
