@@ -10,7 +10,7 @@ import typing as t
 from ansible.utils.display import Display
 
 from ..plugin_utils.fleet.inventory import FleetVariables
-from ..plugin_utils.fleet.summary import progress_of, summary_result, summary_text
+from ..plugin_utils.fleet.summary import Play, progress_of, summary_result, summary_text
 from ..plugin_utils.tasks.fleet_action import PLAN, SUMMARY, FleetAction, looks_of
 
 display = Display()
@@ -32,7 +32,19 @@ class ActionModule(FleetAction):
             summed=fleet.registered(hosts, SUMMARY),
             seconds=time.time() - float(plan["at"]),
             looks=looks_of(fleet, hosts),
+            play=self._play(plan, variables),
         )
         if progress.is_last:
             self.show(summary_text(progress, evidence=display.verbosity > 0))
         return {**summary_result(progress), "plan": plan["id"]}
+
+    def _play(self, plan: dict[str, t.Any], variables: dict[str, t.Any]) -> Play | None:
+        """Return the play where it has made this plan, with the hosts of it that have none yet."""
+        play = self._task.get_play()
+        if plan["play"] != str(play._uuid):
+            return None
+        planned = FleetVariables(variables["hostvars"]).registered(variables["ansible_play_hosts"], PLAN)
+        seen = {host for host, row in planned.items() if row.get("play") == plan["play"]}
+        later = [host for host in variables["ansible_play_hosts"] if host not in seen]
+        limit = 0 if play.any_errors_fatal else play.max_fail_percentage
+        return Play(later, len(variables["ansible_play_hosts_all"]), 100.0 if limit is None else float(limit))

@@ -19,6 +19,21 @@ DONE = {"present": "Published", "absent": "Unpublished", "restore": "Restored"}
 
 
 @dataclass(frozen=True)
+class Play:
+    """A play that makes its own plan, with ``serial`` one for each batch.
+
+    Attributes:
+        later: Hosts of its later batches.
+        meant: How many hosts it has.
+        percentage: Its ``max_fail_percentage``: 100 where it has none, 0 with ``any_errors_fatal``.
+    """
+
+    later: Sequence[str]
+    meant: int
+    percentage: float
+
+
+@dataclass(frozen=True)
 class Progress:
     """How far a run has come, at the end of one of its batches.
 
@@ -30,6 +45,8 @@ class Progress:
         percentage: ``max_fail_percentage``: the run stops when more than these failed.
         seconds: Since the plan was made.
         wish: ``present``, ``absent`` or ``restore``.
+        acting: Hosts that act, by this plan.
+        play: The play, where the plan is its own; None where an earlier play has planned for all.
     """
 
     plan: JsonObject
@@ -40,6 +57,7 @@ class Progress:
     seconds: float = 0.0
     wish: str = "present"
     acting: Sequence[str] = field(default_factory=tuple)
+    play: Play | None = None
 
     @property
     def failed(self) -> list[str]:
@@ -47,8 +65,15 @@ class Progress:
         return [host for host in self.batch if host in self.lost or not self.outcomes[host]["ok"]]
 
     @property
-    def not_started(self) -> list[str]:
+    def waiting(self) -> list[str]:
+        """Hosts of this plan that have not begun."""
         return [host for host in self.acting if host not in self.outcomes and host not in self.lost]
+
+    @property
+    def not_started(self) -> list[str]:
+        """Hosts that the run does not come to, empty as long as it goes on."""
+        later = () if self.play is None else self.play.later
+        return [*self.waiting, *later] if self.stops else []
 
     @property
     def stops(self) -> bool:
@@ -57,12 +82,19 @@ class Progress:
         Hosts that were lost count for the first rule only; that is how Ansible counts.
         """
         judged = [host for host in self.failed if host not in self.lost]
-        everybody = bool(self.batch) and len(self.failed) == len(self.batch)
-        return everybody or (bool(judged) and 100.0 * len(judged) / len(self.batch) > self.percentage)
+        if self.play is None:
+            everybody = bool(self.batch) and len(self.failed) == len(self.batch)
+            return everybody or (bool(judged) and 100.0 * len(judged) / len(self.batch) > self.percentage)
+        # A batch that has its own plan has servers besides that do not act: they may have failed before, or live on.
+        whole = self.plan["servers"]
+        bad = {*judged, *self.plan["refused"], *self.plan["broken"]}
+        everybody = len({*bad, *self.lost, *self.plan["unreached"]}) == len(whole)
+        return everybody or (bool(judged) and 100.0 * len(bad) / len(whole) > self.play.percentage)
 
     @property
     def is_last(self) -> bool:
-        return not self.not_started or self.stops
+        """Whether nothing more comes of this plan; a later batch of a play may have one of its own."""
+        return not self.waiting or self.stops
 
 
 def summary_text(progress: Progress, *, evidence: bool = False) -> list[str]:
@@ -89,7 +121,10 @@ def headline_of(progress: Progress) -> str:
     """Say in a sentence what the run came to."""
     good = sum(bool(outcome["ok"]) for outcome in progress.outcomes.values())
     servers = counted(len(progress.acting), "server")
-    return f"{DONE[progress.wish]} {good} of {servers} in {duration(progress.seconds)}."
+    number = len(progress.plan["servers"])
+    meant = 0 if progress.play is None else progress.play.meant
+    part = f"; this batch has {number} of the {meant} servers of this play" if meant > number else ""
+    return f"{DONE[progress.wish]} {good} of {servers} in {duration(progress.seconds)}{part}."
 
 
 def outcome_lines(host: str, outcome: JsonObject) -> list[PlanLine]:
@@ -165,7 +200,8 @@ def _wrapped(text: str) -> list[str]:
 def _not_started(progress: Progress) -> Iterator[str]:
     hosts = progress.not_started
     if hosts:
-        why = f"because {', '.join(progress.failed)} failed (publish_max_fail_percentage {progress.percentage:g})"
+        limit = f" (publish_max_fail_percentage {progress.percentage:g})" if progress.play is None else ""
+        why = f"because {', '.join(progress.failed)} failed{limit}"
         yield from _wrapped(f"not started, {why}: {' '.join(hosts)}; run again after mending it")
 
 
@@ -191,7 +227,7 @@ def summary_result(progress: Progress) -> Json:
         "seconds": round(progress.seconds, 1),
         "good": [host for host, outcome in outcomes.items() if outcome["ok"]],
         "bad": [host for host, outcome in outcomes.items() if not outcome["ok"]] + list(progress.lost),
-        "not_started": progress.not_started if progress.is_last else [],
+        "not_started": progress.not_started,
         "servers": {host: dict(outcome["summary"]) for host, outcome in outcomes.items()},
     }
 
@@ -205,6 +241,7 @@ def progress_of(
     summed: Mapping[str, JsonObject],
     seconds: float,
     looks: Sequence[Look] = (),
+    play: Play | None = None,
 ) -> Progress:
     """Read how far a run has come out of what its tasks registered; what an earlier plan left counts for nothing.
 
@@ -216,6 +253,7 @@ def progress_of(
         summed: Results of ``publish_summary`` by host: batches that have ended.
         seconds: Since the plan was made.
         looks: Their looks.
+        play: The play, where the plan is its own; None where an earlier play has planned for all.
     """
 
     def mine(results: Mapping[str, JsonObject]) -> dict[str, JsonObject]:
@@ -232,6 +270,7 @@ def progress_of(
         seconds=seconds,
         wish=wish_of(looks),
         acting=tuple(hosts),
+        play=play,
     )
 
 

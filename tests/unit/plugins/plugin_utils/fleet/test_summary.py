@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import typing as t
 from dataclasses import replace
+from itertools import chain
 
 import pytest
 
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.outcome import Run, Told, outcome_of
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.summary import (
+    Play,
     Progress,
+    headline_of,
     progress_of,
     summary_result,
     summary_text,
@@ -142,6 +145,33 @@ def test_when_a_run_ends(good: int, bad: int, lost: int, percentage: float, left
     assert summary_result(progress)["not_started"] == (names[good + bad + lost :] if last else [])
 
 
+@pytest.mark.parametrize(
+    ("others", "bad", "percentage", "stops"),
+    [
+        ({}, 1, 100, True),  # all of the batch
+        ({"in_order": ["x"]}, 1, 100, False),  # the play goes on with who is in order
+        ({"in_order": ["x"]}, 1, 0, True),
+        ({"refused": ["x"]}, 1, 100, True),
+        ({"refused": ["x"], "in_order": ["y"]}, 1, 50, True),  # two of three
+        ({"unreached": ["x"], "in_order": ["y"]}, 1, 50, False),
+        ({"refused": ["x"]}, 0, 100, False),
+    ],
+)
+def test_a_batch_that_fails_says_that_it_is_one_and_who_is_left(
+    others: Json, bad: int, percentage: float, stops: bool
+) -> None:
+    plan = made(**others, owing=["a"], servers={name: {} for name in ("a", *chain(*others.values()))})
+    play = Play(later=("l", "m"), meant=9, percentage=percentage)
+    progress = progress_of(
+        plan, ["a"], outcomes={"a": outcome(ok=not bad)}, started={}, summed={}, seconds=1, play=play
+    )
+    assert progress.is_last
+    assert headline_of(progress).endswith(f"; this batch has {len(plan['servers'])} of the 9 servers of this play.")
+    text = "\n".join(summary_text(progress))
+    assert ("not started, because a failed: l m; run again after mending it" in text) is stops
+    assert summary_result(progress)["not_started"] == (["l", "m"] if stops else [])
+
+
 def test_what_an_earlier_plan_left_counts_for_nothing() -> None:
     old = {"plan": "p0", "ok": False, "summary": {}}
     progress = progress_of(
@@ -152,7 +182,7 @@ def test_what_an_earlier_plan_left_counts_for_nothing() -> None:
         summed={"a": {"plan": "p0"}},
         seconds=1,
     )
-    assert (progress.batch, progress.lost, progress.not_started) == (["a"], [], ["b"])
+    assert (progress.batch, progress.lost, progress.waiting) == (["a"], [], ["b"])
     later = progress_of(
         made(owing=["a", "b"]),
         ["a", "b"],
