@@ -12,6 +12,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ..module_utils.probe.options import ARGUMENT_SPEC, OptionError, read_options
+from ..plugin_utils.tasks.arguments import validated
 from ..plugin_utils.tasks.port_probe import probe_here, probe_there, unreached_result, windows_vantage
 
 display = Display()
@@ -29,7 +30,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         super().run(tmp, task_vars)
-        dummy, params = self.validate_argument_spec(argument_spec=ARGUMENT_SPEC)
+        params = validated(self, ARGUMENT_SPEC)
         check = bool(self._task.check_mode)
         try:
             result = self._probe(params, task_vars or {}, check)

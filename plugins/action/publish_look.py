@@ -14,7 +14,7 @@ from ansible.plugins.action import ActionBase
 
 from ..plugin_utils.fleet.inventory import FleetVariables, inventory_of, validate
 from ..plugin_utils.fleet.wishes import OPTIONS as WISHES
-from ..plugin_utils.fleet.wishes import Site
+from ..plugin_utils.fleet.wishes import PREFIX, Site
 from ..plugin_utils.target.connection import connection_detail, open_session
 from ..plugin_utils.tasks.look import look
 
@@ -40,6 +40,7 @@ class ActionModule(ActionBase):
                 playbook_dir=str(variables.get("playbook_dir") or "."),
                 groups=variables.get("groups") or {},
                 is_file=lambda path: Path(path).is_file(),
+                named=[name for name in variables if str(name).startswith(PREFIX)],
                 can_write=lambda path: os.access(Path(path).expanduser().parent, os.W_OK | os.X_OK),
             ),
             validate=validate,

@@ -102,13 +102,21 @@ BAD: Mapping[str, Bad] = {
         ("publish_proxy_address='2001:db8::1'", "such as 192.0.2.10"), {**GOOD, "proxy_address": "2001:db8::1"}
     ),
     "TLS": Bad(
-        ("publish_proxy_address='imap4s'", "ProxyBindIp", "Set publish_proxy_address"),
+        ("option publish_proxy_address: it is not given for imap4s", "ProxyBindIp", "Set publish_proxy_address"),
         {"listeners": ["imap4s"], "proxy_address": ""},
     ),
     "PROSE": Bad(
         ("ServerBindTcpPorts", BIN, "line 2", "389 (636 for Secure)", "numbers with commas"),
         {"listeners": ["ldap"]},
         files={BIN: "[DSAMAIN]\r\nServerBindTcpPorts=389 (636 for Secure)\r\n"},
+    ),
+    "LOCAL": Bad(
+        ("ansible_connection", "no Windows host", "Set ansible_connection to winrm or psrp"),
+        variables={"ansible_connection": "local", "ansible_shell_type": "powershell"},
+    ),
+    "MISNAMED": Bad(
+        ("option publish_listner: the role has no such option", "Rename it to publish_listeners"),
+        variables={"publish_listner": ["pop3"]},
     ),
     "NEWLINE": Bad(
         ("publish_bin_dir='C:\\\\new\\nline'", "Give an absolute path"), {**GOOD, "bin_dir": "C:\\new\nline"}
@@ -214,7 +222,7 @@ BAD: Mapping[str, Bad] = {
     ),
     # Options that a task's own keywords use, and values of another type than the option's.
     "THROTTLE": Bad(("publish_throttle is 'ten'", "Give a number of servers"), {**GOOD, "throttle": "ten"}),
-    "PORTLIST": Bad(("publish_ports='[110]'", "Correct publish_ports"), {**GOOD, "ports": [110]}),
+    "PORTLIST": Bad(("publish_ports='[110]'", "Give a mapping, such as {ldap: 390}"), {**GOOD, "ports": [110]}),
     "TIMETEXT": Bad(
         ("publish_target_deadline is 'soon'", "Give a number of seconds"), {**GOOD, "target_deadline": "soon"}
     ),
@@ -281,7 +289,19 @@ def test_nothing_was_written_and_nothing_restarted(
 
 
 # What the options alone show to be wrong.
-BEFORE_ANYTHING = ("WINDOW", "WINDOWLESS", "NOHOOK", "NOTIME", "NODELAY", "THROTTLE", "TIMETEXT", "PORTLIST", "TYPO")
+BEFORE_ANYTHING = (
+    "WINDOW",
+    "WINDOWLESS",
+    "NOHOOK",
+    "NOTIME",
+    "NODELAY",
+    "THROTTLE",
+    "TIMETEXT",
+    "PORTLIST",
+    "TYPO",
+    "MISNAMED",
+    "LOCAL",
+)
 
 
 @pytest.mark.parametrize("name", BEFORE_ANYTHING)

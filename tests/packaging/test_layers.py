@@ -15,7 +15,14 @@ import pytest
 from tests.tools.stage import ROOT, tracked
 
 # Modules of plugin_utils that stand between Ansible and the engines; everything else there knows nothing of Ansible.
-ADAPTERS = {"fleet/inventory.py", "reports/page.py", "target/connection.py", "tasks/action.py", "tasks/fleet_action.py"}
+ADAPTERS = {
+    "fleet/inventory.py",
+    "reports/page.py",
+    "target/connection.py",
+    "tasks/action.py",
+    "tasks/arguments.py",
+    "tasks/fleet_action.py",
+}
 # Ansible's text helpers, which engines may use.
 HELPERS = "ansible.module_utils.common.text"
 ACTION_LINES = 80

@@ -21,19 +21,22 @@ ADDRESS = "192.0.2.1"
 GROUPS: Mapping[str, Sequence[str]] = {"all": ["a", "b", "c", "d", "e"], "exchange": ["a", "b", "c"]}
 
 
-def wishes(host: str = "a", *, files: Sequence[str] = (), restoring: bool = False, **options: t.Any) -> Json:
+def wishes(
+    host: str = "a", *, files: Sequence[str] = (), named: Sequence[str] = (), restoring: bool = False, **options: t.Any
+) -> Json:
     """Options of the role as a look reads them, those of a server with POP3 unless said otherwise.
 
     Args:
         host: Inventory name.
         files: Files that the controller has.
+        named: Variables of the server that begin as the role's do.
         restoring: Whether a backup must be chosen.
         **options: Options without their prefix.
 
     Raises:
         Refused: An option cannot be used.
     """
-    site = Site("/plays", GROUPS, lambda path: path in files, lambda path: path.startswith("/srv/"))
+    site = Site("/plays", GROUPS, lambda path: path in files, lambda path: path.startswith("/srv/"), named)
     given = {"listeners": ["pop3"], "proxy_address": ADDRESS, **options}
     return as_result(read_wishes(given, host=host, site=site, validate=validate, restoring=restoring))
 

@@ -30,6 +30,7 @@ from .model import (
     Say,
     Status,
     Target,
+    said_of,
 )
 from .network import Connected, Ended, Event, Failed, Network, NoRoom, Received, Resolved, SelectorNetwork
 from .tls import TlsApproach
@@ -448,7 +449,7 @@ class _Run:
 def _most_telling(unreached: t.Sequence[tuple[str, Findings]]) -> tuple[str, Findings]:
     """Return the address whose machine said most, and its findings, with the others in the detail."""
     address, findings = min(unreached, key=lambda each: _UNREACHED.index(each[1].status))
-    others = [f"{other} is {each.status.value}" for other, each in unreached if other != address]
+    others = [f"{other} {said_of(each.status)}" for other, each in unreached if other != address]
     if not others:
         return address, findings
     told = ", ".join(others)

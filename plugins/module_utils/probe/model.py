@@ -49,6 +49,23 @@ SATISFYING: t.Mapping[str, frozenset[Status]] = {
 }
 """Expectation -> statuses that satisfy it."""
 
+_SAID: t.Mapping[str, str] = {
+    Status.TIMEOUT: "gives no answer",
+    Status.UNRESOLVED: "cannot be resolved",
+    Status.RESET: "resets the connection",
+    Status.FOREIGN: "is somebody else's",
+    Status.TLS_ALERT: "refuses TLS",
+    Status.NO_TLS: "does not speak TLS",
+    Status.NO_CERTIFICATE: "has no certificate",
+    Status.PROTOCOL_ERROR: "breaks its protocol",
+}
+
+
+def said_of(status: str) -> str:
+    """Return a status as the rest of a sentence that begins with the port, such as ``gives no answer``."""
+    return _SAID.get(status, f"is {Status(status).value}")
+
+
 LASTING = TAKEN
 """Statuses of an expected listener that waiting does not mend."""
 

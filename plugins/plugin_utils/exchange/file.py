@@ -152,8 +152,16 @@ def content_problems(plan: FilePlan, wanted: Wanted) -> Iterable[Problem]:
         yield problem_of("read_only", {"path": plan.path})
     for section in unsure_sections(plan.after, plan.state.id, wanted):
         cause = f"parsers read [{section}] of this file differently, and a key of ours would not be sure"
-        remedy = "Correct what the findings name (save as ANSI with CRLF, write section lines alone), then run again."
-        yield Problem("ambiguous", cause, remedy, path=plan.path)
+        yield Problem("ambiguous", cause, _correction(plan, section), path=plan.path)
+
+
+def _correction(plan: FilePlan, section: str) -> str:
+    """Say which lines of a section are read differently; those of the whole file where none of its own is."""
+    found = () if plan.before is None else plan.before.strict.findings
+    own = [finding for finding in found if finding.section.lower() == section.lower()] or found
+    lines = "; ".join(f"line {finding.line}: {finding.message}" for finding in own)
+    what = f"Correct {lines}" if lines else "Write section lines alone and each key once"
+    return f"{what}; save the file as ANSI with CRLF, then run again."
 
 
 def _prose_problems(before: Content, path: str) -> Iterable[Problem]:

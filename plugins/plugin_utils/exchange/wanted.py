@@ -148,7 +148,8 @@ def _pin_problems(published: Sequence[Published]) -> Iterable[Problem]:
             remedy = (
                 f"Set proxy_address, or proxy_addresses.{item.listener.name}, to the proxy's external IPv4 address."
             )
-            yield Problem("address_missing", why, remedy, "proxy_address", item.listener.name)
+            cause = f"it is not given for {item.listener.name}: {why}"
+            yield Problem("address_missing", cause, remedy, "proxy_address")
 
 
 def read_ports(options: Mapping[str, t.Any], problems: list[Problem]) -> dict[str, int]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...module_utils.probe.model import TAKEN
+from ...module_utils.probe.model import TAKEN, said_of
 from ..exchange.ports import IN_FORCE
 from ..shapes import JsonObject
 from .changes import changed_lines, first_lines
@@ -108,7 +108,7 @@ def _port_findings(looked: Looked) -> list[str]:
         if not result["ok"] and (result["status"] in TAKEN or place(result) not in expected)
     ]
     return [
-        f"{port_name(result)} {who_answers(result) if result['status'] in TAKEN else result['status']}"
+        f"{port_name(result)} {who_answers(result) if result['status'] in TAKEN else said_of(result['status'])}"
         for result in wrong
     ]
 

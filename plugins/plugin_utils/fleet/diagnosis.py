@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ...module_utils.listeners import LISTENERS
 from ...module_utils.probe.greetings import read_greeting
-from ...module_utils.probe.model import TAKEN
+from ...module_utils.probe.model import TAKEN, said_of
 
 
 @dataclass(frozen=True)
@@ -34,19 +34,19 @@ EXPLANATIONS: Mapping[str, str] = {
     "server": "{service} does not listen on port {port} of the Exchange server: see its state and its events",
     "server_foreign": "port {port} of the Exchange server is taken by another program ({greeting}), not by {service}",
     "server_mute": "{service} listens on port {port} of the Exchange server and was not heard there either",
-    "proxy": f"{{service}} {{answers}} on port {{port}} of the Exchange server but {{where}} is {{status}}: {_SEE}",
+    "proxy": f"{{service}} {{answers}} on port {{port}} of the Exchange server but {{where}} {{said}}: {_SEE}",
     "proxy_unheard": (
-        "{service} listens on port {port} of the Exchange server, where it was not heard in time, and {where} is "
-        f"{{status}}: {_SEE}"
+        "{service} listens on port {port} of the Exchange server, where it was not heard in time, and {where} "
+        f"{{said}}: {_SEE}"
     ),
     "proxy_foreign": "{where} is taken by someone else on the proxy: {greeting}",
     "still_there": (
-        "{where} should be closed and is {status}{heard}: {service} has not been restarted since, or somebody else has "
+        "{where} should be closed and {said}{heard}: {service} has not been restarted since, or somebody else has "
         "the port on the proxy"
     ),
     "certificate": "{service} listens on {where} without a usable certificate (event 13002, Q251097)",
-    "vantage": "the probe host cannot see the proxy ({where} is {status}): check from another one",
-    "unknown": "{where} is {status}, and the Exchange server's own view of port {port} is not known",
+    "vantage": "the probe host cannot see the proxy ({where} {said}): check from another one",
+    "unknown": "{where} {said}, and the Exchange server's own view of port {port} is not known",
 }
 """Side -> sentence."""
 
@@ -72,7 +72,7 @@ def broken_side(result: Mapping[str, t.Any], inside: Sequence[Mapping[str, t.Any
     text = EXPLANATIONS[side].format(
         where=f"{result['host']}:{result['port']}",
         port=result["port"],
-        status=result["status"],
+        said=said_of(result["status"]),
         service="the service" if listener is None else listener.owner.service,
         answers="answers" if _speaks_inside(result["protocol"]) else "listens",
         greeting=f"it answers '{greeting}'" if greeting else "it answers, but not as Exchange",

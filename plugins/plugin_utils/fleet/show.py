@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ...module_utils.listeners import LISTENERS
 from ...module_utils.probe.greetings import EXCHANGE
-from ...module_utils.probe.model import TAKEN
+from ...module_utils.probe.model import TAKEN, said_of
 from ..exchange.restart_plan import monitor_warnings
 from ..shapes import Json, JsonObject
 from .changes import changed_lines, changes_of, first_lines
@@ -53,7 +53,7 @@ def port_title(port: JsonObject) -> str:
 def answer_title(result: JsonObject) -> str:
     """Say what a port answered, in a few words that are a fact."""
     if result["status"] != "open":
-        return f"is {result['status']}"
+        return said_of(result["status"])
     if result.get("product") == EXCHANGE:
         return f"answers as Exchange {result['version']}" if result.get("version") else "answers as Exchange"
     return "answers"
@@ -364,7 +364,8 @@ def audit_rows(plan: FleetPlan) -> list[Json]:
 
 def _audit_line(row: Row, width: int) -> str:
     said = [*audit_findings(row), *(f"note: {note}" for note in row.notes)]
-    return ascii_text(f"{audit_word(row):<8} {row.host:<{width}}  {'; '.join(said)}".rstrip())
+    told = "; ".join([*(text.removesuffix(".") for text in said[:-1]), *said[-1:]])
+    return ascii_text(f"{audit_word(row):<8} {row.host:<{width}}  {told}".rstrip())
 
 
 def audit_text(plan: FleetPlan, *, everything: bool = False) -> list[str]:

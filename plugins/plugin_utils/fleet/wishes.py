@@ -12,6 +12,7 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 
 from ...module_utils.listeners import LISTENERS
 from ..exchange.installation import VERSIONS, version_text
@@ -123,12 +124,14 @@ class Site:
         groups: Inventory names by group, ``all`` among them.
         is_file: Whether a path is a file on the controller.
         can_write: Whether a file of this path can be written on the controller.
+        named: Variables of the server whose names begin as the role's do.
     """
 
     playbook_dir: str
     groups: Mapping[str, Sequence[str]]
     is_file: Callable[[str], bool]
     can_write: Callable[[str], bool]
+    named: Collection[str] = ()
 
 
 Validator = Callable[[Mapping[str, t.Any], Mapping[str, t.Any]], "tuple[Json, Sequence[str]]"]
@@ -162,6 +165,7 @@ def read_wishes(
         problems += _type_problems(plain, validate)
     problems += _compared_problems(typed.get("conflict_hosts"), site)
     problems += _report_problems(typed.get("report"), site)
+    problems += _name_problems(site.named)
     if restoring and not typed.get("restore"):
         remedy = (
             "Give original, latest, or the sha256 of a backup (wspcfg_info lists them), for example "
@@ -180,9 +184,49 @@ def _type_problems(given: Mapping[str, t.Any], validate: Validator) -> Iterator[
         if spec is None:
             yield Problem("bad_option", "there is no such option", "Remove it.", PREFIX + name)
             continue
-        for text in validate({name: spec}, {name: value})[1]:
+        # What follows from a wrong type says nothing more.
+        for text in validate({name: spec}, {name: value})[1][:1]:
             shown = None if spec.get("no_log") else str(value)
-            yield Problem("bad_option", text.rstrip("."), f"Correct {PREFIX}{name}.", PREFIX + name, shown)
+            yield Problem("bad_option", text.rstrip("."), _form(name, spec, value), PREFIX + name, shown)
+
+
+_FORMS: Mapping[str, str] = {
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "dict": "a mapping, such as {ldap: 390}",
+    "str": "a text",
+}
+
+
+def _form(name: str, spec: Mapping[str, t.Any], value: t.Any) -> str:
+    """Say what an option takes, and which of its choices is nearest to what was given."""
+    choices = [str(choice) for choice in spec.get("choices") or ()]
+    given = value if isinstance(value, (list, tuple)) else [value] if isinstance(value, str) else []
+    near = dict.fromkeys(hit for one in given for hit in get_close_matches(str(one).lower(), choices, 1, 0.5))
+    meant = [choice for choice in near if choice not in given]
+    if meant:
+        return f"Did you mean {' and '.join(meant)}?"
+    if choices and spec["type"] != "list":
+        return f"Give {', '.join(choices[:-1])} or {choices[-1]}."
+    form = f"a list, such as [{', '.join(choices[:2])}]" if spec["type"] == "list" else _FORMS.get(spec["type"], "")
+    return f"Give {form}." if form else f"Correct {PREFIX}{name}."
+
+
+# Variables that the playbooks take or make besides, and one that is no more.
+_OF_THE_PLAYBOOKS = ("hosts", "serial", "max_fail_percentage", "run")
+_REPLACED: Mapping[str, str] = {"audit_json": "report"}
+
+
+def _name_problems(named: Collection[str]) -> Iterator[Problem]:
+    """Refuse a variable that is all but an option: what it was to say would be missing, and be taken off the proxy."""
+    known = [PREFIX + name for name in (*OPTIONS, *_OF_THE_PLAYBOOKS)]
+    for name in sorted(set(named) - set(known)):
+        replaced = _REPLACED.get(name.removeprefix(PREFIX))
+        near = [PREFIX + replaced] if replaced else get_close_matches(name, known, 1, 0.88)
+        if near:
+            remedy = f"Rename it to {near[0]}" + ("" if replaced else ", or give a variable of your own another name")
+            yield Problem("bad_option", "the role has no such option", f"{remedy}.", name)
 
 
 def _hook(path: str, site: Site) -> str:

@@ -212,7 +212,8 @@ def _host_problems(action: Task) -> list[Problem]:
     problems = []
     if connection.become is not None:  # the inventory's ansible_become has the last word, not the task
         problems.append(problem_of("become_refused"))
-    if not getattr(connection._shell, "_IS_WINDOWS", False):
+    # The shell is the inventory's word (ansible_shell_type); local is the controller whatever that says.
+    if connection.transport == "local" or not getattr(connection._shell, "_IS_WINDOWS", False):
         problems.append(problem_of("not_windows", {"connection": connection.transport}))
     return problems
 

@@ -17,6 +17,7 @@ from ..shapes import Json
 from ..target.connection import TARGET_ARGUMENT_SPEC, connection_detail, open_session
 from ..target.errors import TargetError, explain, unreached
 from ..target.session import ConnectionLost, Session
+from .arguments import validated
 from .failure import failure
 
 
@@ -41,7 +42,7 @@ class TargetAction(ActionBase):  # type: ignore[misc]
         del tmp
         host = str((task_vars or {}).get("inventory_hostname", "host"))
         spec = {**TARGET_ARGUMENT_SPEC, **self.OPTIONS}
-        dummy, options = self.validate_argument_spec(argument_spec=spec, **self.RULES)
+        options = validated(self, spec, **self.RULES)
         try:
             result = self._guarded(options, host)
         except ConnectionLost as lost:

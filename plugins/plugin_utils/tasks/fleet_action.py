@@ -20,6 +20,7 @@ from ..fleet.look import Look, read_look
 from ..fleet.outcome import Told
 from ..fleet.plan import Answers, Vantage
 from ..shapes import Json, JsonObject
+from .arguments import validated
 
 display = Display()
 
@@ -57,7 +58,7 @@ class FleetAction(ActionBase):  # type: ignore[misc]
     def run(self, tmp: object = None, task_vars: dict[str, t.Any] | None = None) -> Json:
         super().run(None, task_vars)
         del tmp
-        dummy, options = self.validate_argument_spec(argument_spec=self.OPTIONS)
+        options = validated(self, self.OPTIONS)
         hindrance = self._other_strategy() if self.FOR_THE_PLAY else ""
         if hindrance:
             # Whoever stops the servers says it, once for each; here it would be said by every task.

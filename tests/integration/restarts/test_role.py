@@ -158,6 +158,8 @@ def test_a_restart_that_fails_is_told_with_its_article_and_nothing_is_taken_back
     for name, server in zip(SERVERS, servers(fleet), strict=True):
         assert "MSExchangeIMC" in run.messages(name.lower())
         assert "Q246287" in run.messages(name.lower())
+        (restart,) = run.of(name.lower(), "service_restart")
+        assert (restart.outcome, restart.result["changed"]) == ("ok", False)
         assert server.file(BIN) not in (None, text)
     assert answers(fleet, "pop3") == [True, True]
     fleet.lab.clear()

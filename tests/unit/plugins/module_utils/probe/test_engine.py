@@ -257,14 +257,14 @@ def test_name_is_closed_when_all_its_addresses_are() -> None:
     assert (result["status"], result["ok"], result["address"]) == ("open", False, TWO[1])
     result = named(FILTERED, REFUSES, closed)
     assert (result["status"], result["ok"], result["address"]) == ("refused", True, TWO[1])
-    assert result["detail"] == f"{TWO[0]} is timeout"
+    assert result["detail"] == f"{TWO[0]} gives no answer"
 
 
 def test_addresses_of_a_name_share_the_time_of_an_attempt() -> None:
     result = named(FILTERED, FILTERED, Target("mail", 110, "pop3"), Options(deadline=0, timeout=12, connect_timeout=10))
     assert (result["status"], result["elapsed_ms"], result["attempts"]) == ("timeout", 12000, 2)
     assert result["address"] == TWO[0]
-    assert result["detail"] == f"no answer to the connection request in 10 s; {TWO[1]} is timeout"
+    assert result["detail"] == f"no answer to the connection request in 10 s; {TWO[1]} gives no answer"
 
 
 @pytest.mark.parametrize("options", [ONCE, Options(deadline=300)], ids=["at once", "spread"])

@@ -500,7 +500,7 @@ def test_the_audit_has_one_line_per_server_that_is_not_in_order_and_counts() -> 
             " not in force: 192.0.2.1:143 (imap4);"
             " in force and not wanted: 192.0.2.1:119 (nntp); MSExchangeIS: its section differs"
         ),
-        "drift    ports    192.0.2.1:110 (pop3) refused; 192.0.2.1:143 (pop3) answers '* OK hello'",
+        "drift    ports    192.0.2.1:110 (pop3) is refused; 192.0.2.1:143 (pop3) answers '* OK hello'",
         "unknown  away     no route",
         "refused  broken   no Exchange here",
         "refused  bad      publish_listeners: no match for pop4",

@@ -190,3 +190,54 @@ def test_a_restore_needs_a_choice() -> None:
     with pytest.raises(Refused, match="publish_restore is not set"):
         wishes(restoring=True)
     assert wishes(restoring=True, restore="latest")["restore"] == "latest"
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("publish_listner", "Rename it to publish_listeners, or give a variable of your own another name."),
+        ("publish_proxy_adress", "Rename it to publish_proxy_address, or give a variable of your own another name."),
+        ("publish_audit_json", "Rename it to publish_report."),
+    ],
+)
+def test_a_variable_that_is_all_but_an_option_is_refused_with_the_right_name(name: str, remedy: str) -> None:
+    with pytest.raises(Refused) as caught:
+        wishes(named=[name, "publish_hosts", "publish_listeners"])
+    assert caught.value.message("a") == f"a: option {name}: the role has no such option. {remedy}"
+
+
+def test_variables_of_the_playbooks_and_of_others_are_left_alone() -> None:
+    names = ("publish_hosts", "publish_serial", "publish_max_fail_percentage", "publish_run", "publish_our_ticket")
+    assert wishes(named=names)["listeners"] == ["pop3"]
+
+
+@pytest.mark.parametrize(
+    ("options", "remedy"),
+    [
+        ({"listeners": ["pop4"]}, "Did you mean pop3?"),
+        ({"listeners": {"pop3": 1}}, "Give a list, such as [pop3, pop3s]."),
+        ({"restart": "later"}, "Give now, defer or never."),
+        ({"pin": [1]}, "Give true or false."),
+        ({"ports": "x"}, "Give a mapping, such as {ldap: 390}."),
+        ({"state": "presnt"}, "Did you mean present?"),
+    ],
+)
+def test_a_wrong_value_is_answered_with_the_right_form_once(options: Json, remedy: str) -> None:
+    with pytest.raises(Refused) as caught:
+        wishes(**options)
+    (message,) = caught.value.message("a").splitlines()
+    assert message.endswith(remedy)
+
+
+@pytest.mark.parametrize("path", ["/srv/report.html", "/srv/REPORT.JSON", "/srv/report.xml"])
+def test_a_report_says_its_form_by_its_name(path: str) -> None:
+    assert wishes(report=path)["report"] == path
+
+
+@pytest.mark.parametrize(
+    ("path", "said"), [("/srv/report.txt", ".html, .json or .xml"), ("/no/report.html", "may write")]
+)
+def test_a_report_that_could_not_be_written_is_refused(path: str, said: str) -> None:
+    with pytest.raises(Refused) as caught:
+        wishes(report=path)
+    assert f"publish_report={path!r}" in caught.value.message("a") and said in caught.value.message("a")

@@ -28,6 +28,8 @@ class Connection:
 
 
 class Task:
+    action = "wspcfg"
+    args: t.ClassVar[Json] = {}
     become = False
     check_mode = True
 
