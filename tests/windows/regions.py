@@ -123,6 +123,19 @@ _EVENTS: t.Final[Json] = {
     "op": "inspect",
     "events": {"since": 0, "logs": ["System"], "sources": ["W3SVC"], "ids": [], "limit": 3, "scan": 1000},
 }
+_QUOTED = r"/C:\\exchsrvr\\bin\\Wspcfg\.ini/"
+_READS: t.Final[Json] = {"op": "inspect", "files": [{"path": _FILE}]}
+# Fails as the redirector would; variables of callers are seen.
+_FAILING = """
+$Answer.tries = 0
+function Get-RealPath($Path) {
+    $opens = Get-PSCallStack | Where-Object { $_.Command -eq 'Open-File' }
+    if ($opens -and $Access -eq 'Read' -and $Path -like '*.ini' -and (++$Answer.tries) -le TIMES) {
+        throw (New-Object ComponentModel.Win32Exception CODE)
+    }
+    $Path
+}
+"""
 _UNREACHABLE = {"error": {"code": "computer_unreachable", "detail": {"computer": "EXCH1"}}}
 
 CHECKS: t.Final = (
@@ -334,6 +347,59 @@ CHECKS: t.Final = (
         function Start-Worker { throw 'the password was handed over' }
         """,
         {"error": {"code": "worker_failed", "message": "access_denied", "detail": {"path": "/.*run/"}}},
+        {"base": "store_alone"},
+    ),
+    Check(
+        "what is read over a connection that was dropped is read again",
+        _READS,
+        _FAILING.replace("CODE", "64").replace("TIMES", "2"),
+        {"files": [{"exists": True, "sha256": "str", "error": None}], "tries": 3},
+        {"base": "pop3_published"},
+    ),
+    Check(
+        "a connection that stays away is no file that is missing",
+        _READS,
+        _FAILING.replace("CODE", "1236").replace("TIMES", "9"),
+        {
+            "files": [{"sha256": None, "error": {"code": "computer_unreachable", "detail": {"native": 1236}}}],
+            "tries": 5,
+        },
+        {"base": "pop3_published"},
+    ),
+    Check(
+        "what does not pass by itself is not waited for",
+        _READS,
+        _FAILING.replace("CODE", "53").replace("TIMES", "9"),
+        {"files": [{"error": {"code": "computer_unreachable", "detail": {"native": 53}}}], "tries": 1},
+        {"base": "pop3_published"},
+    ),
+    Check(
+        "a share that is missing is not waited for, and is no server that is away",
+        _READS,
+        _FAILING.replace("CODE", "67").replace("TIMES", "9"),
+        {"files": [{"error": {"code": "parent_missing", "detail": {"path": _QUOTED, "native": 67}}}], "tries": 1},
+        {"base": "pop3_published"},
+    ),
+    Check(
+        "a write is not sent again over a connection that was dropped",
+        _SAVES,
+        _FAILING.replace("CODE", "64").replace("TIMES", "9").replace("-eq 'Read'", "-eq 'Write'"),
+        {"error": {"code": "backup_failed", "detail": {"native": 64}}, "applied": [], "tries": 1},
+        {"base": "pop3_published"},
+    ),
+    Check(
+        "a look at a service over a connection that was dropped is taken again",
+        {"op": "inspect", "services": ["MSExchangeIS"]},
+        """
+        $Answer.tries = 0
+        function New-Object($TypeName, $ArgumentList) {
+            if ($TypeName -eq 'ServiceProcess.ServiceController' -and (++$Answer.tries) -le 2) {
+                throw (Microsoft.PowerShell.Utility\\New-Object ComponentModel.Win32Exception 1726)
+            }
+            Microsoft.PowerShell.Utility\\New-Object $TypeName $ArgumentList
+        }
+        """,
+        {"services": [{"name": "MSExchangeIS", "state": "running"}], "tries": 3},
         {"base": "store_alone"},
     ),
     Check(

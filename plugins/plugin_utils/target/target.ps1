@@ -8,10 +8,12 @@ $Own = 'SOFTWARE\msexchange.winsock_proxy'
 $Target = @{ Machine = '.'; Root = $env:SystemRoot; Hive = $null; Lock = $null; At = @{}; Session = $false }
 $Answer = [ordered]@{ version = 1; op = $null; run = $null; computer = $null; clock = $null }
 $Shapes = @{ s = [string]; b = [bool]; l = [array]; o = [Management.Automation.PSCustomObject]; n = [ValueType] }
+# A server that is busy or has dropped a connection answers the next try. Only what changes nothing is tried again.
+$Passing = 54, 55, 59, 64, 71, 240, 1236, 1723, 1726, 1727
 # 67: there is no such share. 1224: somebody has mapped the file.
 $Codes = @{
     not_found = 2; parent_missing = 3, 15, 21, 67; access_denied = 5, 19; locked = 32, 33, 1224; bad_name = 87, 123, 161, 206
-    computer_unreachable = 51, 53, 54, 55, 58, 59, 64, 71, 121, 240, 1222, 1225, 1231, 1232, 1236, 1707, 1722, 1723, 1726, 1727, 1753
+    computer_unreachable = $Passing + 51, 53, 58, 121, 1222, 1225, 1231, 1232, 1707, 1722, 1753
 }
 
 function Stop-Run([string]$Code, [hashtable]$Detail = @{}, [string]$Message = $Code) {
@@ -20,6 +22,8 @@ function Stop-Run([string]$Code, [hashtable]$Detail = @{}, [string]$Message = $C
     $failure.Data['detail'] = $Detail
     throw $failure
 }
+
+function Stop-Bad($Key) { Stop-Run bad_request @{ key = $Key } }
 
 function Get-Cause($Record) {
     $cause = $Record.Exception
@@ -60,7 +64,7 @@ function Assert-Shape($Object, [string]$Shape) {
             if ($null -eq $value -and $type.EndsWith('?')) { continue }
             if ($value -is $Shapes[$type.Substring(0, 1)] -and ($type -ne 'n' -or $value -isnot [bool])) { continue }
         }
-        Stop-Run bad_request @{ key = $key }
+        Stop-Bad $key
     }
 }
 
@@ -94,9 +98,9 @@ function Get-Text($Key, [string]$Name) {
 
 function Get-Time([datetime]$Time) { [math]::Round(($Time.ToUniversalTime() - [datetime]'1970-01-01').TotalSeconds, 3) }
 
-function Invoke-Patiently([scriptblock]$Do) {
+function Invoke-Patiently([scriptblock]$Do, $For = $Codes.locked) {
     for ($try = 1; ; $try++) {
-        try { return & $Do } catch { if ($Codes.locked -notcontains (Get-Cause $_).native -or $try -eq 5) { throw } }
+        try { return & $Do } catch { if ($For -notcontains (Get-Cause $_).native -or $try -eq 5) { throw } }
         Start-Sleep -Milliseconds 200
     }
 }
@@ -116,8 +120,10 @@ function Read-Stream($Stream) {
 }
 
 function Read-File([string]$Path) {
-    $stream = Open-File $Path Read 'ReadWrite, Delete'
-    try { return , (Read-Stream $stream) } finally { $stream.Close() }
+    Invoke-Patiently {
+        $stream = Open-File $Path Read 'ReadWrite, Delete'
+        try { return , (Read-Stream $stream) } finally { $stream.Close() }
+    } $Passing
 }
 
 function Read-Journal([string]$Name = 'journal') {
@@ -155,10 +161,12 @@ function Get-BackupPath([string]$Hash) { "$($Target.Root)\msexchange.winsock_pro
 # PowerShell swallows what a property raises, not what its getter raises.
 function Get-State([string]$Name) {
     $Target.At = @{ service = $Name }
-    $controller = New-Object ServiceProcess.ServiceController $Name, $Target.Machine
-    try { [regex]::Replace([string]$controller.get_Status(), '(?<!^)[A-Z]', '_$0').ToLowerInvariant() }
-    catch { if ((Get-Cause $_).native -ne 1060) { throw }; 'missing' }
-    finally { $controller.Close() }
+    Invoke-Patiently {
+        $controller = New-Object ServiceProcess.ServiceController $Name, $Target.Machine
+        try { [regex]::Replace([string]$controller.get_Status(), '(?<!^)[A-Z]', '_$0').ToLowerInvariant() }
+        catch { if ((Get-Cause $_).native -ne 1060) { throw }; 'missing' }
+        finally { $controller.Close() }
+    } $Passing
 }
 
 # Without arguments: the Key Management server may have its password there (Q235418).
@@ -225,7 +233,7 @@ function Get-ServiceProcess { return $null }
 
 function Connect-Target {
     $computer = $Request.computer
-    if ($computer -notmatch '^[^\\/:*?"<>|\s]+$') { Stop-Run bad_request @{ key = 'computer' } }
+    if ($computer -notmatch '^[^\\/:*?"<>|\s]+$') { Stop-Bad computer }
     $Target.Machine = $computer
     # Of a dead handle.
     $Codes.computer_unreachable += 6
@@ -245,7 +253,7 @@ function Connect-Target {
 #region credential
 function Open-Session([string]$Computer, $Given) {
     Assert-Shape $Given 'username:s'
-    if (-not $Secret) { Stop-Run bad_request @{ key = 'password' } }
+    if (-not $Secret) { Stop-Bad password }
     # A run whose worker may live has left its own open: it is used, and stays, for closing it would cut the worker's lock.
     $root = "\\$Computer\ADMIN$"
     $Target.At = @{ path = $root }
@@ -255,10 +263,8 @@ function Open-Session([string]$Computer, $Given) {
     foreach ($letter in [Text.Encoding]::UTF8.GetString([Convert]::FromBase64String($Secret)).ToCharArray()) { $password.AppendChar($letter) }
     # The SMB session of this drive is what authenticates registry and service manager as well.
     New-PSDrive -Name "wsp$Nonce" -PSProvider FileSystem -Root $root -Credential (New-Object Management.Automation.PSCredential $Given.username, $password) -Scope Global | Out-Null
-    $Target.Session = $true
+    $Target.Session = { Remove-PSDrive -Name "wsp$Nonce" -Scope Global }
 }
-
-function Close-Session { try { Remove-PSDrive -Name "wsp$Nonce" -Scope Global } catch { return } }
 #endregion
 #region inspect
 function Get-RegistryItem($Item) {
@@ -447,7 +453,7 @@ function Invoke-Inspect {
         $Answer.lock = Get-LockHolder
     }
     if ($null -ne $Request.backup) {
-        if ($Request.backup -cnotmatch $Digest) { Stop-Run bad_request @{ key = 'backup' } }
+        if ($Request.backup -cnotmatch $Digest) { Stop-Bad backup }
         $content = Get-Content64 $Request.backup
         if ($null -ne $content) { $Answer.backup = [ordered]@{ sha256 = $Request.backup; content = $content } }
     }
@@ -721,7 +727,7 @@ function Assert-Hash([string]$Path, $Bytes, $Expected) {
 
 function Get-NewBytes($File) {
     if ($null -ne $File.content) {
-        try { return , [Convert]::FromBase64String($File.content) } catch { Stop-Run bad_request @{ key = 'content' } }
+        try { return , [Convert]::FromBase64String($File.content) } catch { Stop-Bad content }
     }
     if ($null -eq $File.from_backup) { return $null }
     try { $bytes = Read-File (Get-BackupPath $File.from_backup) }
@@ -732,10 +738,10 @@ function Get-NewBytes($File) {
 
 function Assert-File($File) {
     Assert-Shape $File 'path:s expect_sha256:s? content:s? from_backup:s? backup:s backup_path:s?'
-    if ($null -ne $File.content -and $null -ne $File.from_backup) { Stop-Run bad_request @{ key = 'from_backup' } }
-    if ($null -ne $File.from_backup -and $File.from_backup -cnotmatch $Digest) { Stop-Run bad_request @{ key = 'from_backup' } }
-    if ($File.backup -notin 'store', 'beside', 'none') { Stop-Run bad_request @{ key = 'backup' } }
-    if ($File.backup -eq 'beside' -and -not $File.backup_path) { Stop-Run bad_request @{ key = 'backup_path' } }
+    if ($null -ne $File.content -and $null -ne $File.from_backup) { Stop-Bad from_backup }
+    if ($null -ne $File.from_backup -and $File.from_backup -cnotmatch $Digest) { Stop-Bad from_backup }
+    if ($File.backup -notin 'store', 'beside', 'none') { Stop-Bad backup }
+    if ($File.backup -eq 'beside' -and -not $File.backup_path) { Stop-Bad backup_path }
 }
 
 # The last copy of it in the store, for the old file itself cannot be moved.
@@ -983,7 +989,7 @@ function Invoke-Apply {
     foreach ($file in $Request.files) { Assert-File $file }
     foreach ($record in $Request.records) {
         Assert-Shape $record 'service:s loaded:s? wanted:s? owned:s'
-        if ($record.service -notmatch '^[^\\/]+$') { Stop-Run bad_request @{ key = 'service' } }
+        if ($record.service -notmatch '^[^\\/]+$') { Stop-Bad service }
     }
     if ($Request.lock) {
         Enter-Lock $Request.lock_wait
@@ -1769,13 +1775,13 @@ function Assert-Restart {
     Assert-Shape $Request 'services:l start:l dependents:s stop_timeout:n start_timeout:n deadline:n settle:n wait:n lock_wait:n allow_disabled:b start_dependencies:b window:o? finish:s'
     foreach ($item in $Request.services) {
         Assert-Shape $item 'name:s role:s depends_on:l file:s? file_sha256:s? loaded:s?'
-        if ($item.role -notin 'root', 'dependent') { Stop-Run bad_request @{ key = 'role' } }
+        if ($item.role -notin 'root', 'dependent') { Stop-Bad role }
     }
-    if ($Request.dependents -notin 'restore', 'leave_stopped', 'fail') { Stop-Run bad_request @{ key = 'dependents' } }
-    if ($Request.finish -notin 'same_boot', 'any') { Stop-Run bad_request @{ key = 'finish' } }
+    if ($Request.dependents -notin 'restore', 'leave_stopped', 'fail') { Stop-Bad dependents }
+    if ($Request.finish -notin 'same_boot', 'any') { Stop-Bad finish }
     if (-not $Request.window) { return }
     Assert-Shape $Request.window 'from:s to:s'
-    foreach ($key in 'from', 'to') { if ($Request.window.$key -notmatch '^([01]\d|2[0-3]):[0-5]\d$') { Stop-Run bad_request @{ key = $key } } }
+    foreach ($key in 'from', 'to') { if ($Request.window.$key -notmatch '^([01]\d|2[0-3]):[0-5]\d$') { Stop-Bad $key } }
 }
 
 function Invoke-Restart {
@@ -1808,16 +1814,16 @@ try {
     try { Add-Type -AssemblyName System.ServiceProcess } catch { $now = $null }
     Assert-Shape $Request 'version:n op:s computer:s? credential:o? run:s who:s'
     foreach ($key in 'op', 'run', 'computer') { $Answer[$key] = $Request.$key }
-    if ($Request.version -ne 1) { Stop-Run bad_request @{ key = 'version' } }
-    if ($Request.run -cnotmatch '^[0-9a-f-]{8,36}$') { Stop-Run bad_request @{ key = 'run' } }
-    if ('inspect', 'apply', 'restart', 'restart_status' -cnotcontains $Request.op) { Stop-Run bad_request @{ key = 'op' } }
+    if ($Request.version -ne 1) { Stop-Bad version }
+    if ($Request.run -cnotmatch '^[0-9a-f-]{8,36}$') { Stop-Bad run }
+    if ('inspect', 'apply', 'restart', 'restart_status' -cnotcontains $Request.op) { Stop-Bad op }
     Connect-Target
     & "Invoke-$($Request.op)"
 }
 catch { $Answer.error = Get-Failure $_ }
 finally {
     if ($Target.Lock) { $Target.Lock.Close() }
-    if ($Target.Session) { Close-Session }
+    if ($Target.Session) { try { & $Target.Session } catch { $now = $null } }
 }
 "---msexchange.winsock_proxy begin $Nonce---"
 ConvertTo-Ascii $Answer

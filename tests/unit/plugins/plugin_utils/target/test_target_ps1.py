@@ -56,7 +56,7 @@ PARSER = tree_sitter.Parser(tree_sitter.Language(tree_sitter_powershell.language
 # Set by Invoke-Restart for everything that it calls: PowerShell's scopes are dynamic.
 DYNAMIC = {"$work"}
 # Called only when their region came along (design of script.regions_for).
-OPTIONAL = {"Get-Events", "Get-Port", "Open-Session", "Close-Session"}
+OPTIONAL = {"Get-Events", "Get-Port", "Open-Session"}
 
 
 def text_of(name: str) -> str:
@@ -156,6 +156,7 @@ def test_no_alias_and_no_native_program() -> None:
     assert sorted(text.partition(")")[0][:30] for text in invoked) == [
         '& "Invoke-$($Request.op',
         "& $Do",
+        "& $Target.Session",
         "&([scriptblock]::Create($j.scr",
     ]
 
@@ -422,6 +423,26 @@ def test_every_error_code_of_the_script_is_in_the_protocol_and_the_other_way_rou
 
 def _reads(name: str) -> str:
     return source(functions(text_of("target.ps1"))[name])
+
+
+def _numbers(text: str) -> set[int]:
+    return {int(number) for number in re.findall(r"\d+", text)}
+
+
+def test_the_table_of_codes_that_pass_is_the_script_s() -> None:
+    table = PROTOCOL.partition("### Codes of Windows that pass")[2].partition("\n## ")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("| ")]
+    waited = [(_numbers(row[0]), row[3], row[4]) for row in rows[2:]]
+    assert all(row[5] for row in rows[2:]), "each code has its reason"
+    text = text_of("target.ps1")
+
+    def codes(pattern: str) -> set[int]:
+        return _numbers(t.cast("re.Match[str]", re.search(pattern, text, re.MULTILINE))[1])
+
+    locked, passing = codes(r"locked = ([\d, ]+);"), codes(r"^\$Passing = ([\d, ]+)$")
+    gone = codes(r"computer_unreachable = \$Passing \+ ([\d, ]+)$") | passing
+    assert set().union(*(of for of, read, dummy in waited if read == "yes")) == locked | passing
+    assert set().union(*(of for of, dummy, start in waited if start == "yes")) == gone | {6, 1055, 1056}
 
 
 def test_what_must_not_be_there() -> None:
