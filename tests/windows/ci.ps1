@@ -6,10 +6,6 @@
 param([ValidateSet('powershell', 'pwsh')][string]$Shell = 'powershell')
 $ErrorActionPreference = 'Stop'
 
-# Computer mode reads this machine's registry as another one would; the service is off on a fresh Windows.
-Set-Service -Name RemoteRegistry -StartupType Manual
-Start-Service -Name RemoteRegistry
-
 $env:WSP_SHELL = $Shell
 Set-Location (Join-Path $PSScriptRoot '../..')
 python -m pip install --quiet --disable-pip-version-check PyYAML

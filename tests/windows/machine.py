@@ -76,6 +76,25 @@ class Machine(t.Protocol):
         """Let files below these Windows paths be opened that nobody could, where no program there can do that."""
 
 
+ALREADY_RUNNING: t.Final = 1056
+
+
+def share_registry(run: t.Callable[[Sequence[str]], Done]) -> None:
+    """Start the service by which computer mode reads a registry; it is off on a fresh Windows.
+
+    Args:
+        run: runs a program there.
+
+    Raises:
+        Unavailable: it does not start.
+    """
+    for words in (("sc.exe", "config", "RemoteRegistry", "start=", "demand"), ("sc.exe", "start", "RemoteRegistry")):
+        done = run(words)
+        if done.status not in (0, ALREADY_RUNNING):
+            said = spoken(done.out).strip()[-300:]
+            raise Unavailable(f"{' '.join(words)}: {done.status} {said}; is this an administrator's session?")
+
+
 class Native:
     """This machine, which runs Windows."""
 

@@ -213,7 +213,6 @@ SHORT: t.Final = (
     Scene.nothing_is_published_yet,
     Scene.published,
     Scene.published_again,
-    Scene.drift_in_the_file,
     Scene.unpublished,
     Scene.no_mistake_of_the_front,
 )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from tests.support.calls import Done, spoken
 from tests.windows import orders, programs
-from tests.windows.machine import Machine, Prefix, add_shares, that_came_up
+from tests.windows.machine import Machine, Native, Prefix, add_shares, share_registry, that_came_up
 from tests.windows.orders import About, Cannot, Named, Order
 
 # A worker of an earlier request may run for its deadline; nobody ends it.
@@ -117,4 +117,6 @@ def make(machine: Machine, everything: Named) -> Stage:
     drives = {words[1]: words[2] for words in answers[1:] if words[2]}
     if isinstance(machine, Prefix):
         add_shares(machine.folder, computer)
+    if isinstance(machine, Native):
+        share_registry(lambda words: machine.run(words, b"", seconds=ORDER_SECONDS))
     return Stage(machine, program, About(kind == "wine", root, computer, service, drives), everything)

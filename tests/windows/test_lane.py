@@ -13,7 +13,7 @@ import sys
 import time
 import typing as t
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -343,3 +343,20 @@ def test_the_table_of_changes_is_in_step_with_the_list() -> None:
 def test_a_change_that_cannot_be_made_is_an_error(old: str, function: str) -> None:
     with pytest.raises(ValueError, match="times"):
         mutants.Mutant(function, old, "", ("inspect-file",)).apply(source())
+
+
+@pytest.mark.parametrize("statuses", [(0, 0), (0, machine.ALREADY_RUNNING)])
+def test_the_registry_is_shared_where_it_is_not_yet(statuses: tuple[int, int]) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def run(words: Sequence[str]) -> Done:
+        asked.append(tuple(words))
+        return Done(statuses[len(asked) - 1], b"", b"")
+
+    machine.share_registry(run)
+    assert [words[1] for words in asked] == ["config", "start"] and {words[2] for words in asked} == {"RemoteRegistry"}
+
+
+def test_a_registry_that_cannot_be_shared_is_said() -> None:
+    with pytest.raises(machine.Unavailable, match="5 Access is denied"):
+        machine.share_registry(lambda dummy: Done(5, b"Access is denied.", b""))
