@@ -64,7 +64,7 @@ class Seen:
     @property
     def text(self) -> str:
         """The message as it always is: without the libraries' own words, which differ by release, and without ports."""
-        text = self.message.removeprefix("Task failed: ")
+        text = self.message[max(self.message.find(f"{self.host}: "), 0) :]  # releases put words of their own before it
         text = re.sub(r" \[.*\]\. ", ". ", text, flags=re.DOTALL)
         text = re.sub(r"ansible_port=\d+", "ansible_port=PORT", text)
         text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", text)
