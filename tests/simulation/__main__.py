@@ -31,6 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--share", action="store_true", help="what CI plays: a seeded share, and the harness' own test")
     parser.add_argument("--seed", type=int, default=1, help="which share, and which pairs (%(default)s)")
     parser.add_argument("--only", default="", help="regular expression that a family's name must contain")
+    parser.add_argument("--families", type=int, default=1, metavar="N", help="every N-th family only")
     parser.add_argument("--restart-cuts", type=int, default=1, metavar="N", help="of a restart every N-th cut only")
     parser.add_argument("--apply-cuts", type=int, default=1, metavar="N", help="of an apply every N-th cut only")
     parser.add_argument("--pairs", type=int, default=60, help="how many pairs of odd services (%(default)s)")
@@ -46,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
 def chosen(options: argparse.Namespace) -> list[Family]:
     """Return what the command line asks for."""
     found = [family for family in scenarios.every(options.seed, options.pairs) if re.search(options.only, family.id)]
+    found = found[options.seed % options.families :: options.families]
     if not options.share:
         return scenarios.thinned(
             found, restart_cuts=options.restart_cuts, apply_cuts=options.apply_cuts, seed=options.seed

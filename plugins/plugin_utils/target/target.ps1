@@ -1490,11 +1490,18 @@ function Complete-Previous {
     $journal = $Work.Journal
     $asked = @($Request.services | ForEach-Object { $_.name })
     $start = @()
+    $rested = $false
     $Work.Earlier = @($journal.services | Where-Object { $_.ran } | ForEach-Object { $_.name })
     foreach ($service in $journal.services) {
         if (-not $service.ran) { continue }
         # One that was told to stop may still be on its way down.
         $state = Wait-State $service.name 'running', 'stopped', 'missing' (Get-Limit $Request.stop_timeout)
+        # Nobody has seen yet that it stays up.
+        if ($state -eq 'running' -and $service.step -eq 'starting') {
+            if (-not $rested) { Start-Sleep -Milliseconds ([int](1000 * $Request.settle)) }
+            $rested = $true
+            $state = Wait-State $service.name 'running', 'stopped', 'missing' (Get-Limit $Request.stop_timeout)
+        }
         if (Test-Told $service $state) {
             $service.before = $service.after = $state
             $service.process_source = 'unknowable'

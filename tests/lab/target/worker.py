@@ -48,6 +48,7 @@ class Worker:
         self.failed: Names = set()
         self.late: list[Json] = []
         self.earlier: Names = set()
+        self.rested = False
         # When a service was first told to stop and to start, and what its file was then.
         self.told: dict[str, float] = {}
         self.begun: dict[str, tuple[float, bytes | None]] = {}
@@ -123,6 +124,12 @@ class Worker:
     async def _met(self, entry: Json) -> Json | None:
         """How a service of an earlier run is found once it has come to rest; returned when it is to be started."""
         await self._until_calm(entry["name"])
+        if self._state(entry["name"]) == "running" and entry["step"] == "starting":
+            # Nobody has seen yet that it stays up.
+            if not self.rested:
+                await self.scene.clock.sleep(self.request["settle"])
+            self.rested = True
+            await self._until_calm(entry["name"])
         state = self._state(entry["name"])
         if self._may_stop(entry):
             entry.update(before=state, after=state, process_source="unknowable")
