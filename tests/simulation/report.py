@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from tests.simulation import coverage
+from tests.simulation import coverage, differential
 from tests.simulation.rules import RULES, Played, Violation, judge
 
 SHOWN: t.Final = 20
@@ -27,12 +27,16 @@ class Tally:
         sites: cuts, by the effect after which they came.
         codes: answers, by the code of their error.
         violations: every rule that did not hold.
+        compared: how many the lab's own worker has played as well.
+        differences: where it ended differently.
     """
 
     scenarios: Counter[str] = field(default_factory=Counter)
     sites: Counter[str] = field(default_factory=Counter)
     codes: Counter[str] = field(default_factory=Counter)
     violations: list[Violation] = field(default_factory=list)
+    compared: int = 0
+    differences: dict[str, str] = field(default_factory=dict)
 
     def add(self, played: Played) -> None:
         """Judge a scenario and count it."""
@@ -44,6 +48,10 @@ class Tally:
         for answer in filter(None, played.answers):
             self.codes[(answer.get("error") or {}).get("code", "no error")] += 1
         self.violations += judge(played)
+        difference = differential.compared(played)
+        self.compared += difference is not None
+        if difference:
+            self.differences[played.name] = difference
 
     @property
     def total(self) -> int:
@@ -68,6 +76,8 @@ def as_json(tally: Tally, seconds: float, about: Mapping[str, t.Any]) -> dict[st
         "violations": [asdict(violation) for violation in tally.violations],
         "cuts": dict(sorted(tally.sites.items())),
         "never_cut": tally.uncut,
+        "compared_with_the_lab": tally.compared,
+        "differences": tally.differences,
         "answers": dict(tally.codes.most_common()),
     }
 
@@ -89,6 +99,10 @@ def as_markdown(data: Mapping[str, t.Any]) -> str:
             [f"`{item['scenario']}`: {item['what']} ({item['rule']})" for item in data["violations"][:SHOWN]],
         ),
         *_rows("Mends taken out", [f"{name}: {word}" for name, word in data.get("mends", {}).items()]),
+        *_rows(
+            f"Differences from the lab's worker, of {data['compared_with_the_lab']} compared",
+            [f"`{name}`: {text}" for name, text in [*data["differences"].items()][:SHOWN]],
+        ),
         *_rows("Never cut", data["never_cut"]),
         "| Function and effect | cuts after it |",
         "| --- | --- |",

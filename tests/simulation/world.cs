@@ -283,6 +283,11 @@ public class World {
     }
 
     void Lower(Service service, string who) {
+        if (Dues.Any(due => due.What == "stop_pending" && due.Name == service.Name && due.Turn == service.Turn)) {
+            // It is on its way already.
+            Tell(who, "stop", service.Name);
+            return;
+        }
         var manner = service.Stops;
         bool odd = Spend(manner);
         service.Turn++;
