@@ -178,7 +178,7 @@ MUTANTS: t.Final = (
     change("Save-Old", "$Change.old CreateNew", "$Change.old Create", "apply-backup-beside-exists"),
     change("Save-Copy", "(Get-Hash (Read-File $Path)) -ne (Get-Hash $Bytes)", "$false", "apply-backup-reads-otherwise"),
     change("Save-Backup", "if (-not $same)", "if ($false)", "apply-replace"),
-    change("Add-Backup", "-gt 11", "-gt 10", "apply-backup-limit"),
+    change("Add-Backup", "-gt 11", "-gt 10", "apply-backup-limit-reached"),
     change("Add-Backup", "$of[1..", "$of[0..", "apply-backup-limit"),
     change("Add-Backup", "-eq $Path })", "-ne '' })", "apply-backup-limit-per-path"),
     change("Add-Backup", "if ($of.Count -and", "if ($false -and", "apply-backup-same-again"),
