@@ -114,6 +114,73 @@ def test_check_and_diff_predict_and_hide(playbooks: Playbooks, host: HostView) -
     assert "secret" not in run.output
 
 
+def test_a_variable_that_is_missing_leaves_a_key_alone_and_null_is_refused(
+    playbooks: Playbooks, host: HostView
+) -> None:
+    left = {"Server": "{{ nowhere | default(omit) }}", "Port": "{{ 7 | string }}"}
+    kept, none, removed = results(
+        play(
+            playbooks,
+            host,
+            {"win_ini": {"path": PATH, "sections": {"Db": left}}},
+            {"win_ini": {"path": PATH, "sections": {"Db": {"Server": None}}}},
+            {"win_ini": {"path": PATH, "absent_keys": {"Db": ["Server"]}}},
+        ),
+        host,
+    )
+    assert [row["key"] for row in kept["changes"]] == ["Port"]
+    assert none["failed"] and "absent_keys" in none["msg"] and "default(omit)" in none["msg"]
+    assert [(row["key"], row["action"]) for row in removed["changes"]] == [("Server", "removed")]
+    assert b"Server" not in (host.file(PATH) or b"") and b"Port=7" in (host.file(PATH) or b"")
+
+
+def test_what_yaml_makes_of_values_is_told_in_the_users_words(playbooks: Playbooks, host: HostView) -> None:
+    wishes: list[t.Any] = [1.5, True, ["x", 2.5], {"x": 1}, "abc\u0416"]
+    run = play(playbooks, host, *({"win_ini": {"path": PATH, "sections": {"Db": {"Server": wish}}}} for wish in wishes))
+    told = [result["msg"] for result in results(run, host)]
+    for words, message in zip(
+        ("a decimal number", "a boolean", "a decimal number", "a dictionary", "abc\u0416"),
+        told,
+        strict=True,
+    ):
+        assert words in message and "_Ansible" not in message and "Traceback" not in message
+    assert host.file(PATH) == FILE
+
+
+def test_hidden_values_are_in_no_output_however_much_is_asked_for(playbooks: Playbooks, host: HostView) -> None:
+    """What the collection itself says; Ansible prints the arguments of a task, so the value comes from the file."""
+    host.write(PATH, FILE + b"\r\n; password: old-secret\r\n=old-secret\r\n[password=old-secret]\r\n")
+    redact = ["*password*"]
+    run = play(
+        playbooks,
+        host,
+        {"win_ini": {"path": PATH, "sections": {"Db": {"Server": "b"}}, "redact": redact, "exclusive": "sections"}},
+        {"win_ini_info": {"path": PATH, "redact": redact}},
+        arguments=("--diff", "-vvv"),
+    )
+    assert [result["failed"] for result in results(run, host)] == [False, False], run.output
+    assert "<hidden>" in run.output and "secret" not in run.output
+
+
+def test_a_file_of_another_encoding_is_left_alone(playbooks: Playbooks, host: HostView) -> None:
+    data = "[Db]\r\nServer=a\r\n".encode("utf-16-le")
+    host.write(PATH, data)
+    wish = {"path": PATH, "sections": {"Db": {"Server": "b"}}}
+    refused, read, named = results(
+        play(
+            playbooks,
+            host,
+            {"win_ini": wish},
+            {"win_ini_info": {"path": PATH}},
+            {"win_ini": {**wish, "encoding": "utf-16-le"}},
+        ),
+        host,
+    )
+    assert refused["failed"] and "utf-16-le" in refused["msg"] and not read["failed"]
+    assert [row["code"] for row in read["findings"]] == ["encoding_utf_16_unmarked"]
+    assert named["changed"] and host.file(PATH) == data.replace(b"a\0\r", b"b\0\r")
+
+
 def test_a_new_file_and_a_variable_in_the_path(playbooks: Playbooks, host: HostView) -> None:
     wish = {"path": "%SystemDrive%\\app\\new.ini", "sections": {"S": {"a": "1"}}, "encoding": "utf-16-le"}
     (result,) = results(play(playbooks, host, {"win_ini": wish}), host)

@@ -15,6 +15,7 @@ HIDDEN = "<hidden>"
 # A setting that somebody switched off by a comment mark is as secret as the setting.
 _COMMENT_MARKS = ";#/!'\"[" + BLANKS
 _REM = re.compile(r"rem[ \t]+", re.IGNORECASE)
+_PADDING = "=" + BLANKS
 _MARKED = frozenset((*_COMMENT_MARKS, "r", "R", ""))
 # A word; what may stand between it and its value; and what ends a phrase that may be a name.
 _WORD = re.compile(r"[^\s\x1a=:,;#(){}\[\]'\"]+")
@@ -24,8 +25,9 @@ _SWALLOWED = re.compile(rb"[\r\n]")
 # What is no literal part of a shell pattern, and the slash, beside which either half may match.
 _NO_LITERAL = re.compile(r"\[[^\]]*\]|[*?/\[]")
 _LONGEST_NAME = 4
-# Values without a name, NUL, and characters that stand for bytes which are none and may have swallowed a line end.
-_NEVER_SURE = re.compile(r"^[\t\x0b\x0c\x1a ]*=|[\0?\u30fb]", re.MULTILINE)
+# NUL, and characters that stand for bytes which are none and may have swallowed a line end.
+_NEVER_SURE = ("\0", "?", "\u30fb")
+_NAMELESS = re.compile(r"\n[\t\x0b\x0c\x1a ]*=")
 
 
 def _without_marks(key: str) -> str:
@@ -43,7 +45,7 @@ class Redactor:
         folded = [fold(pattern) for pattern in patterns]
         self.active = bool(folded)
         self._pattern = re.compile("|".join(map(translate, folded)) or r"(?!)")
-        self._hint = _hint_of(folded)
+        self._hints = _hints_of(folded)
         self._words = min(max((len(pattern.split()) for pattern in folded), default=1), _LONGEST_NAME)
         # A pattern such as *password* says the same of a name alone and behind a section without that word.
         self._joined = not all(re.fullmatch(r"\*[^*?/\[]+\*?", pattern) for pattern in folded)
@@ -57,15 +59,21 @@ class Redactor:
         """
         if not self.active:
             return set()
-        if self._hint is None:
+        if not self._hints:
             return None
-        return {*_lines_with(self._hint, fold(text)), *_lines_with(_NEVER_SURE, text)}
+        folded = fold(text)
+        found = {line for literal in self._hints for line in _lines_with(literal, folded)}
+        for odd in filter(text.__contains__, _NEVER_SURE):
+            found.update(_lines_with(odd, text))
+        lines = f"\n{text}"
+        found.update(lines.count("\n", 0, match.start()) for match in _NAMELESS.finditer(lines))
+        return found
 
     def of(self, section: str) -> SectionRedactor:
         """Return what judges the lines of one section."""
         found = self._sections.get(section)
         if found is None:
-            found = SectionRedactor(fold(section), self._pattern, self._hint, self._words, joined=self._joined)
+            found = SectionRedactor(fold(section), self._pattern, self._hints, self._words, joined=self._joined)
             self._sections[section] = found
         return found
 
@@ -114,7 +122,7 @@ class SectionRedactor:
     Args:
         name: The section's folded name.
         pattern: What hides.
-        hint: Of what it finds, a line with anything to hide has one; None where any line may have.
+        hints: A line with anything to hide holds one of these, or its section's name does; empty: any line may.
         words: Of how many words the longest name consists that a pattern names.
         joined: Whether a pattern may match a name with its section before it, where it does not match the name.
 
@@ -123,12 +131,11 @@ class SectionRedactor:
     """
 
     def __init__(
-        self, name: str, pattern: re.Pattern[str], hint: re.Pattern[str] | None, words: int, *, joined: bool
+        self, name: str, pattern: re.Pattern[str], hints: tuple[str, ...], words: int, *, joined: bool
     ) -> None:
         self._name = name
         self._pattern = pattern
-        self._hint = None if hint is None or hint.search(name) else hint
-        self.suspect = self._hint is None
+        self.suspect = not hints or any(hint in name for hint in hints)
         self._joined = joined or self.suspect
         self._words = words
         self._hidden: dict[str, bool] = {}
@@ -161,24 +168,21 @@ class SectionRedactor:
         if _has_swallowed(line):
             # What Windows takes for one line is several to whoever wrote them; what begins where is not sure.
             return 0
-        if line.kind == "key" and not line.name:
-            return text.index("=") + 1
-        if "\0" not in text:
-            if self._hint is not None and not self._hint.search(fold(text)):
-                return None
-        elif self.cut_in_words(text.replace("\0", "")) is not None:
+        nul = "\0" in text
+        if nul and self.cut_in_words(text.replace("\0", "")) is not None:
             return 0
-        if line.kind != "key" or is_remark(line.name):
+        if line.kind != "key" or (line.name[:1] in _MARKED and line.name and is_remark(line.name)):
             return self.cut_in_words(text)
         equals = text.index("=")
+        if not line.name:
+            return equals + 1
         # Windows reads "name=value"; "name: va=lue", and base64 that ends in "=" behind a name, are people's.
-        padding = text[equals:].rstrip(BLANKS)
-        blanks = not padding.strip("=")
+        blanks = not text[equals:].strip(_PADDING)
         if blanks or text.find(":", 0, equals) >= 0:
-            cut = self.cut_in_words(text[: equals + len(padding)], blanks=blanks, to=equals)
+            cut = self.cut_in_words(text[: equals + len(text[equals:].rstrip(BLANKS))], blanks=blanks, to=equals)
             if cut is not None:
                 return cut
-        hidden = self.hides(line.name) or ("\0" in text and self.hides(text[:equals].strip(BLANKS)))
+        hidden = self.hides(line.name) or (nul and self.hides(text[:equals].strip(BLANKS)))
         return equals + 1 if hidden else None
 
     def cut_in_words(self, text: str, *, blanks: bool = True, to: int | None = None) -> int | None:
@@ -213,15 +217,18 @@ def _has_swallowed(line: Line) -> bool:
     return line.codec.pair is not None and _SWALLOWED.search(line.raw) is not None
 
 
-def _lines_with(pattern: re.Pattern[str], text: str) -> Iterator[int]:
+def _lines_with(literal: str, text: str) -> Iterator[int]:
+    """Return the lines, from 0, that hold a literal."""
     line = last = 0
-    for match in pattern.finditer(text):
-        line += text.count("\n", last, match.start())
-        last = match.start()
+    at = text.find(literal)
+    while at >= 0:
+        line += text.count("\n", last, at)
         yield line
+        last = text.find("\n", at)
+        at = text.find(literal, last) if last >= 0 else -1
 
 
-def _hint_of(patterns: list[str]) -> re.Pattern[str] | None:
-    """Return what finds the longest literal part of each pattern, None if one has none."""
+def _hints_of(patterns: list[str]) -> tuple[str, ...]:
+    """Return the longest literal part of each pattern, nothing if one has none."""
     parts = [max(_NO_LITERAL.split(pattern), key=len) for pattern in patterns]
-    return re.compile("|".join(map(re.escape, parts))) if parts and all(parts) else None
+    return tuple(parts) if all(parts) else ()
