@@ -108,6 +108,11 @@ class RealServer:
         ((kind, *words),) = self.stage.obey([("read", path)])
         return bytes.fromhex(words[3]) if kind == "file" else None
 
+    def profile(self, path: str, section: str, key: str) -> str | None:
+        """What GetPrivateProfileString reads there from a file; None where it finds nothing."""
+        ((_profile, found, *words),) = self.stage.obey([("profile", path, section, key)])
+        return bytes.fromhex("".join(words)).decode("utf-16-le") if found == "1" else None
+
     def write(self, path: str, data: bytes | None) -> None:
         """Somebody writes a file by hand, or removes it."""
         self.stage.obey([("remove", path) if data is None else ("file", path, data.hex(), "0", "0")])

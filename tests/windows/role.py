@@ -28,14 +28,83 @@ DRIFT: t.Final = 2
 CUT_SECONDS: t.Final = 120
 GREETINGS: t.Final[dict[str, str]] = {"pop3": "+OK", "imap4": "*", "smtp": "220"}
 CLOSED: t.Final[dict[str, str]] = dict.fromkeys(GREETINGS, "")
-ODD: t.Final = "C:\\exchsrvr\\odd.ini"
-# Files as editors leave them, and what setting one key makes of them.
-ODD_FILES: t.Final[tuple[tuple[str, bytes, bytes], ...]] = (
-    ("no line end at the end", b"[A]\r\nb=1", b"[A]\r\nb=2"),
-    ("line feeds alone", b"[A]\nb=1\n", b"[A]\nb=2\n"),
-    ("blanks and another case", b" [a] \r\n  B = 1\r\n", b" [a] \r\n  B = 2\r\n"),
-    ("a comment in ANSI", b"; \xfcber\r\n[A]\r\nb=1\r\n", b"; \xfcber\r\n[A]\r\nb=2\r\n"),
-    ("empty", b"", b"[A]\r\nb=2\r\n"),
+TASKS_AT_ONCE: t.Final = 9
+ODD: t.Final = "C:\\exchsrvr\\odd{}.ini"
+Json: t.TypeAlias = dict[str, t.Any]
+
+
+@dataclass(frozen=True)
+class Odd:
+    """A file as editors leave them.
+
+    Attributes:
+        what: What is odd about it.
+        before: Its bytes.
+        after: Its bytes after the task.
+        reads: What GetPrivateProfileString reads then, by section and key; None for nothing.
+        wish: Options of win_ini.
+    """
+
+    what: str
+    before: bytes
+    after: bytes
+    reads: tuple[tuple[str, str, str | None], ...] = (("A", "b", "2"),)
+    wish: tuple[tuple[str, t.Any], ...] = (("sections", {"A": {"b": 2}}),)
+
+
+def _utf_16(text: str) -> bytes:
+    return b"\xff\xfe" + text.encode("utf-16-le")
+
+
+ODD_FILES: t.Final[tuple[Odd, ...]] = (
+    Odd("no line end at the end", b"[A]\r\nb=1", b"[A]\r\nb=2"),
+    Odd("line feeds alone", b"[A]\nb=1\n", b"[A]\nb=2\n"),
+    Odd("blanks and another case", b" [a] \r\n  B = 1\r\n", b" [a] \r\n  B = 2\r\n"),
+    Odd("a comment in ANSI", b"; \xfcber\r\n[A]\r\nb=1\r\n", b"; \xfcber\r\n[A]\r\nb=2\r\n"),
+    Odd("empty", b"", b"[A]\r\nb=2\r\n"),
+    Odd(
+        "UTF-16 with its mark",
+        _utf_16("[A]\r\nb=1\r\n\u540d=\u300c\r\n"),
+        _utf_16("[A]\r\nb=2\r\n\u540d=\u300d\r\n"),
+        reads=(("A", "b", "2"), ("A", "\u540d", "\u300d")),
+        wish=(("sections", {"A": {"b": 2, "\u540d": "\u300d"}}),),
+    ),
+    Odd(
+        "quotes that stay, and quotes that are needed",
+        b'[A]\r\nb="C:\\old"\r\nc=1\r\n',
+        b'[A]\r\nb="C:\\new"\r\nc=" x "\r\nd=""y""\r\n',
+        reads=(("A", "b", "C:\\new"), ("A", "c", " x "), ("A", "d", '"y"')),
+        wish=(("sections", {"A": {"b": "C:\\new", "c": " x ", "d": '""y""'}}),),
+    ),
+    Odd(
+        "a key twice, and one in a comment",
+        b"[A]\r\nb=1\r\nB=9\r\n;c=1\r\n[a]\r\nb=8\r\n",
+        b"[A]\r\nb=2\r\nB=9\r\n;c=1\r\nc=3\r\n[a]\r\nb=8\r\n",
+        reads=(("A", "b", "2"), ("A", "c", "3")),
+        wish=(("sections", {"A": {"b": 2, "c": 3}}),),
+    ),
+    Odd(
+        "keys that leave, one without a value, and one before any section",
+        b"x=0\r\n[A]\r\nb=1\r\nskip\r\nc=2\r\n",
+        b"x=1\r\n[A]\r\nb=2\r\nbare\r\n",
+        reads=(("A", "b", "2"), ("A", "c", None), ("A", "x", None)),
+        wish=(
+            ("sections", {"": {"x": 1}, "A": {"b": 2}}),
+            ("bare_keys", {"A": ["bare"]}),
+            ("absent_keys", {"A": ["c", "skip"]}),
+        ),
+    ),
+    Odd("CR CR LF", b"[A]\r\r\nb=1\r\r\n", b"[A]\r\r\nb=2\r\r\n"),
+    Odd(
+        "UTF-8 without a mark",
+        "[A]\r\nb=1\r\n; Gr\xf6\xdfe\r\n".encode(),
+        "[A]\r\nb=2\r\n; Gr\xf6\xdfe\r\n".encode(),
+    ),
+)
+# What is refused, so that not a byte of it changes.
+DAMAGED: t.Final[tuple[bytes, ...]] = (
+    "[A]\r\nb=1\r\n".encode("utf-16-le"),
+    b"\xef\xbb\xbf" + _utf_16("[A]\r\nb=1\r\n"),
 )
 
 
@@ -161,25 +230,57 @@ class Scene:
         self.verified()
 
     def ini_files(self) -> None:
-        """win_ini and win_ini_info on files as editors leave them: once changed, then not again."""
-        for what, before, after in ODD_FILES:
-            self.server.write(ODD, before)
-            wish: dict[str, t.Any] = {"msexchange.winsock_proxy.win_ini": {"path": ODD, "sections": {"A": {"b": 2}}}}
-            look: dict[str, t.Any] = {"msexchange.winsock_proxy.win_ini_info": {"path": ODD}}
-            tasks = [{"name": f"Task {number}", **task} for number, task in enumerate((wish, look, wish), 1)]
-            text = f"- name: Test\n  hosts: real\n  gather_facts: false\n  tasks: {json.dumps(tasks)}\n"
+        """win_ini on files as editors leave them: once changed, then not again; and what Windows reads then."""
+        tasks: list[Json] = []
+        for at, odd in enumerate(ODD_FILES):
+            self.server.write(ODD.format(at), odd.before)
+            wish = {"msexchange.winsock_proxy.win_ini": {"path": ODD.format(at), **dict(odd.wish)}}
+            look = {"msexchange.winsock_proxy.win_ini_info": {"path": ODD.format(at)}}
+            tasks += [{"name": f"Task {at}, {step}", **task} for step, task in enumerate((wish, look, wish))]
+        results = self._odd(tasks)
+        for at, odd in enumerate(ODD_FILES):
+            first, seen, again = results[at * 3 : at * 3 + 3]
+            found = self.server.file(ODD.format(at))
+            if found != odd.after or not first["changed"] or again["changed"]:
+                told = f"changed {first['changed']}, then {again['changed']}"
+                raise AssertionError(f"{odd.what}: {found!r}, not {odd.after!r}; {told}")
+            read = {
+                name.lower(): {key.lower(): text for key, text in keys.items()}
+                for name, keys in seen["content"].items()
+            }
+            for section, key, value in odd.reads:
+                windows = self.server.profile(ODD.format(at), section, key)
+                ours = read.get(section.lower(), {}).get(key.lower())
+                if not windows == ours == value:
+                    raise AssertionError(f"{odd.what}: [{section}] {key} is {windows!r} to Windows and {ours!r} to us")
+
+    def damaged_ini_files(self) -> None:
+        """win_ini on files whose encoding is not what it seems: refused, and not a byte changes."""
+        for at, data in enumerate(DAMAGED):
+            self.server.write(ODD.format(at), data)
+        tasks = [
+            {
+                "name": f"Task {at}",
+                "ignore_errors": True,
+                "msexchange.winsock_proxy.win_ini": {"path": ODD.format(at), "sections": {"A": {"b": 2}}},
+            }
+            for at in range(len(DAMAGED))
+        ]
+        for at, result in enumerate(self._odd(tasks)):
+            found = self.server.file(ODD.format(at))
+            if not result.get("failed") or found != DAMAGED[at]:
+                raise AssertionError(f"failed {result.get('failed')}: {found!r}, not {DAMAGED[at]!r}")
+
+    def _odd(self, tasks: list[Json]) -> list[Json]:
+        """Run the tasks, a few at a time, for a playbook has only so much time."""
+        results: list[Json] = []
+        for at in range(0, len(tasks), TASKS_AT_ONCE):
+            few = json.dumps(tasks[at : at + TASKS_AT_ONCE])
+            text = f"- name: Test\n  hosts: real\n  gather_facts: false\n  tasks: {few}\n"
             run = self.play.run(self.play.write("odd.yml", text))
             self._ends(run, 0)
-            first, seen, again = (entry.result for entry in run.of("real"))
-            if self.server.file(ODD) != after:
-                raise AssertionError(f"{what}: {self.server.file(ODD)!r}, not {after!r}")
-            values = {name.lower(): keys for name, keys in seen["content"].items()}["a"]
-            if (
-                not first["changed"]
-                or again["changed"]
-                or {key.lower(): text for key, text in values.items()} != {"b": "2"}
-            ):
-                raise AssertionError(f"{what}: changed {first['changed']}, then {again['changed']}; read {values}")
+            results += [entry.result for entry in run.of("real")]
+        return results
 
     def no_mistake_of_the_front(self) -> None:
         if self.server.wire.failures:
@@ -198,6 +299,7 @@ STEPS: t.Final = (
     Scene.unpublished,
     Scene.restored,
     Scene.ini_files,
+    Scene.damaged_ini_files,
     Scene.no_mistake_of_the_front,
 )
 DEMO: t.Final = (

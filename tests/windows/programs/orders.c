@@ -275,6 +275,23 @@ static void tell_directory(const wchar_t *path) {
     FindClose(find);
 }
 
+/* profile PATH SECTION KEY -> profile 1 HEX: the value in UTF-16 that GetPrivateProfileString reads, or profile 0 */
+static void tell_profile(const wchar_t *path, const wchar_t *section, const wchar_t *key) {
+    wchar_t value[4096];
+    DWORD length;
+    wchar_t *hex;
+
+    /* 0x1A is trimmed from every value in a file, so nothing there reads like it. */
+    length = GetPrivateProfileStringW(section, key, L"\x1a", value, 4096, path);
+    if (length == 1 && value[0] == 0x1a) {
+        say(L"profile", L"0", NULL);
+        return;
+    }
+    hex = hex_of((const BYTE *)value, length * sizeof(wchar_t));
+    say(L"profile", L"1", hex, NULL);
+    drop(hex);
+}
+
 /* locked PATH -> locked PATH 1|0: whether somebody has it open and keeps writers out */
 static DWORD open_to_write(const wchar_t *path) {
     HANDLE file = CreateFileW(path, GENERIC_WRITE, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL, OPEN_EXISTING, 0, NULL);
@@ -821,6 +838,7 @@ static DWORD obey(const Order *order) {
     else if (is(order, L"drive")) tell_drive(first);
     else if (is(order, L"read")) tell_file(first);
     else if (is(order, L"list")) tell_directory(first);
+    else if (is(order, L"profile")) tell_profile(first, word(order, 2), word(order, 3));
     else if (is(order, L"locked")) say(L"locked", first, locked(first) ? L"1" : L"0", NULL);
     else if (is(order, L"access")) error = tell_access(first);
     else if (is(order, L"values")) tell_values(first);
