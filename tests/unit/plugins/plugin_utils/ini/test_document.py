@@ -155,6 +155,8 @@ def test_one_edit_changes_one_place(edit: Edit, before: bytes, after: bytes) -> 
         (b"[A]\na =\nb=2\n", [SetKey("A", "a", "3")], b"[A]\na =3\nb=2\n"),
         (b"[A]\na = \n", [SetKey("A", "a", "3")], b"[A]\na = 3\n"),
         (b"[A]\na=1 ; old\n", [SetKey("A", "a", "2")], b"[A]\na=2\n"),
+        # as wspcfg edits: no quotes that need not be
+        (b'[A]\na="1"\n', [SetKey("A", "a", "2")], b"[A]\na=2\n"),
         (b"[A]\nx\ny=1\n", [SetKey("A", "x", "2")], b"[A]\nx=2\nx\ny=1\n"),
         (b"[A]\n;a=1\n", [SetKey("A", "a", "2")], b"[A]\na=2\n;a=1\n"),
         (b"[A\na=1\n", [SetKey("A", "a", "2")], b"[A\na=1\n[A]\na=2\n"),
