@@ -12,6 +12,7 @@ from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
+from ..plugin_utils.fleet.batches import OPTIONS as BATCHES
 from ..plugin_utils.fleet.inventory import FleetVariables, inventory_of, validate
 from ..plugin_utils.fleet.wishes import OPTIONS as WISHES
 from ..plugin_utils.fleet.wishes import PREFIX, Site
@@ -25,7 +26,12 @@ class ActionModule(ActionBase):
     _supports_check_mode = True
     _supports_async = False
 
-    OPTIONS = {"offline": {"type": "bool", "default": False}, "restoring": {"type": "bool", "default": False}, **WISHES}
+    OPTIONS = {
+        "offline": {"type": "bool", "default": False},
+        "restoring": {"type": "bool", "default": False},
+        **BATCHES,
+        **WISHES,
+    }
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         super().run(None, task_vars)

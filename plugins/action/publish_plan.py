@@ -10,6 +10,7 @@ import uuid
 
 from ansible.utils.display import Display
 
+from ..plugin_utils.fleet.batches import agreed
 from ..plugin_utils.fleet.inventory import FleetVariables, inventory_of
 from ..plugin_utils.fleet.plan import OWES, FleetPlan, plan_fleet
 from ..plugin_utils.fleet.show import audit_rows, audit_text, fleet_warnings, headline_of, plan_text
@@ -23,8 +24,6 @@ class ActionModule(FleetAction):
 
     OPTIONS = {
         "audit": {"type": "bool", "default": False},
-        "serial": {"type": "raw", "default": 1},
-        "max_fail_percentage": {"type": "float", "default": 0.0},
         "looked_into": {"type": "bool", "default": False},
     }
 
@@ -45,10 +44,9 @@ class ActionModule(FleetAction):
         if options["audit"] or options["looked_into"] or not result["broken"]:
             self.show(lines)
         more = {"audit": audit_rows(plan)} if options["audit"] else {}
-        batch = {"serial": options["serial"], "max_fail_percentage": options["max_fail_percentage"]}
         told = {"lines": lines, "headline": headline_of(lines), "remarks": fleet_warnings(plan, audit=options["audit"])}
         this = {"id": str(uuid.uuid4()), "play": str(self._task.get_play()._uuid), "at": time.time()}
-        return {**result, **batch, **more, **told, **this}
+        return {**result, **agreed(looks), **more, **told, **this}
 
     def _text(self, plan: FleetPlan, options: dict[str, t.Any], *, meant: int) -> list[str]:
         if options["audit"]:

@@ -32,6 +32,14 @@ options:
       - Whether O(restore) must be given.
     type: bool
     default: false
+  serial:
+    description: The variable C(publish_serial) of the playbook C(publish), a number, a percentage or a list of these.
+    type: raw
+    default: 1
+  max_fail_percentage:
+    description: The variable C(publish_max_fail_percentage) of the playbook C(publish).
+    type: raw
+    default: 0
   ports:
     description: The role's option C(publish_ports).
     type: dict

@@ -32,14 +32,6 @@ options:
         such servers is not printed.
     type: bool
     default: false
-  serial:
-    description: How many servers act at the same time; returned as it is, for the play that acts.
-    type: raw
-    default: 1
-  max_fail_percentage:
-    description: Above which percentage of failed servers a run stops; returned as it is.
-    type: float
-    default: 0.0
 """
 
 EXAMPLES = r"""
@@ -121,11 +113,11 @@ play:
   returned: always
   type: str
 serial:
-  description: O(serial).
+  description: C(publish_serial) as a play takes it, by the first server whose options can be used.
   returned: always
   type: raw
 max_fail_percentage:
-  description: O(max_fail_percentage).
+  description: C(publish_max_fail_percentage) as a play takes it, by the same server.
   returned: always
   type: float
 id:

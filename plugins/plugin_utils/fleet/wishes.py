@@ -19,6 +19,8 @@ from ..exchange.installation import VERSIONS, version_text
 from ..exchange.wanted import LISTENER_OPTIONS
 from ..problems.problem import Problem, Refused
 from ..shapes import Json, JsonObject
+from .batches import OPTIONS as BATCHES
+from .batches import batch_problems, batches_of
 from .inputs import HOOKS, PREFIX, input_problems
 from .wording import role_words
 
@@ -150,16 +152,17 @@ def read_wishes(
         restoring: Whether a backup must be chosen.
 
     Returns:
-        Every option with its type and default, and ``hooks`` (files by option), ``compared`` (inventory names).
+        Every option with its type and default, and ``hooks`` (files by option), ``compared`` (inventory names), and
+        what the playbook takes besides.
 
     Raises:
         Refused: With every problem, each naming option, value and remedy.
     """
     hooks = {name: _hook(str(given.get(name) or ""), site) for name in HOOKS}
     known = {name: value for name, value in given.items() if value is not None and value not in ("", [], {})}
-    problems = list(input_problems(known, hooks))
+    problems = [*input_problems(known, hooks), *batch_problems(known)]
     told = {problem.cause.partition(" is ")[0] for problem in problems}
-    plain = {name: value for name, value in known.items() if PREFIX + name not in told}
+    plain = {name: value for name, value in known.items() if PREFIX + name not in told and name not in BATCHES}
     typed, messages = validate(OPTIONS, plain)
     if messages:
         problems += _type_problems(plain, validate)
@@ -174,7 +177,13 @@ def read_wishes(
         problems.append(Problem("bad_option", "publish_restore is not set", remedy))
     if problems:
         raise Refused(problems)
-    return {**typed, "hooks": hooks, "compared": _compared(typed["conflict_hosts"], site), "host": host}
+    return {
+        **typed,
+        **batches_of(known),
+        "hooks": hooks,
+        "compared": _compared(typed["conflict_hosts"], site),
+        "host": host,
+    }
 
 
 def _type_problems(given: Mapping[str, t.Any], validate: Validator) -> Iterator[Problem]:

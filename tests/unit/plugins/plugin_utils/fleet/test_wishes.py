@@ -10,7 +10,9 @@ import typing as t
 import pytest
 import yaml
 
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet import batches
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet import wishes as engine
+from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.look import Look
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.fleet.plan import owed_now, restart_arguments
 from ansible_collections.msexchange.winsock_proxy.plugins.plugin_utils.problems.problem import Refused
 from tests.conftest import ROOT
@@ -51,7 +53,7 @@ def test_the_role_documents_an_option_as_it_is_checked(name: str) -> None:
 
 def test_a_look_gets_every_option_in_one_line_and_the_connection_from_one_place() -> None:
     look = task("look")
-    own = {"offline", "restoring"}
+    own = {"offline", "restoring", *batches.OPTIONS}
     given = {name: value for name, value in look["msexchange.winsock_proxy.publish_look"].items() if name not in own}
     assert given == {name: f"{{{{ publish_{name} }}}}" for name in given}
     connection = read("vars/main.yml")["__publish_connection"]
@@ -241,3 +243,41 @@ def test_a_report_that_could_not_be_written_is_refused(path: str, said: str) -> 
     with pytest.raises(Refused) as caught:
         wishes(report=path)
     assert f"publish_report={path!r}" in caught.value.message("a") and said in caught.value.message("a")
+
+
+@pytest.mark.parametrize(
+    ("given", "serial", "percentage"),
+    [
+        ({}, 1, 0.0),
+        ({"serial": "3", "max_fail_percentage": "25"}, 3, 25.0),
+        ({"serial": " 20%", "max_fail_percentage": "30%"}, "20%", 30.0),
+        ({"serial": [1, "5", "100%"], "max_fail_percentage": 100}, [1, 5, "100%"], 100.0),
+        ({"serial": 0}, 0, 0.0),
+        ({"serial": "", "max_fail_percentage": None}, 1, 0.0),
+    ],
+)
+def test_what_the_playbook_takes_is_handed_on_as_a_play_reads_it(given: Json, serial: t.Any, percentage: float) -> None:
+    read_back = wishes(**given)
+    assert (read_back["serial"], read_back["max_fail_percentage"]) == (serial, percentage)
+    assert batches.agreed([Look("x", True, ("x: wrong",), {}, {}), Look("a", True, (), read_back, {})]) == {
+        "serial": serial,
+        "max_fail_percentage": percentage,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("serial", value) for value in ("ten", -1, "0%", "101%", "1.5", [1, "x"], True, {"a": 1})),
+        *(("max_fail_percentage", value) for value in ("ten", -1, 101, "nan", [5], True)),
+    ],
+)
+def test_what_a_play_could_not_read_is_refused(name: str, value: t.Any) -> None:
+    with pytest.raises(Refused) as caught:
+        wishes(**{name: value})
+    assert f"publish_{name} is '{value}'" in caught.value.message("a")
+    assert "Give a " in caught.value.message("a")
+
+
+def test_nobody_whose_options_can_be_used_leaves_the_defaults() -> None:
+    assert batches.agreed([]) == {"serial": 1, "max_fail_percentage": 0.0}
