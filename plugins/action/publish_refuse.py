@@ -9,7 +9,7 @@ import typing as t
 from ansible.errors import AnsibleConnectionFailure
 
 from ..plugin_utils.fleet.refuse import refusal_of
-from ..plugin_utils.tasks.fleet_action import PLAN, FleetAction
+from ..plugin_utils.tasks.fleet_action import PLAN, REPORTED, FleetAction
 
 
 class ActionModule(FleetAction):
@@ -19,7 +19,7 @@ class ActionModule(FleetAction):
 
     def decide(self, options: dict[str, t.Any], variables: dict[str, t.Any]) -> dict[str, t.Any]:
         del options
-        refusal = refusal_of(str(variables["inventory_hostname"]), variables.get(PLAN))
+        refusal = refusal_of(str(variables["inventory_hostname"]), variables.get(PLAN), variables.get(REPORTED))
         if refusal.unreachable:
             raise AnsibleConnectionFailure(refusal.message)
         return {"failed": bool(refusal.message), "msg": refusal.message or "nothing stands in the way"}

@@ -5,16 +5,14 @@
 from __future__ import annotations
 
 import getpass
-import os
 import platform
 import time
 import typing as t
 from pathlib import Path
 
-from ansible.errors import AnsibleActionFail
-
 from ..plugin_utils.fleet.inventory import FleetVariables
 from ..plugin_utils.reports.data import as_json
+from ..plugin_utils.reports.file import write
 from ..plugin_utils.reports.gather import report_of_check, report_of_run
 from ..plugin_utils.reports.junit import as_junit
 from ..plugin_utils.reports.model import Made, Report
@@ -35,15 +33,15 @@ class ActionModule(FleetAction):
             return {"skipped": True, "msg": "publish_report is not set"}
         if not options["verify"] and "servers" not in plan:
             return {"skipped": True, "msg": "there is no plan, and so nothing to report"}
-        path = Path(options["path"]).expanduser().absolute()
+        form = _FORMS.get(Path(options["path"]).suffix.lower())
+        if form is None:
+            return {"skipped": True, "msg": "the file's name does not say which form is wanted; every look refuses it"}
         report = self._checked(variables) if options["verify"] else self._planned(plan, variables)
-        part = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            part.write_text(_FORMS[path.suffix.lower()](report), encoding="utf-8")
-            part.replace(path)
-        except OSError as error:
-            raise AnsibleActionFail(f"{path} could not be written: {error.strerror}; see publish_report") from error
-        return {"path": str(path), "complete": report.complete}
+        name = str(variables["inventory_hostname"])
+        written = write(form(report), options["path"], complete=report.complete, told_by=name)
+        if "unwritten" in written:
+            self._display.warning(written["unwritten"])
+        return written
 
     def _planned(self, plan: dict[str, t.Any], variables: dict[str, t.Any]) -> Report:
         fleet = FleetVariables(variables["hostvars"])

@@ -12,7 +12,7 @@ version_added: 1.0.0
 description:
   - Fails with cause and remedy on a server that the plan (C(__publish_plan)) refuses or finds broken; ends as
     unreachable on one that could not be reached, with the reason that the look found; fails on a server that no
-    plan knows.
+    plan knows. The server that a report names which could not be written (C(__publish_reported)) fails, too.
 author:
   - The msexchange.winsock_proxy authors (@msexchange)
 extends_documentation_fragment:

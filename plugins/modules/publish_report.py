@@ -61,4 +61,12 @@ complete:
   description: Whether the run had come to its end.
   returned: when one was written
   type: bool
+unwritten:
+  description: Why it could not be written. The task does not fail, so that it ends no play.
+  returned: when it could not be written
+  type: str
+told_by:
+  description: The server that fails because of RV(unwritten); empty as long as the report will be written again.
+  returned: when it could not be written
+  type: str
 """

@@ -174,3 +174,19 @@ def test_batches_of_a_play_of_ones_own_come_together_in_one_report(here: Site) -
     run = here.play.run(play, "--check", extra={"publish_report": str(target)})
     assert run.status == 0, run.output
     assert list(states(data(target))) == ["one", "two", "later"]
+
+
+def test_a_report_that_turns_out_to_be_unwritable_is_one_more_error_and_hides_none(here: Site) -> None:
+    target = here.lab.directory / "taken.json"
+    target.mkdir()
+    run = here.play.run("audit", extra={"publish_report": str(target)})
+    # "later" waits for its restart or has nothing published yet; either way it is not in order.
+    assert (run.status, run.unreachable()) == (4, ["away"]), run.output
+    assert {"wrong", "later"} <= set(run.failed())
+    assert "audit" in run.fleet("publish_plan")
+    said = [host for host in run.stats if f"{target} could not be written" in run.messages(host)]
+    assert said == ["one"], run.output
+    alone = here.play.run("audit", "-l", "wrong", extra={"publish_report": str(target)})
+    assert alone.status == 2
+    assert "could not be written" in alone.messages("wrong") and "pop4" in alone.messages("wrong")
+    target.rmdir()

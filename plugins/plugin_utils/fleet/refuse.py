@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..shapes import JsonObject
 from .plan import BROKEN, REFUSED, UNREACHED
@@ -30,13 +30,20 @@ class Refusal:
     unreachable: bool = False
 
 
-def refusal_of(host: str, plan: JsonObject | None) -> Refusal:
+def refusal_of(host: str, plan: JsonObject | None, reported: JsonObject | None = None) -> Refusal:
     """Return why a server stops.
 
     Args:
         host: Inventory name.
         plan: Result of ``publish_plan``; None, skipped or failed when there is no plan.
+        reported: Result of ``publish_report``; a report that could not be written stops one server, as the last one.
     """
+    refusal = _refusal(host, plan)
+    unwritten = str(reported["unwritten"]) if reported and reported.get("told_by") == host else ""
+    return replace(refusal, message="\n".join(filter(None, (refusal.message, unwritten))))
+
+
+def _refusal(host: str, plan: JsonObject | None) -> Refusal:
     row = ((plan or {}).get("servers") or {}).get(host)
     if row is None:
         why = str((plan or {}).get("msg") or NOT_RUN).strip().removeprefix("Task failed: ")

@@ -28,7 +28,7 @@ def report_of_run(
 
     Args:
         plans: Results of ``publish_plan`` by host: one for all, or one per batch of ``serial``.
-        looks: Looks of the same hosts, in the order of the report.
+        looks: Looks of the same hosts, in the order of the report; one whose plan does not know it is left out.
         plan: The newest plan.
         outcomes: Results of ``publish_verdict`` by host; those of other plans count for nothing.
         summary: Result of ``publish_summary`` of the newest plan; empty when nothing was done yet.
@@ -47,6 +47,7 @@ def report_of_run(
             outcome=_own(outcomes.get(look.host), plans[look.host]),
         )
         for look in looks
+        if look.host in plans[look.host]["servers"]
     )
     conflicts = dict.fromkeys(_conflict(row) for each in plans.values() for row in each["conflicts"])
     warnings = dict.fromkeys(text for each in plans.values() for text in each["remarks"])

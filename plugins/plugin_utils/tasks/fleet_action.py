@@ -87,13 +87,16 @@ class FleetAction(ActionBase):  # type: ignore[misc]
 # -- variables of the role --------------------------------------------------------------------------------------------
 
 LOOK, PLAN, ASKED, INSIDE = "__publish_look", "__publish_plan", "__publish_ports", "__publish_inside"
-SUMMARY = "__publish_summary"
+SUMMARY, REPORTED = "__publish_summary", "__publish_reported"
 
 
 def looks_of(variables: FleetVariables, hosts: Sequence[str]) -> list[Look]:
-    """Return the look of every host, also of one whose task never ran."""
+    """Return the look of every host, also of one whose task never ran.
+
+    A host whose look was skipped is none of the role's: a ``when`` on the role leaves it out.
+    """
     found = variables.registered(hosts, LOOK)
-    return [read_look(host, found.get(host)) for host in hosts]
+    return [read_look(host, found.get(host)) for host in hosts if not (found.get(host) or {}).get("skipped")]
 
 
 def answers_of(asked: JsonObject | None) -> Answers:
