@@ -237,6 +237,40 @@ def test_a_pattern_that_matches_no_server_is_an_error(fleet: Site, playbook: str
     assert written(fleet) == []
 
 
+def test_batches_that_no_play_could_read_are_refused_before_anything_is_sent(fleet: Site) -> None:
+    run = fleet.play.run("publish", extra={"publish_serial": "ten", "publish_max_fail_percentage": "few"})
+    assert (run.status, run.failed()) == (2, ["ann", "ben", "cat"]), run.output
+    assert "Traceback" not in run.output
+    plan = " ".join(run.plan().split())
+    assert "publish_serial is 'ten'. Give a number of servers" in plan
+    assert "publish_max_fail_percentage is 'few'. Give a percentage" in plan
+    assert [fleet.executions(name) for name in SERVERS] == [0, 0, 0]
+
+
+# -- check mode, and the form that the README gives ------------------------------------------------------------------
+def test_check_mode_is_changed_per_server_runs_the_handler_and_changes_nothing(fleet: Site) -> None:
+    run = fleet.play.run("publish", "--check", "--diff")
+    assert run.status == 0, run.output
+    for name in ("ann", "ben", "cat"):
+        assert run.changed(name) > 0
+        assert run.last(name, "wspcfg", "Write the file")["changed"]
+        assert run.last(name, "service_restart")["outcome"] == "predicted"
+    assert written(fleet) == []
+
+
+def test_the_form_of_the_readme_publishes(fleet: Site) -> None:
+    text = (Path(__file__).parents[2] / "roles" / "publish" / "README.md").read_text(encoding="utf-8")
+    (example,) = [
+        block for block in text.split("```yaml\n") if block.startswith("- name: Publish the Exchange servers")
+    ]
+    playbook = fleet.play.write("readme.yml", example.partition("```")[0])
+    assert "rolespec_validate: false" in playbook.read_text(encoding="utf-8")
+    run = fleet.play.run(playbook)
+    assert run.status == 0, run.output
+    assert [in_force(fleet, name) for name in SERVERS] == [(fleet.port("pop3"),)] * 3
+    assert headlines(run, "Published 3 of 3 servers")
+
+
 # -- who cannot be asked --------------------------------------------------------------------------------------------
 @pytest.fixture
 def lost(tmp_path: Path) -> Iterator[Site]:
