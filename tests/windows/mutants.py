@@ -217,7 +217,7 @@ MUTANTS: t.Final = (
     ),
     change("Assert-Window", "$late -or $early", "$late -and $early", "restart-window-over-midnight-real"),
     change("Assert-Window", "-lt $Window.to\n", "-le $Window.to\n", "restart-window-end-real"),
-    change("Assert-Restart", "Stop-Run bad_request @{ key = 'role' }", "$null", "restart-role-unknown"),
+    change("Assert-Restart", "Stop-Bad role", "$null", "restart-role-unknown"),
     change("Set-Outcome", "$Answer.down = $down", "$Answer.down = @()", "status-interrupted"),
     change("Find-Journal", "$journal.run -ne $Run", "$false", "status-other-run", "status-unknown"),
     change("Wait-Outcome", "$Answer.outcome = 'unknown'", "$Answer.outcome = 'interrupted'", "status-unknown"),
