@@ -22,7 +22,7 @@ from tests.windows.report import Result, write_junit
 SECONDS: t.Final = 7200.0
 MODE: t.Final = "simulation"
 # What CI plays: every n-th family, and of each every n-th cut; where it begins comes from the seed.
-SHARE: t.Final[Mapping[str, tuple[int, int]]] = {"restart": (5, 24), "apply": (9, 9)}
+SHARE: t.Final[Mapping[str, tuple[int, int]]] = {"restart": (25, 40), "apply": (40, 12)}
 SHRUNK: t.Final = 5
 
 

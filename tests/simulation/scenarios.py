@@ -424,11 +424,11 @@ def _apply_family(ops: Sequence[str], way: str, fault: Json | None, *, well: boo
     def ask(number: int, do: str = "request") -> Json:
         return apply(number, files, remote=remote, records=[record], do=do)
 
-    heal = {"do": "heal"}
+    heal, moment = {"do": "heal"}, {"do": "wait", "s": 2}
     branches = {
         "nothing": [],
-        "the same again": [heal, ask(1), ask(2, "again"), ask(3, "again")],
-        "looked at and again": [heal, ask(2, "again"), ask(3, "again")],
+        "the same again": [heal, moment, ask(1), ask(2, "again"), ask(3, "again")],
+        "looked at and again": [heal, moment, ask(2, "again"), ask(3, "again")],
     }
     words = (
         "as it should" if fault is None else " ".join(f"{key}={value}" for key, value in fault.items() if key in _TOLD)

@@ -10,6 +10,7 @@ the region ``main``; the answer is compared as a case's is. Part of the lane, in
 from __future__ import annotations
 
 import base64
+import hashlib
 import secrets
 import typing as t
 from collections.abc import Mapping, Sequence
@@ -240,6 +241,31 @@ CHECKS: t.Final = (
                 "services": [{"name": "MSExchangeIS", "step": "running"}],
             },
         },
+    ),
+    Check(
+        "a deletion that was done although it failed is undone",
+        {
+            "op": "apply",
+            "files": [
+                {
+                    "path": "C:\\exchsrvr\\bin\\x.ini",
+                    "expect_sha256": hashlib.sha256(b"x").hexdigest(),
+                    "content": None,
+                }
+            ],
+        },
+        """
+        function Invoke-Patiently([scriptblock]$Do) {
+            & $Do
+            if (-not $Target.Done -and "$Do".Contains('::Delete($real)')) {
+                $Target.Done = $true
+                throw (New-Object ComponentModel.Win32Exception 64)
+            }
+        }
+        $Target.Done = $false
+        """,
+        {"error": {"code": "computer_unreachable"}, "restored": ["C:\\exchsrvr\\bin\\x.ini"], "left": []},
+        {"files": {"C:\\exchsrvr\\bin\\x.ini": {"text": "x"}}},
     ),
     Check(
         "a log of 100,000 entries costs what is asked of it",

@@ -839,8 +839,9 @@ function Remove-File($Change, $Found) {
     $held = Open-File $path Read 'Read, Delete'
     try {
         Assert-Hash $path (Read-Stream $held) $Found
-        Invoke-Patiently { [IO.File]::Delete($real) }
+        # Also where it fails: a connection may break after the server has done it.
         $Change.begun = $true
+        Invoke-Patiently { [IO.File]::Delete($real) }
     }
     finally { $held.Close() }
     # Where somebody else has it open too, it stays until he closes it; nobody can open it then (5).
@@ -860,8 +861,8 @@ function Set-LocalFile($Change, [byte[]]$New, $Found) {
         $Target.At = @{ path = $path }
         if ($null -eq $Found) {
             # Move never overwrites.
-            Invoke-Patiently { [IO.File]::Move($temporary, $path) }
-            $Change.begun = $true
+            try { Invoke-Patiently { [IO.File]::Move($temporary, $path) } }
+            finally { $Change.begun = -not [IO.File]::Exists($temporary) }
             return
         }
         # While this handle is open nobody can open the file for writing.
