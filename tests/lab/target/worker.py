@@ -470,13 +470,23 @@ class Worker:
         node = self.scene.server.files.node(self.scene.server.expand(entry["file"]))
         return None if node is None else node.data
 
+    def _readable(self, entry: Json) -> bool:
+        files, path = self.scene.server.files, self.scene.server.expand(entry["file"])
+        if files.node(path) is None:
+            return True
+        try:
+            files.read(path)
+        except WindowsFailure:
+            return False
+        return True
+
     def _record(self, entry: Json, service: Service, before: bytes | None) -> None:
         """Note which section the new process has loaded: the file's, if it was the same before and after the start."""
         if entry["file"] is None:
             return
         after = self._file(entry)
         digest = "" if after is None else sha256(after)
-        same = after == before
+        same = after == before and self._readable(entry)
         values = {**self.store.record(service.name), "loaded": "", "file": digest if same else ""}
         values["process"] = format_process(visible_process(self.scene, service))
         if same and digest == (entry["file_sha256"] or ""):
