@@ -156,8 +156,9 @@ def _alike(servers: Sequence[Server]) -> Iterator[tuple[Server, list[str]]]:
     for server in servers:
         ports = tuple(replace(port, address=None, asked_at=None, elapsed_ms=0) for port in _telling(server))
         groups.setdefault(replace(server, host="", ports=ports, downtimes=(), asked_from=""), []).append(server.host)
+    by_name = {server.host: server for server in servers}
     for key, hosts in groups.items():
-        first = next(server for server in servers if server.host == hosts[0])
+        first = by_name[hosts[0]]
         yield replace(first, ports=_telling(first) if len(hosts) == 1 else key.ports), hosts
 
 

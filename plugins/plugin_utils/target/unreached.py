@@ -271,9 +271,8 @@ def cause_of(signs: Signs, way: Way | None = None) -> str:
 
 # --- a command that ran and did not answer --------------------------------------------------------------------------
 
-_NOT_RECOGNISED = re.compile(
-    r"['\"«„“]powershell['\"»“”]", re.I
-)  # cmd.exe quotes what it does not know, in any language
+# cmd.exe quotes what it does not know, in any language; the letters are the quotes of German, French and English.
+_NOT_RECOGNISED = re.compile("['\"\u00ab\u201e\u201c]powershell['\"\u00bb\u201c\u201d]", re.I)
 _LANGUAGE_MODE = re.compile(r"(Constrained|Restricted|No)Language|ScriptsNotAllowed")
 # How a console of 80 columns and CLIXML break a line.
 _BREAKS = re.compile(r"_x000[DA]_|\s+")

@@ -112,7 +112,7 @@ sys.exit(isolate.main(sys.argv[1:]))
 
 def test_only_what_a_command_has_made_itself_is_left_behind() -> None:
     require_namespaces(None)
-    names = [f"tmp-{secrets.token_hex(8)}" for _ in range(2)]
+    names = [f"tmp-{secrets.token_hex(8)}" for dummy in range(2)]
     own, strangers = (Path("/tmp", name) for name in names)
     # The stranger is a program outside of the sandbox that is started meanwhile: here, the test itself.
     command = [sys.executable, "-c", ISOLATED, sys.executable, "-c"]

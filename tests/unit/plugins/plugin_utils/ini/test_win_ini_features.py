@@ -399,7 +399,7 @@ def test_an_integer_is_refused_where_the_file_spells_it_in_another_way(spelled: 
     ],
 )
 def test_what_is_no_text_is_named_in_the_users_words(value: t.Any, word: str) -> None:
-    class _AnsibleTagged(type(value) if type(value) is not bool else int):  # type: ignore[misc]
+    class _AnsibleTagged(int if isinstance(value, bool) else type(value)):  # type: ignore[misc]
         pass
 
     for given_value in (value, _AnsibleTagged(value) if type(value) in (float, bytes, dict) else value):
