@@ -241,6 +241,19 @@ def test_a_pattern_that_matches_no_server_is_an_error(fleet: Site, playbook: str
     assert written(fleet) == []
 
 
+def test_a_host_that_does_not_meet_the_roles_condition_is_no_part_of_the_plan(fleet: Site) -> None:
+    report = fleet.lab.directory / "report.json"
+    mixed: Play = {"hosts": "exchange,linux", "roles": [{"role": ROLE, "when": "inventory_hostname != 'linux'"}]}
+    run = play(fleet, mixed, arguments=more_hosts(fleet, "linux"), publish_report=str(report))
+    assert (run.status, run.failed()) == (0, []), run.output
+    assert headlines(run) == ["Plan for 3 of the 4 servers of this play; ports asked from localhost"]
+    assert "linux" not in run.plan() and "refuse" not in run.plan()
+    assert "linux" not in run.fleet("publish_plan")["servers"]
+    assert written(fleet) == list(SERVERS)
+    servers = json.loads(report.read_text(encoding="utf-8"))["servers"]
+    assert [server["host"] for server in servers] == ["ann", "ben", "cat"]
+
+
 def test_batches_that_no_play_could_read_are_refused_before_anything_is_sent(fleet: Site) -> None:
     run = fleet.play.run("publish", extra={"publish_serial": "ten", "publish_max_fail_percentage": "few"})
     assert (run.status, run.failed()) == (2, ["ann", "ben", "cat"]), run.output
