@@ -26,7 +26,7 @@ BLOCK = re.compile(r"^```(?P<kind>yaml|console)\n(?P<text>.*?)^```", re.MULTILIN
 # Blocks that Ansible never reads by themselves, by their first key, and who checks them.
 PARTS: Mapping[tuple[str, str], str] = {
     ("docs/lab.md", "speed"): "a fleet of the lab, below",
-    ("docs/guide.md", "module_defaults"): "a part of a play, below",
+    ("docs/guide.md", "module_defaults"): "a part of a play, checked in one",
 }
 LINK = ROOT / "build" / "link"
 # Modules of collections that the tests do without; their names are taken as they stand.
@@ -109,6 +109,12 @@ def test_plays_and_tasks_pass_the_syntax_check(tmp_path: Path) -> None:
         rows = example.data
         plays = rows if "hosts" in rows[0] else [{"hosts": "all", "gather_facts": False, "tasks": rows}]
         (tmp_path / f"{example.name}.yml").write_text(yaml.safe_dump(plays, sort_keys=False), encoding="utf-8")
+    for example in (example for example in MAPPINGS if "module_defaults" in example.data):
+        task = {"name": "Look", f"{COLLECTION}.wspcfg_info": {}}
+        play = {"hosts": "all", "gather_facts": False, **example.data, "tasks": [task]}
+        (tmp_path / f"{example.name}.yml").write_text(yaml.safe_dump([play], sort_keys=False), encoding="utf-8")
+        for options in example.data["module_defaults"].values():
+            assert set(options) <= set(taken("wspcfg_info"))
     for name in FOREIGN:
         namespace, collection, module = name.split(".")
         modules = tmp_path / "others" / "ansible_collections" / namespace / collection / "plugins" / "modules"
