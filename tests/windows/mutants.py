@@ -267,7 +267,7 @@ MUTANTS: t.Final = (
     change("Start-All", "if ($down.Count)", "if ($false)", "restart-dependency-failed"),
     change("Start-One", "if ($state -eq 'stopped') { Stop-Run", "if ($false) { Stop-Run", "restart-start-failed"),
     change("Stop-One", "$Service.stop_ms = ", "$null = ", "restart-one"),
-    change("New-Journal", "$Old.phase -ne 'done'", "$true", "restart-after-done"),
+    change("New-Journal", "$Old.phase -ne 'done'", "$true", "restart-after-done-stopped"),
     change("Test-Ran", "$Row.before -eq 'running'", "$false", "status-interrupted", "restart-finish-stopped"),
     change("Get-Applied", "$out.size = ", "$null = ", "apply-create"),
     change("Get-OldRecord", "$was[$name] = ", "$null = ", "apply-record-put-back"),
