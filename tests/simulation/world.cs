@@ -529,8 +529,7 @@ public static class Script {
     public static ScriptBlock Create(string name) { return Here.Scripts[name]; }
 }
 
-// JSON as the cmdlets read and write it, at a tenth of their price: half of a run's time went there. The self-test
-// compares both.
+// JSON as the cmdlets read and write it, because thousands of scenarios wait for it.
 public static class Json {
     public static string Text(object value) {
         var text = new StringBuilder();
