@@ -9,11 +9,13 @@ what was seen; the exit status is not zero when one thing differs.
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
 import sys
 import textwrap
 import time
+import typing as t
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +33,8 @@ from tests.support.playbook import Playbooks, Run  # noqa: E402
 WORK = ROOT / "build" / "demo"
 SPEED = 60.0
 WIDTH = 110  # columns of what is shown
+HANG = 4  # columns by which what does not fit into a line stands further in
+LONGEST = 150  # lines of the whole story; nobody reads a longer one
 BIN = "C:\\exchsrvr\\bin\\Wspcfg.ini"
 IMC = "C:\\exchsrvr\\connect\\msexcimc\\bin\\Wspcfg.ini"
 MARGIN_S = 10.0  # simulated seconds: a file is newer than a process only by more than 5
@@ -45,6 +49,7 @@ SERVERS: Mapping[str, str] = {
     "ex6": "5.5, with Proxy Server on the same machine, direct",
     "ex7": "4.0, SMTP only, through a management host",
 }
+AUDIT_WORDS = ("ok", "drift", "refused", "unknown")
 OWING = ("ex1", "ex2", "ex3", "ex4", "ex5", "ex7")
 GREETING: Mapping[str, str] = {
     "pop3": "Microsoft Exchange POP3",
@@ -76,15 +81,20 @@ class Book:
 
     def show(self, text: str, *about: str) -> None:
         """Show what a playbook printed for people, of the servers only some when they are named."""
+        # A server has a paragraph in a plan, a line in an audit.
         parts = [part.splitlines() for part in re.split(r"\n\s*\n", text.strip("\n"))]
-        hidden = [part for part in parts if about and _is_entry(part) and part[0].split()[0] not in about]
-        last = max((number for number, part in enumerate(parts) if _is_entry(part)), default=0)
+        if len(parts) == 1:
+            parts = [[row] for row in parts[0]]
+        hidden = [part for part in parts if about and _server(part) not in ("", *about)]
+        last = max((number for number, part in enumerate(parts) if _server(part)), default=0)
         rows: list[str] = []
         for number, part in enumerate(parts):
             rows += part if part not in hidden else []
             rows += [f"  ... {len(hidden)} more servers"] if hidden and number == last else []
         for row in rows:
-            print(f"   | {row[:WIDTH]}".rstrip(), flush=True)
+            hang = " " * (len(row) - len(row.lstrip()) + HANG)
+            for line in textwrap.wrap(row, WIDTH, subsequent_indent=hang) or [""]:
+                print(f"   | {line}".rstrip(), flush=True)
 
     def check(self, expected: str, seen: object, *, ok: bool) -> None:
         """Note one expectation."""
@@ -106,9 +116,11 @@ class Book:
         self.good = []
 
 
-def _is_entry(part: list[str]) -> bool:
-    """Whether a paragraph of a plan or a summary is about one server."""
-    return part[0].split()[0] in SERVERS
+def _server(part: list[str]) -> str:
+    """The server that a paragraph of a plan or a summary, or a line of an audit, is about; empty for the others."""
+    first, *more = part[0].split()
+    name = more[0] if first in AUDIT_WORDS and more else first
+    return name if name in SERVERS else ""
 
 
 def _text(value: object) -> str:
@@ -170,7 +182,7 @@ class Demo:
 def first_audit(demo: Demo) -> None:
     """What a new fleet looks like."""
     run = demo.play("Audit: nothing is published yet, but on ex6, whose proxy is its own, and partly on ex5", "audit")
-    demo.book.show(run.plan())
+    demo.book.show(run.plan(), "ex1", "ex5")
     demo.book.same("exit status", 2, run.status)
     states = {name: state for name, (state, _findings) in demo.audited(run).items()}
     demo.book.same("drift", OWING, tuple(name for name, state in states.items() if state == "drift"))
@@ -261,7 +273,7 @@ FINDS: Mapping[str, tuple[str, ...]] = {
     "ex2": ("has to be replaced", "Unicode"),
     "ex4": ("not in force", "(smtp)", "MSExchangeIMC: "),
     "ex5": ("(pop3)", STRANGER),
-    "ex7": ("MSExchangeIMC: the service is not running", "(smtp) refused"),
+    "ex7": ("MSExchangeIMC: the service is not running", "(smtp) is refused"),
 }
 
 
@@ -375,8 +387,24 @@ def introduce(lab: Lab, offset: int) -> None:
     print(f"Inventory: {lab.inventory}")
 
 
+class Counted(io.TextIOBase):
+    """Standard output that counts its lines."""
+
+    def __init__(self, out: t.TextIO) -> None:
+        self._out = out
+        self.lines = 0
+
+    def write(self, text: str) -> int:
+        self.lines += text.count("\n")
+        return self._out.write(text)
+
+    def flush(self) -> None:
+        self._out.flush()
+
+
 def main() -> int:
     """Run every stage; 0 when everything was as expected."""
+    sys.stdout = told = Counted(sys.stdout)
     began = time.monotonic()
     link_collection(ROOT)
     shutil.rmtree(WORK, ignore_errors=True)
@@ -390,6 +418,9 @@ def main() -> int:
         demo.book.same("mistakes of the lab", [], [str(mistake) for mistake in lab.mistakes])
         demo.book.end()
         table(demo)
+    lines = told.lines + 2
+    if lines > LONGEST:
+        demo.book.check(f"at most {LONGEST} lines", lines, ok=False)
     seconds = time.monotonic() - began
     print(f"\n{demo.book.wrong} differences from what was expected, {seconds:.0f} s.")
     return int(demo.book.wrong > 0)

@@ -18,6 +18,7 @@ from pathlib import Path
 from tests.simulation import BUILD, seams
 from tests.support.calls import spoken
 from tests.windows import lane, powershell
+from tests.windows.alone import alone
 from tests.windows.machine import Machine, Native, Prefix, Unavailable, find_wine, make_prefix, point
 
 Json: t.TypeAlias = Mapping[str, t.Any]
@@ -110,7 +111,7 @@ def engine() -> Iterator[Engine]:
     wine = find_wine()
     home = powershell.prepared()
     folder = BUILD / "prefix"
-    with _alone():
+    with alone(BUILD / "lock"):
         stamp = folder / "format"
         version = f"{lane.FORMAT} {Path(wine.loader).stat().st_mtime_ns}"
         if not stamp.exists() or stamp.read_text() != version:
@@ -119,16 +120,6 @@ def engine() -> Iterator[Engine]:
         point(folder / "drive_c" / "pwsh", home)
         with Prefix(wine, folder) as prefix:
             yield Engine(prefix, lane.WINE_PWSH)
-
-
-@contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    import fcntl  # there is none on Windows
-
-    BUILD.mkdir(parents=True, exist_ok=True)
-    with (BUILD / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def share_out(

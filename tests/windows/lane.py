@@ -24,6 +24,7 @@ from tests.conformance.run import NotRun, PwshExecutor, problems
 from tests.conformance.schema import Case, load_all
 from tests.support.calls import Hung, spoken
 from tests.windows import BUILD, orders, powershell, selftest, stage
+from tests.windows.alone import alone
 from tests.windows.machine import Machine, Native, Prefix, Unavailable, copy_prefix, find_wine, make_prefix, point
 from tests.windows.orders import Cannot
 from tests.windows.report import Result
@@ -80,17 +81,6 @@ class StageServer:
 
 
 @contextlib.contextmanager
-def alone() -> Iterator[None]:
-    """Nobody else uses the folder of the prefixes meanwhile; waits for whoever does."""
-    import fcntl  # there is none on Windows
-
-    BUILD.mkdir(parents=True, exist_ok=True)
-    with (BUILD / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-@contextlib.contextmanager
 def prefixes(count: int) -> Iterator[list[Prefix]]:
     """Wine prefixes with PowerShell in C:\\pwsh, each with its server running.
 
@@ -136,7 +126,7 @@ def machines(count: int) -> Iterator[tuple[list[Machine], tuple[str, ...]]]:
             raise Unavailable(f"no PowerShell: neither powershell.exe nor pwsh.exe, or not the one called {name}")
         yield [Native()], (found[name],)
         return
-    with alone(), prefixes(count) as made:
+    with alone(BUILD / "lock"), prefixes(count) as made:
         yield [*made], WINE_PWSH
 
 

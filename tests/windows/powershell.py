@@ -19,6 +19,7 @@ import zipfile
 from pathlib import Path
 
 from tests.windows import BUILD, programs
+from tests.windows.alone import alone
 from tests.windows.machine import Unavailable
 
 VARIABLE: t.Final = "WSP_PWSH"
@@ -49,17 +50,18 @@ def prepared() -> Path:
     if not source.exists():
         raise Unavailable(f"no PowerShell: {VARIABLE} names {named}, which is not there")
     about = source.stat()
-    launcher = programs.build("launcher")
-    key = f"{FORMAT} {source.resolve()} {about.st_size} {about.st_mtime_ns} {launcher.stat().st_mtime_ns}"
-    folder = BUILD / f"powershell-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
-    if not folder.exists():
-        for old in BUILD.glob("powershell-*"):
-            shutil.rmtree(old)
-        fresh = folder.with_suffix(".new")
-        fresh.mkdir(parents=True)
-        _unpack(source, fresh)
-        _cure(_home(fresh, source), launcher)
-        fresh.rename(folder)
+    with alone(BUILD / "powershell.lock"):
+        launcher = programs.build("launcher")
+        key = f"{FORMAT} {source.resolve()} {about.st_size} {about.st_mtime_ns} {launcher.stat().st_mtime_ns}"
+        folder = BUILD / f"powershell-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+        if not folder.exists():
+            for old in BUILD.glob("powershell-*"):
+                shutil.rmtree(old)
+            fresh = folder.with_suffix(".new")
+            fresh.mkdir(parents=True)
+            _unpack(source, fresh)
+            _cure(_home(fresh, source), launcher)
+            fresh.rename(folder)
     return _home(folder, source)
 
 

@@ -10,10 +10,12 @@ import json
 import os
 import shutil
 import sys
+import threading
 import time
 import typing as t
 import zipfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -240,6 +242,19 @@ def test_a_published_zip_is_made_fit(home: Path, monkeypatch: pytest.MonkeyPatch
     assert not (made / "Modules" / "CimCmdlets").exists()
     assert (made / "powershell.exe").read_bytes() == b"the launcher"
     assert powershell.prepared() == made
+
+
+def test_gates_side_by_side_make_one_and_the_same(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(powershell.VARIABLE, str(published(home / "source")))
+    together = threading.Barrier(4)
+
+    def make(_number: int) -> Path:
+        together.wait()
+        return powershell.prepared()
+
+    with ThreadPoolExecutor(4) as pool:
+        (made,) = set(pool.map(make, range(4)))
+    assert (made / "powershell.exe").exists()
 
 
 def test_a_folder_stays_as_it_is(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
