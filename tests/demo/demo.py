@@ -32,7 +32,7 @@ from tests.support.playbook import Playbooks, Run  # noqa: E402
 
 WORK = ROOT / "build" / "demo"
 SPEED = 60.0
-WIDTH = 110  # columns of what is shown
+WIDTH = 116  # columns of what is shown
 HANG = 4  # columns by which what does not fit into a line stands further in
 LONGEST = 150  # lines of the whole story; nobody reads a longer one
 BIN = "C:\\exchsrvr\\bin\\Wspcfg.ini"
