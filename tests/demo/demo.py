@@ -419,7 +419,7 @@ def main() -> int:
         demo.book.end()
         table(demo)
     lines = told.lines + 2
-    if lines > LONGEST:
+    if lines > LONGEST and not offset:  # larger numbers wrap more lines
         demo.book.check(f"at most {LONGEST} lines", lines, ok=False)
     seconds = time.monotonic() - began
     print(f"\n{demo.book.wrong} differences from what was expected, {seconds:.0f} s.")
