@@ -189,4 +189,8 @@ def test_a_report_that_turns_out_to_be_unwritable_is_one_more_error_and_hides_no
     alone = here.play.run("audit", "-l", "wrong", extra={"publish_report": str(target)})
     assert alone.status == 2
     assert "could not be written" in alone.messages("wrong") and "pop4" in alone.messages("wrong")
+    outside = here.play.run("verify", "-l", "one", extra={"publish_report": str(target)})
+    assert (outside.status, outside.failed()) == (2, ["one"]), outside.output
+    assert f"{target} could not be written" in outside.messages("one")
+    assert "ports are not as expected" in outside.messages("one")
     target.rmdir()
