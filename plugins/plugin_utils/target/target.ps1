@@ -436,9 +436,9 @@ function Get-Backups {
     }
 }
 
-function Invoke-Inspect {
+function Invoke-Inspect($Anew) {
     Assert-Shape $Request 'registry:l services:l files:l state:b backup:s? events:o? ports:l'
-    $hive = $Target.Hive
+    $was = $Target.Hive
     foreach ($key in 'journal', 'boot', 'lock', 'backup', 'events', 'events_error') { $Answer[$key] = $null }
     $Answer.machine = [ordered]@{ name = [Environment]::MachineName; powershell = [string]$PSVersionTable.PSVersion; os = [Environment]::OSVersion.VersionString; system_root = $Target.Root }
     $Answer.registry = @(foreach ($item in $Request.registry) { Get-RegistryItem $item })
@@ -459,8 +459,11 @@ function Invoke-Inspect {
     }
     if ($Request.events) { $Answer.events = @(Get-Events $Request.events) }
     $Answer.ports = @(foreach ($item in $Request.ports) { Get-Port $item })
-    # What was read through a handle that has died meanwhile may not be true.
-    if ((Test-Reopened) -or $hive -ne $Target.Hive) { Stop-Run computer_unreachable @{ computer = $Answer.computer } }
+    # What was read through a handle that has died meanwhile may not be true: all is read again, once.
+    if ((Test-Reopened) -or $was -ne $Target.Hive) {
+        if ($Anew) { Stop-Run computer_unreachable @{ computer = $Answer.computer } }
+        Invoke-Inspect 1
+    }
 }
 #endregion
 #region outlook
