@@ -38,6 +38,15 @@ _DOWN: t.Final = ("nothing stays down unowed", "two further runs bring everythin
 
 MENDS: t.Final = (
     Mend(
+        "the states of dependents are those of long ago",
+        """
+        function Get-Dependents([string]$Name) { (Get-Controller $Name).get_DependentServices() }
+        """,
+        ("restart | chain | A: as it should | direct",),
+        "nothing for an hour",
+        ("what nothing disturbs succeeds at once",),
+    ),
+    Mend(
         "a stop that is taken and takes effect late is forgotten",
         """
         function Test-Told { return $false }

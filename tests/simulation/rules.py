@@ -225,6 +225,14 @@ def _well(played: Played) -> Iterator[str]:
             yield f"the last run says {answer['error']['code']}"
 
 
+def _undisturbed(played: Played) -> Iterator[str]:
+    """Where nothing is odd and nothing is cut, what was asked for is done at once."""
+    alone = all(cut == "-" for cut in played.result["cuts"][:-1])
+    answer = played.answers[0] or {}
+    if played.family.facts.get("undisturbed") and alone and answer.get("error"):
+        yield f"the first run says {answer['error']['code']}"
+
+
 def _loaded(played: Played) -> Iterator[str]:
     """`loaded` is what the process really read, or empty."""
     for name, record in played.result["records"].items():
@@ -385,6 +393,7 @@ _Rule: t.TypeAlias = t.Callable[[Played], Iterator[str]]
 _RESTART: t.Final[Mapping[str, _Rule]] = {
     "nothing stays down unowed": _down,
     "only what may is touched": _touches,
+    "what nothing disturbs succeeds at once": _undisturbed,
     "two further runs bring everything up": _well,
     "loaded is what was read": _loaded,
     "time is bounded": _times,

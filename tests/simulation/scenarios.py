@@ -313,7 +313,9 @@ def _restart_family(graph: Graph, odd: Mapping[str, Behaviour], *, remote: bool,
         "steps": [first],
         "then": list(branches.values()),
     }
-    return Family(name, "restart", data, tuple(branches), all(behaviour.well for behaviour in odd.values()))
+    undisturbed = not graph.down and all(behaviour == BEHAVIOURS[0] for behaviour in odd.values())
+    well = all(behaviour.well for behaviour in odd.values())
+    return Family(name, "restart", data, tuple(branches), well, {"undisturbed": undisturbed})
 
 
 def restarts() -> Iterator[Family]:

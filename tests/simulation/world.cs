@@ -668,6 +668,7 @@ public class ServiceController {
     readonly string name;
     readonly bool remote;
     string status;
+    ServiceController[] below;
     int connection = -1;
 
     public ServiceController(string name, string machine) { this.name = name; remote = machine != "."; }
@@ -688,17 +689,23 @@ public class ServiceController {
 
     public string Status {
         get {
-            if (status == null) status = string.Concat(Open("service.status").State.Split('_').Select(part => char.ToUpperInvariant(part[0]) + part.Substring(1)));
+            if (status == null) status = Told(Open("service.status"));
             return status;
         }
     }
 
-    public void Refresh() { status = null; }
+    static string Told(Service service) {
+        return string.Concat(service.State.Split('_').Select(part => char.ToUpperInvariant(part[0]) + part.Substring(1)));
+    }
 
+    public void Refresh() { status = null; below = null; }
+
+    // As .NET has it: the list is kept until Refresh, and each entry has the state of the moment in which it was made.
     public ServiceController[] DependentServices {
         get {
+            if (below != null) return below;
             Open("service.dependents");
-            return Here.W.Below(name).Select(item => new ServiceController(item.Name, remote ? "EXCH1" : ".")).ToArray();
+            return below = Here.W.Below(name).Select(item => new ServiceController(item.Name, remote ? "EXCH1" : ".") { status = Told(item) }).ToArray();
         }
     }
 

@@ -9,6 +9,7 @@ files is importable from here.
 
 from __future__ import annotations
 
+import re
 import typing as t
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -33,6 +34,9 @@ if t.TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 NEWLINES: t.Mapping[str, str] = {"crlf": "\r\n", "lf": "\n", "cr": "\r"}
+
+# In one pass, as lines are told apart: CR CR CR LF is two ends, and every line keeps a row of its own.
+_DOUBLED_ENDS = re.compile(r"\r\r\n|\r\n|\r")
 
 
 @dataclass(frozen=True)
@@ -137,8 +141,9 @@ class Document:
     @property
     def unix_text(self) -> str:
         """The same with a line feed at the end of each line."""
-        text = self.text.replace("\r\r\n", "\n") if self.doubled_cr else self.text
-        return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+        if self.doubled_cr:
+            return _DOUBLED_ENDS.sub("\n", self.text)
+        return self.text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in self.text else self.text
 
     def apply(
         self,

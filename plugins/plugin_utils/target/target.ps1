@@ -1350,7 +1350,11 @@ function Wait-State([string]$Name, [string[]]$Until, [double]$Seconds) {
 # A step's own limit, cut by what is left of the whole run. What comes back has its own limit whole.
 function Get-Limit([double]$Seconds) { [math]::Max(0.0, [math]::Min($Seconds, [double]$Request.deadline - $Work.Clock.Elapsed.TotalSeconds)) }
 
-function Get-Dependents([string]$Name) { (Get-Controller $Name).get_DependentServices() }
+# A controller keeps the list, and the states of those in it, until it looks at its own service anew.
+function Get-Dependents([string]$Name) {
+    Get-CurrentState $Name | Out-Null
+    (Get-Controller $Name).get_DependentServices()
+}
 
 # A stop of .NET Framework takes running dependents with it, unasked; that of .NET 5 and later can be told not to.
 function Assert-Alone([string]$Name) {

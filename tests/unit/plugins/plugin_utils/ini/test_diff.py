@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import itertools
 import typing as t
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -163,3 +165,15 @@ def test_a_hidden_value_is_nowhere_in_the_diff(data: bytes, section: str, key: s
 def test_without_redaction_every_line_is_there(before: bytes, after: bytes) -> None:
     diff = diff_of(before, after, path="a")
     assert diff["after"].count("\n") == sum(bool(line.eol) for line in Document.parse(after).lines)
+
+
+@pytest.mark.parametrize("doubled", [False, True])
+def test_rows_and_lines_are_one_to_one_whatever_the_ends(doubled: bool) -> None:
+    """A row too few would hide the neighbour of a secret, and show the secret."""
+    for ends in itertools.product(("\r\r\n", "\r\n", "\n", "\r"), repeat=4):
+        text = "".join(f"k{number}=v{end}" for number, end in enumerate(ends)) + "[x]\r\r\n" * 9 * doubled
+        for data in (text, text.replace("k2=v", ""), text.replace("k1=v", "").replace("k2=v", "")):
+            document = replace(Document.parse(data.encode()), doubled_cr=doubled)
+            assert document.unix_text.count("\n") == sum(bool(line.eol) for line in document.lines), data
+            hidden = unified_diff(document, document, path="a", redact=["k3"])
+            assert "k3=v" not in hidden["before"], data
