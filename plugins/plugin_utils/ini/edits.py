@@ -666,7 +666,7 @@ class Editor:
         """Take a block away; comments after its last entry may belong to what follows and stay."""
         before = t.cast(_Block, block.before)
         block.settle()
-        kept = list(itertools.dropwhile(lambda line: line.kind != "comment", block.tail))
+        kept = list(itertools.dropwhile(lambda line: not is_remark(line.text), block.tail))
         if keep_comments:
             inside = [line for line in block.body if not _is_dead(line) and is_remark(line.text)]
             block.body = [line for line in block.body if not is_remark(line.text)]

@@ -311,6 +311,16 @@ def test_exclusive_never_removes_a_comment(exclusive: str, reader: str) -> None:
     assert (b"u=2" in after) is (exclusive == "sections")
 
 
+@pytest.mark.parametrize("reader", ["windows", "last_wins"])
+@pytest.mark.parametrize("comment", [b"; note", b"# note", b"// note", b"REM note"])
+def test_a_comment_stays_also_where_several_sections_behind_each_other_leave(comment: bytes, reader: str) -> None:
+    for data in (
+        b"[a]\r\nx=1\r\n[b]\r\n[b]\r\n%s\r\n" % comment,
+        b"[c]\r\n[a]\r\nx=1\r\n[b]\r\nz=1\r\n[C]\r\n%s\r\n" % comment,
+    ):
+        assert comment in edited(data, sections={"a": {"x": "1"}}, exclusive="file", reader=reader)
+
+
 @pytest.mark.parametrize(
     "comment",
     [b";Timeout=30", b"; Timeout = 30", b"# timeout=30", b"//Timeout=30", b"REM TIMEOUT = 30", b"  ;; Timeout=30"],
