@@ -15,6 +15,8 @@ description:
   - It changes nothing on any server and is never C(changed). It writes in check mode, too.
 author:
   - The msexchange.winsock_proxy authors (@msexchange)
+extends_documentation_fragment:
+  - msexchange.winsock_proxy.fleet
 options:
   path:
     description:
@@ -28,21 +30,6 @@ options:
       - Whether the ports were checked from outside and no plan was made.
     type: bool
     default: false
-attributes:
-  check_mode:
-    description: Can run in check_mode and return changed status prediction without modifying target.
-    support: full
-  action:
-    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on
-      the controller.
-    support: full
-  async:
-    description: Supports being used with the C(async) keyword.
-    support: none
-  platform:
-    description: Target OS or families that can be operated against.
-    platforms: posix
-    support: full
 """
 
 EXAMPLES = r"""
