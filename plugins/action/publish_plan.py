@@ -13,7 +13,7 @@ from ansible.utils.display import Display
 from ..plugin_utils.fleet.batches import agreed
 from ..plugin_utils.fleet.inventory import FleetVariables, inventory_of
 from ..plugin_utils.fleet.plan import OWES, FleetPlan, plan_fleet
-from ..plugin_utils.fleet.show import audit_rows, audit_text, fleet_warnings, headline_of, plan_text
+from ..plugin_utils.fleet.show import audit_rows, audit_text, counts_of, fleet_warnings, plan_text
 from ..plugin_utils.tasks.fleet_action import ASKED, INSIDE, FleetAction, answers_of, looks_of
 
 display = Display()
@@ -44,7 +44,7 @@ class ActionModule(FleetAction):
         if options["audit"] or options["looked_into"] or not result["broken"]:
             self.show(lines)
         more = {"audit": audit_rows(plan)} if options["audit"] else {}
-        told = {"lines": lines, "headline": headline_of(lines), "remarks": fleet_warnings(plan, audit=options["audit"])}
+        told = {"lines": lines, "headline": counts_of(lines), "remarks": fleet_warnings(plan, audit=options["audit"])}
         this = {"id": str(uuid.uuid4()), "play": str(self._task.get_play()._uuid), "at": time.time()}
         return {**result, **agreed(looks), **more, **told, **this}
 

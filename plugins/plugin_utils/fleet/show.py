@@ -321,7 +321,7 @@ def _counts(plan: FleetPlan, *, acting: bool) -> list[str]:
     )
 
 
-def headline_of(lines: Sequence[str]) -> str:
+def counts_of(lines: Sequence[str]) -> str:
     """Return the counts that end a plan or an audit, as one sentence."""
     last = len(lines) - 1
     while last and lines[last].startswith(" "):
